@@ -1,0 +1,209 @@
+#include "common/config.h"
+
+#include <algorithm>
+#include <map>
+
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "common/check.h"
+#include "common/config_schema.h"
+#include "common/config_yaml.h"
+
+namespace millrace {
+namespace {
+
+absl::string_view Abseil(std::string_view text) { return {text.data(), text.size()}; }
+
+const ConfigField* FindField(std::string_view section, std::string_view name) {
+  for (const ConfigField& field : ConfigSchema()) {
+    if (field.section == section && field.name == name) return &field;
+  }
+  return nullptr;
+}
+
+std::string Names(std::string_view section) {
+  std::string names;
+  for (const ConfigField& field : ConfigSchema()) {
+    if (field.section == section) {
+      absl::StrAppend(&names, names.empty() ? "" : ", ", Abseil(field.name));
+    }
+  }
+  return names;
+}
+
+// What may stand at the top of the file.
+std::string Sections() {
+  std::string names = Names("");
+  std::string_view last;
+  for (const ConfigField& field : ConfigSchema()) {
+    if (field.section != last) absl::StrAppend(&names, ", ", Abseil(field.section));
+    last = field.section;
+  }
+  return names;
+}
+
+class Parser {
+ public:
+  explicit Parser(ConfigResult* result) : result_(*result) {}
+
+  void Parse(std::string_view yaml) {
+    const std::optional<YAML::Node> root = LoadYaml(yaml, &result_.faults);
+    if (!root.has_value() || root->IsNull()) return;
+    YamlMap(*root, "", &result_.faults,
+            [this](const std::string& key, const YAML::Node& at, const YAML::Node& value) {
+              Top(key, at, value);
+            });
+    CheckBetweenFields();
+  }
+
+ private:
+  void Top(const std::string& key, const YAML::Node& at, const YAML::Node& value) {
+    if (const ConfigField* field = FindField("", key)) return Set(*field, at, value);
+    if (key.empty() || ConfigSectionSentence(key).empty()) {
+      return AddFault(at, key,
+                      absl::StrCat("is neither a field nor a section; the file has ", Sections()),
+                      &result_.faults);
+    }
+    if (value.IsNull()) return;  // a section whose fields are all commented out
+    YamlMap(value, key, &result_.faults,
+            [this, &key](const std::string& name, const YAML::Node& name_at,
+                         const YAML::Node& field_value) {
+              const ConfigField* field = FindField(key, name);
+              if (field != nullptr) return Set(*field, name_at, field_value);
+              AddFault(name_at, key + "." + name,
+                       absl::StrCat("is not a field; ", key, " has ", Names(key)), &result_.faults);
+            });
+  }
+
+  void Set(const ConfigField& field, const YAML::Node& at, const YAML::Node& value) {
+    const std::string name = field.FullName();
+    lines_[name] = YamlLine(at);
+    if (!value.IsScalar()) {
+      AddFault(at, name, value.IsNull() ? "has no value" : "must be a single value",
+               &result_.faults);
+      return;
+    }
+    const std::string fault =
+        field.IsInteger() ? SetInteger(field, value.Scalar()) : SetText(field, value.Scalar());
+    if (!fault.empty()) AddFault(at, name, fault, &result_.faults);
+  }
+
+  std::string SetInteger(const ConfigField& field, const std::string& text) {
+    int64_t number = 0;
+    if (!absl::SimpleAtoi(text, &number)) return "must be an integer";
+    if (number < field.min || number > field.max) {
+      return absl::StrCat("must be from ", field.min, " to ", field.max, ", and is ", number);
+    }
+    result_.config.*std::get<int64_t Config::*>(field.member) = number;
+    return "";
+  }
+
+  std::string SetText(const ConfigField& field, const std::string& text) {
+    if (field.rule == TextRule::kPath && text.empty()) return "may not be empty";
+    if (field.rule == TextRule::kListen) {
+      const std::string_view fault = ListenFault(text);
+      if (!fault.empty()) return std::string(fault);
+    }
+    result_.config.*std::get<std::string Config::*>(field.member) = text;
+    return "";
+  }
+
+  // What one field alone cannot tell. A value that was itself at fault stands at its default here,
+  // so each fault is said once.
+  void CheckBetweenFields() {
+    const Config& config = result_.config;
+    if (config.default_deadline_ms > config.max_deadline_ms) {
+      Between("ingress.default_deadline_ms", "ingress.max_deadline_ms",
+              "must be at most ingress.max_deadline_ms");
+    }
+    if (config.default_deadline_ms <= config.hang_ms) {
+      Between("ingress.default_deadline_ms", "supervisor.hang_ms",
+              "must be more than supervisor.hang_ms");
+    }
+    const bool any_port = config.grpc_listen.size() > 2 &&
+                          config.grpc_listen.compare(config.grpc_listen.size() - 2, 2, ":0") == 0;
+    if (config.grpc_listen == config.http_listen && !config.grpc_listen.empty() && !any_port) {
+      Between("ingress.grpc_listen", "ingress.http_listen",
+              "must not be the address of ingress.http_listen");
+    }
+  }
+
+  // The fault stands at `field`, or, where the file does not name it, at the line of `other`.
+  void Between(const std::string& field, const std::string& other, std::string message) {
+    const bool named = lines_.count(field) > 0;
+    result_.faults.push_back({lines_[named ? field : other], field, std::move(message)});
+  }
+
+  ConfigResult& result_;
+  std::map<std::string, int> lines_;
+};
+
+std::string Bounds(const ConfigField& field) {
+  if (field.IsInteger()) return absl::StrCat(field.min, " to ", field.max);
+  switch (field.rule) {
+    case TextRule::kPath:
+      return "a path";
+    case TextRule::kOptionalPath:
+      return "a path, or empty";
+    case TextRule::kListen:
+      return "`host:port`, `unix:/path`, or empty: not opened; port 0: any free port";
+    case TextRule::kNone:
+      break;
+  }
+  MR_CHECK(false, "a text has a rule");
+  return "";
+}
+
+std::string Default(const ConfigField& field) {
+  const Config config;
+  if (field.IsInteger()) {
+    return absl::StrCat(config.*std::get<int64_t Config::*>(field.member));
+  }
+  const std::string& text = config.*std::get<std::string Config::*>(field.member);
+  return text.empty() ? "empty" : absl::StrCat("`", text, "`");
+}
+
+}  // namespace
+
+ConfigResult ParseConfig(std::string_view yaml) {
+  ConfigResult result;
+  Parser(&result).Parse(yaml);
+  std::stable_sort(result.faults.begin(), result.faults.end(),
+                   [](const ConfigFault& a, const ConfigFault& b) { return a.line < b.line; });
+  return result;
+}
+
+std::vector<std::string> FormatFaults(std::string_view file,
+                                      const std::vector<ConfigFault>& faults) {
+  std::vector<std::string> lines;
+  for (const ConfigFault& fault : faults) {
+    lines.push_back(absl::StrCat(Abseil(file), ":", fault.line, ": ", fault.field,
+                                 fault.field.empty() ? "" : ": ", fault.message));
+  }
+  return lines;
+}
+
+std::string ConfigReference() {
+  std::string page =
+      "# Configuration\n\n"
+      "One YAML file, checked whole before anything starts: `millrace serve --check-config FILE` "
+      "tells every fault by file, line and field. An unknown field is a fault. Every field may be "
+      "left out; an empty file gives the defaults.\n\n"
+      "This page is made from the schema (`common/config_schema.cc`); a test holds the two "
+      "equal.\n";
+  const ConfigField* last = nullptr;
+  for (const ConfigField& field : ConfigSchema()) {
+    if (last == nullptr || last->section != field.section) {
+      const bool top = field.section.empty();
+      absl::StrAppend(&page, "\n## ", top ? "Top" : absl::StrCat("`", Abseil(field.section), "`"),
+                      "\n\n", Abseil(ConfigSectionSentence(field.section)), "\n\n",
+                      "| field | default | may be | what it is |\n|---|---|---|---|\n");
+    }
+    absl::StrAppend(&page, "| `", Abseil(field.name), "` | ", Default(field), " | ", Bounds(field),
+                    " | ", Abseil(field.sentence), " |\n");
+    last = &field;
+  }
+  return page;
+}
+
+}  // namespace millrace

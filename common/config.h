@@ -1,0 +1,65 @@
+// The server's configuration: one YAML file, checked whole before anything starts.
+//
+// Purpose: turn text into a Config, or say every fault at once (file, line, field, what is wrong).
+// Who may call: any thread; nothing is kept between calls.
+// Invariants:
+//   1. Every field is described once, in the schema table (common/config_schema.h): name, type,
+//      bounds, default, sentence. Parser and reference documentation both come from it.
+//   2. An unknown field is a fault, never ignored.
+//   3. A Config from ParseConfig lies within all bounds; an empty text gives the defaults.
+// What fails: ParseConfig returns the faults; it never stops at the first.
+#pragma once
+
+#include <stdint.h>
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace millrace {
+
+struct Config {
+  // Where models are: <repository>/<model>/<version>/<file> and config.pbtxt.
+  std::string repository = "models";
+  // "host:port", or "unix:/path"; an empty one is not opened. Port 0 takes any free port.
+  std::string grpc_listen = "127.0.0.1:8001";
+  std::string http_listen = "127.0.0.1:8000";
+  // Unix socket of `millrace status` and `scale`; empty: $XDG_RUNTIME_DIR or /run/millrace.
+  std::string admin_socket;
+  int64_t ingress_workers = 1;      // 1..2
+  int64_t features_workers = 1;     // 1..8
+  int64_t execution_workers = 1;    // 1..8
+  int64_t aggregation_workers = 1;  // 1..8
+  int64_t default_deadline_ms = 10'000;
+  int64_t max_deadline_ms = 60'000;
+  int64_t max_request_bytes = 1 << 20;  // of one request's tensors, and of one answer's
+  int64_t max_in_flight = 256;          // requests one ingress lane holds at a time
+  int64_t max_batch_rows = 4096;        // rows execution takes in one pass
+  int64_t hang_ms = 1'000;              // without progress before a worker is ended
+  int64_t drain_ms = 10'000;            // for requests in flight at SIGTERM
+  int64_t memory_budget_mb = 4'096;     // a scale beyond it is refused
+  int64_t compile_memory_mb = 2'048;    // of the child that compiles one model
+  int64_t compile_timeout_ms = 60'000;
+};
+
+struct ConfigFault {
+  int line = 0;       // 1-based; 0 where no line can be named (an unreadable file)
+  std::string field;  // "ingress.grpc_listen"
+  std::string message;
+};
+
+struct ConfigResult {
+  Config config;
+  std::vector<ConfigFault> faults;  // empty: `config` may be used
+};
+
+ConfigResult ParseConfig(std::string_view yaml);
+
+// "FILE:LINE: FIELD: MESSAGE" for each fault.
+std::vector<std::string> FormatFaults(std::string_view file,
+                                      const std::vector<ConfigFault>& faults);
+
+// The reference page (Markdown), from the schema.
+std::string ConfigReference();
+
+}  // namespace millrace

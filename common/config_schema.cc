@@ -1,0 +1,125 @@
+#include "common/config_schema.h"
+
+#include <array>
+#include <utility>
+
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+
+namespace millrace {
+namespace {
+
+constexpr int64_t kMaxMillis = 3'600'000;  // an hour
+constexpr int64_t kMaxMegabytes = 1 << 20;
+constexpr int64_t kMaxSocketPath = 107;  // of sockaddr_un, less its end
+
+constexpr ConfigField Text(std::string_view section, std::string_view name,
+                           std::string Config::*member, TextRule rule, std::string_view sentence) {
+  return {section, name, member, 0, 0, rule, sentence};
+}
+
+constexpr ConfigField Integer(std::string_view section, std::string_view name,
+                              int64_t Config::*member, int64_t min, int64_t max,
+                              std::string_view sentence) {
+  return {section, name, member, min, max, TextRule::kNone, sentence};
+}
+
+constexpr ConfigField kSchema[] = {
+    Text("", "repository", &Config::repository, TextRule::kPath,
+         "Folder of the models, laid out as `<model>/<version>/<file>` with `config.pbtxt`."),
+
+    Text("ingress", "grpc_listen", &Config::grpc_listen, TextRule::kListen,
+         "Address of the gRPC server."),
+    Text("ingress", "http_listen", &Config::http_listen, TextRule::kListen,
+         "Address of the HTTP server."),
+    Integer("ingress", "workers", &Config::ingress_workers, 1, 2, "Processes that take requests."),
+    Integer("ingress", "default_deadline_ms", &Config::default_deadline_ms, 1, kMaxMillis,
+            "Time a request has when its client names none. At most `max_deadline_ms`, and more "
+            "than `supervisor.hang_ms`, so that a hung worker can be replaced within it."),
+    Integer("ingress", "max_deadline_ms", &Config::max_deadline_ms, 1, kMaxMillis,
+            "Longest time a client may ask for; a longer one is cut to this."),
+    Integer("ingress", "max_request_bytes", &Config::max_request_bytes, 1 << 10, 64 << 20,
+            "Bytes of the tensors of one request, and of one answer."),
+    Integer("ingress", "max_in_flight", &Config::max_in_flight, 1, 1 << 12,
+            "Requests that one ingress lane holds at a time; more are refused as UNAVAILABLE."),
+
+    Integer("features", "workers", &Config::features_workers, 1, 8,
+            "Processes that turn named columns into tensors."),
+
+    Integer("execution", "workers", &Config::execution_workers, 1, 8, "Processes that run models."),
+    Integer("execution", "max_batch_rows", &Config::max_batch_rows, 1, 1 << 20,
+            "Rows taken in one pass over a model."),
+
+    Integer("aggregation", "workers", &Config::aggregation_workers, 1, 8,
+            "Processes that join ensembles and make labels."),
+
+    Integer("registry", "compile_memory_mb", &Config::compile_memory_mb, 64, kMaxMegabytes,
+            "Memory of the child process that compiles one model; a model that needs more fails."),
+    Integer("registry", "compile_timeout_ms", &Config::compile_timeout_ms, 100, kMaxMillis,
+            "Time of that child."),
+
+    Text("supervisor", "admin_socket", &Config::admin_socket, TextRule::kOptionalPath,
+         "Unix socket of `millrace status` and `millrace scale`. Empty: `millrace.sock` under "
+         "`$XDG_RUNTIME_DIR`, else under `/run/millrace`."),
+    Integer("supervisor", "hang_ms", &Config::hang_ms, 100, kMaxMillis,
+            "Time without progress, while work waits, after which a worker is ended."),
+    Integer("supervisor", "drain_ms", &Config::drain_ms, 0, kMaxMillis,
+            "Time that requests in flight have when the server is asked to stop."),
+    Integer("supervisor", "memory_budget_mb", &Config::memory_budget_mb, 64, kMaxMegabytes,
+            "Shared memory of all processes together; a scale beyond it is refused."),
+};
+
+constexpr std::pair<std::string_view, std::string_view> kSections[] = {
+    {"", "At the top of the file."},
+    {"ingress", "Where requests come in."},
+    {"features", "Raw columns to tensors."},
+    {"execution", "The models."},
+    {"aggregation", "Ensembles, labels, top-k."},
+    {"registry", "Reading and compiling the model repository."},
+    {"supervisor", "The life of the other processes."},
+};
+
+bool IsPort(std::string_view text) {
+  int64_t port = 0;
+  if (text.empty() || text.size() > 5) return false;
+  for (char c : text) {
+    if (c < '0' || c > '9') return false;
+  }
+  return absl::SimpleAtoi(absl::string_view(text.data(), text.size()), &port) && port <= 65535;
+}
+
+}  // namespace
+
+std::string ConfigField::FullName() const {
+  return section.empty() ? std::string(name) : std::string(section) + "." + std::string(name);
+}
+
+absl::Span<const ConfigField> ConfigSchema() { return kSchema; }
+
+std::string_view ConfigSectionSentence(std::string_view section) {
+  for (const auto& [name, sentence] : kSections) {
+    if (name == section) return sentence;
+  }
+  return "";
+}
+
+std::string_view ListenFault(std::string_view text) {
+  if (text.empty()) return "";
+  constexpr std::string_view kUnix = "unix:";
+  if (text.substr(0, kUnix.size()) == kUnix) {
+    const std::string_view path = text.substr(kUnix.size());
+    if (path.empty() || path[0] != '/') return "a Unix socket is written unix:/path";
+    if (path.size() > kMaxSocketPath) return "the path of a Unix socket has at most 107 bytes";
+    return "";
+  }
+  const size_t colon = text.rfind(':');
+  if (colon == std::string_view::npos || colon == 0) return "must be host:port or unix:/path";
+  const std::string_view host = text.substr(0, colon);
+  if (host.find(':') != std::string_view::npos && (host.front() != '[' || host.back() != ']')) {
+    return "an IPv6 address is written [address]:port";
+  }
+  if (!IsPort(text.substr(colon + 1))) return "the port must be a number from 0 to 65535";
+  return "";
+}
+
+}  // namespace millrace

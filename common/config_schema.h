@@ -1,0 +1,49 @@
+// The one table of the configuration's fields.
+//
+// Purpose: what a field is called, what it may be and what it means is said here and nowhere else;
+//   the parser, the reference page and the tests are loops over this table.
+// Who may call: any thread; the table never changes.
+// Invariants: 1. every member of Config stands in exactly one row. 2. rows of one section are
+//   neighbours. 3. the default of each field lies within its bounds (a test holds all three).
+#pragma once
+
+#include <stdint.h>
+
+#include <string>
+#include <string_view>
+#include <variant>
+
+#include "absl/types/span.h"
+#include "common/config.h"
+
+namespace millrace {
+
+enum class TextRule : uint8_t {
+  kNone,          // not a text
+  kPath,          // may not be empty
+  kOptionalPath,  // empty: chosen by the server
+  kListen,        // "host:port", "unix:/path" or empty
+};
+
+struct ConfigField {
+  std::string_view section;  // empty: at the top of the file
+  std::string_view name;
+  std::variant<int64_t Config::*, std::string Config::*> member;
+  int64_t min = 0;  // of an integer
+  int64_t max = 0;
+  TextRule rule = TextRule::kNone;
+  std::string_view sentence;
+
+  bool IsInteger() const { return member.index() == 0; }
+  std::string FullName() const;  // "ingress.grpc_listen"
+};
+
+absl::Span<const ConfigField> ConfigSchema();
+
+// What each section is about, for the reference page; empty for one that no field names.
+std::string_view ConfigSectionSentence(std::string_view section);
+
+// Says what is wrong with `text` as the value of a listening address; empty: nothing is.
+std::string_view ListenFault(std::string_view text);
+
+}  // namespace millrace

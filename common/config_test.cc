@@ -1,0 +1,183 @@
+#include "common/config.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <fstream>
+#include <set>
+#include <sstream>
+
+#include "common/config_schema.h"
+
+namespace millrace {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using ::testing::StartsWith;
+
+std::vector<std::string> Faults(std::string_view yaml) {
+  return FormatFaults("f.yaml", ParseConfig(yaml).faults);
+}
+
+// The text of a file that sets one field.
+std::string Setting(const ConfigField& field, const std::string& value) {
+  const std::string line = std::string(field.name) + ": " + value + "\n";
+  return field.section.empty() ? line : std::string(field.section) + ":\n  " + line;
+}
+
+TEST(ConfigSchema, NamesEveryMemberOnceAndEverySectionInOnePlace) {
+  std::set<std::string> names;
+  std::set<std::string_view> sections;
+  std::set<const void*> members;
+  const Config config;
+  size_t bytes = 0;
+  std::string_view last = "none yet";
+  for (const ConfigField& field : ConfigSchema()) {
+    EXPECT_TRUE(names.insert(field.FullName()).second) << field.FullName();
+    EXPECT_FALSE(field.sentence.empty()) << field.FullName();
+    EXPECT_FALSE(ConfigSectionSentence(field.section).empty()) << field.FullName();
+    if (field.section != last) {
+      EXPECT_TRUE(sections.insert(field.section).second) << field.section;
+      last = field.section;
+    }
+    const void* member =
+        field.IsInteger()
+            ? static_cast<const void*>(&(config.*std::get<int64_t Config::*>(field.member)))
+            : &(config.*std::get<std::string Config::*>(field.member));
+    EXPECT_TRUE(members.insert(member).second) << field.FullName();
+    bytes += field.IsInteger() ? sizeof(int64_t) : sizeof(std::string);
+  }
+  EXPECT_EQ(bytes, sizeof(Config)) << "a member of Config stands in no row of the schema";
+}
+
+TEST(ConfigSchema, DefaultsAreWithinBounds) {
+  const Config config;
+  for (const ConfigField& field : ConfigSchema()) {
+    if (field.IsInteger()) {
+      const int64_t value = config.*std::get<int64_t Config::*>(field.member);
+      EXPECT_GE(value, field.min) << field.FullName();
+      EXPECT_LE(value, field.max) << field.FullName();
+    } else if (field.rule == TextRule::kListen) {
+      EXPECT_EQ(ListenFault(config.*std::get<std::string Config::*>(field.member)), "");
+    }
+  }
+}
+
+TEST(ParseConfig, NothingGivesTheDefaults) {
+  for (std::string_view yaml : {"", "\n", "# only a comment\n", "---\n", "ingress:\n"}) {
+    const ConfigResult result = ParseConfig(yaml);
+    EXPECT_THAT(result.faults, IsEmpty()) << yaml;
+    EXPECT_EQ(result.config.grpc_listen, "127.0.0.1:8001");
+    EXPECT_EQ(result.config.max_in_flight, 256);
+  }
+}
+
+TEST(ParseConfig, ReadsFieldsOfAllKinds) {
+  const ConfigResult result = ParseConfig(
+      "repository: /srv/models\n"
+      "ingress:\n  grpc_listen: unix:/run/m.sock\n  http_listen: ''\n  workers: 2\n"
+      "execution: {workers: 8, max_batch_rows: 16}\n"
+      "supervisor:\n  admin_socket: /tmp/a\n  drain_ms: 0\n");
+  EXPECT_THAT(FormatFaults("f", result.faults), IsEmpty());
+  EXPECT_EQ(result.config.repository, "/srv/models");
+  EXPECT_EQ(result.config.grpc_listen, "unix:/run/m.sock");
+  EXPECT_EQ(result.config.http_listen, "");
+  EXPECT_EQ(result.config.ingress_workers, 2);
+  EXPECT_EQ(result.config.execution_workers, 8);
+  EXPECT_EQ(result.config.max_batch_rows, 16);
+  EXPECT_EQ(result.config.admin_socket, "/tmp/a");
+  EXPECT_EQ(result.config.drain_ms, 0);
+}
+
+// Each row of the schema: both ends of its bounds pass, one past them is a fault at its line.
+TEST(ParseConfig, HoldsEveryFieldToItsBounds) {
+  for (const ConfigField& field : ConfigSchema()) {
+    if (!field.IsInteger()) continue;
+    const std::string start = field.FullName() + ": must be from ";
+    const int line = field.section.empty() ? 1 : 2;
+    for (int64_t value : {field.min - 1, field.max + 1}) {
+      const std::vector<std::string> faults = Faults(Setting(field, std::to_string(value)));
+      ASSERT_EQ(faults.size(), 1u) << field.FullName();
+      EXPECT_THAT(faults[0], StartsWith("f.yaml:" + std::to_string(line) + ": " + start));
+    }
+    for (int64_t value : {field.min, field.max}) {
+      for (const std::string& fault : Faults(Setting(field, std::to_string(value)))) {
+        EXPECT_THAT(fault, testing::Not(HasSubstr("must be from"))) << field.FullName();
+      }
+    }
+    for (const char* text : {"", "x", "1.5", "1e3", "[1]", "{a: 1}", "99999999999999999999"}) {
+      EXPECT_EQ(Faults(Setting(field, text)).size(), 1u) << field.FullName() << " " << text;
+    }
+  }
+}
+
+TEST(ParseConfig, TellsEveryFaultAtOnceInTheOrderOfTheLines) {
+  EXPECT_THAT(Faults("repository: ''\n"
+                     "ingress:\n"
+                     "  grpc_listen: nowhere\n"
+                     "  worker: 1\n"
+                     "featurs: {workers: 1}\n"
+                     "execution: 3\n"
+                     "repository: b\n"
+                     "aggregation: {workers: two}\n"),
+              ElementsAre("f.yaml:1: repository: may not be empty",
+                          "f.yaml:3: ingress.grpc_listen: must be host:port or unix:/path",
+                          StartsWith("f.yaml:4: ingress.worker: is not a field; ingress has grpc"),
+                          "f.yaml:5: featurs: is neither a field nor a section; the file has "
+                          "repository, ingress, features, execution, aggregation, registry, "
+                          "supervisor",
+                          "f.yaml:6: execution: must be a map of names to values",
+                          "f.yaml:7: repository: stands twice",
+                          "f.yaml:8: aggregation.workers: must be an integer"));
+}
+
+TEST(ParseConfig, ChecksFieldsAgainstEachOther) {
+  EXPECT_THAT(Faults("ingress: {default_deadline_ms: 70000}\n"),
+              ElementsAre("f.yaml:1: ingress.default_deadline_ms: must be at most "
+                          "ingress.max_deadline_ms"));
+  EXPECT_THAT(Faults("\nsupervisor: {hang_ms: 10000}\n"),
+              ElementsAre("f.yaml:2: ingress.default_deadline_ms: must be more than "
+                          "supervisor.hang_ms"));
+  EXPECT_THAT(Faults("ingress:\n  http_listen: a:1\n  grpc_listen: a:1\n"),
+              ElementsAre("f.yaml:3: ingress.grpc_listen: must not be the address of "
+                          "ingress.http_listen"));
+  EXPECT_THAT(Faults("ingress: {http_listen: 'a:0', grpc_listen: 'a:0'}\n"), IsEmpty());
+  EXPECT_THAT(Faults("ingress: {http_listen: '', grpc_listen: ''}\n"), IsEmpty());
+}
+
+TEST(ParseConfig, WhatIsNotOneMapOfYamlIsAFaultWithItsLine) {
+  EXPECT_THAT(Faults("ingress:\n  workers: [1\n"), ElementsAre(StartsWith("f.yaml:")));
+  EXPECT_THAT(Faults("- a\n- b\n"), ElementsAre("f.yaml:1: must be a map of names to values"));
+  EXPECT_THAT(Faults("a: 1\n---\nb: 1\n"),
+              ElementsAre("f.yaml:3: the file holds more than one YAML document"));
+  EXPECT_THAT(Faults("[a, b]: 1\n"), ElementsAre("f.yaml:1: has a key that is not a name"));
+  EXPECT_THAT(Faults("repository: *nothing\n"), ElementsAre(StartsWith("f.yaml:1: ")));
+  EXPECT_THAT(Faults(std::string("a: \0b", 5)), ElementsAre(HasSubstr("zero byte")));
+  EXPECT_THAT(Faults(std::string((1 << 20) + 1, ' ')), ElementsAre(HasSubstr("larger than")));
+  EXPECT_FALSE(Faults(std::string(100'000, '[')).empty());
+}
+
+TEST(ListenFault, KnowsTheForms) {
+  for (std::string_view good : {"", "127.0.0.1:0", "localhost:65535", "[::1]:80", "unix:/a/b"}) {
+    EXPECT_EQ(ListenFault(good), "") << good;
+  }
+  const std::string long_path = "unix:/" + std::string(107, 'x');
+  for (const std::string& bad :
+       std::vector<std::string>{"localhost", ":80", "h:", "h:65536", "h:-1", "h:8x", "h: 80",
+                                "h:000080", "::1:80", "unix:", "unix:relative", long_path}) {
+    EXPECT_NE(ListenFault(bad), "") << bad;
+  }
+}
+
+TEST(ConfigReference, IsTheCommittedPage) {
+  std::ifstream file("common/CONFIGURATION.md");
+  ASSERT_TRUE(file.good());
+  std::stringstream page;
+  page << file.rdbuf();
+  EXPECT_EQ(page.str(), ConfigReference()) << "commit what ConfigReference() returns";
+}
+
+}  // namespace
+}  // namespace millrace
