@@ -1,0 +1,133 @@
+#include "ipc/arena.h"
+
+#include <algorithm>
+
+#include "common/check.h"
+
+namespace millrace {
+namespace {
+
+constexpr uint32_t kSmallestBlock = 256;
+constexpr uint32_t kGrowth = 4;
+// Blocks start behind the header, on a line of their own.
+constexpr uint32_t kFirstOffset = kLineBytes;
+
+uint32_t RoundUp(size_t n, size_t to) { return static_cast<uint32_t>((n + to - 1) / to * to); }
+
+}  // namespace
+
+ArenaShape ArenaShape::For(size_t lanes, size_t requests, size_t window_bytes, size_t max_block) {
+  ArenaShape shape;
+  const uint32_t largest = RoundUp(std::max<size_t>(max_block, kSmallestBlock), kLineBytes);
+  MR_CHECK(window_bytes >= largest, "a window must hold the largest block");
+  for (uint32_t bytes = kSmallestBlock;; bytes *= kGrowth) {
+    bytes = std::min(bytes, largest);
+    const size_t count = lanes * std::min(requests, window_bytes / bytes);
+    shape.classes.push_back({bytes, static_cast<uint32_t>(count)});
+    if (bytes == largest) return shape;
+  }
+}
+
+uint32_t ArenaShape::BlockBytes(size_t length) const {
+  for (const Class& c : classes) {
+    if (length <= c.block_bytes) return c.block_bytes;
+  }
+  return 0;
+}
+
+size_t ArenaShape::TotalBytes() const {
+  size_t total = kFirstOffset;
+  for (const Class& c : classes) total += size_t{c.block_bytes} * c.count;
+  return total;
+}
+
+absl::StatusOr<Arena> Arena::Create(uint32_t incarnation, ArenaShape shape) {
+  if (shape.TotalBytes() > UINT32_MAX) {
+    return absl::InvalidArgumentError("an arena cannot be over 4 GiB");
+  }
+  absl::StatusOr<Region> region = Region::Create(kArenaType, incarnation, shape.TotalBytes());
+  if (!region.ok()) return region.status();
+  Arena arena;
+  arena.region_ = std::move(*region);
+  uint32_t offset = kFirstOffset;
+  for (const ArenaShape::Class& c : shape.classes) {
+    Pool pool;
+    pool.block_bytes = c.block_bytes;
+    pool.first_offset = offset;
+    pool.blocks.resize(c.count);
+    for (uint32_t i = c.count; i-- > 0;) pool.free.push_back(i);
+    arena.pools_.push_back(std::move(pool));
+    offset += c.block_bytes * c.count;
+  }
+  arena.shape_ = std::move(shape);
+  return arena;
+}
+
+std::optional<BlockRef> Arena::Allocate(size_t length, uint64_t tag) {
+  for (Pool& pool : pools_) {
+    if (length > pool.block_bytes) continue;
+    if (pool.free.empty()) return std::nullopt;
+    const uint32_t index = pool.free.back();
+    pool.free.pop_back();
+    MR_CHECK(pool.blocks[index].references == 0, "a block on the free list is referenced");
+    pool.blocks[index] = {1, tag};
+    ++taken_;
+    return BlockRef{pool.first_offset + index * pool.block_bytes, static_cast<uint32_t>(length)};
+  }
+  return std::nullopt;
+}
+
+Arena::Block* Arena::Find(uint32_t offset, Pool** pool, uint32_t* index) {
+  for (Pool& p : pools_) {
+    if (offset < p.first_offset) return nullptr;
+    const uint32_t behind = offset - p.first_offset;
+    if (behind >= p.block_bytes * p.blocks.size()) continue;
+    if (behind % p.block_bytes != 0) return nullptr;
+    *pool = &p;
+    *index = behind / p.block_bytes;
+    return &p.blocks[*index];
+  }
+  return nullptr;
+}
+
+void Arena::AddReference(uint32_t offset) {
+  Pool* pool;
+  uint32_t index;
+  Block* block = Find(offset, &pool, &index);
+  MR_CHECK(block != nullptr && block->references > 0, "a reference to a block that is not taken");
+  ++block->references;
+}
+
+std::optional<uint64_t> Arena::Release(uint32_t offset) {
+  Pool* pool;
+  uint32_t index;
+  Block* block = Find(offset, &pool, &index);
+  MR_CHECK(block != nullptr && block->references > 0, "a block was released twice");
+  if (--block->references > 0) return std::nullopt;
+  pool->free.push_back(index);
+  --taken_;
+  return block->tag;
+}
+
+bool Arena::IsTaken(uint32_t offset) const {
+  Pool* pool;
+  uint32_t index;
+  const Block* block = const_cast<Arena*>(this)->Find(offset, &pool, &index);
+  return block != nullptr && block->references > 0;
+}
+
+absl::StatusOr<ArenaView> ArenaView::Open(int fd, uint32_t incarnation) {
+  absl::StatusOr<Region> region = Region::Open(fd, kArenaType, incarnation, kFirstOffset);
+  if (!region.ok()) return region.status();
+  ArenaView view;
+  view.region_ = std::move(*region);
+  return view;
+}
+
+std::optional<absl::Span<const std::byte>> ArenaView::Get(BlockRef block) const {
+  const uint64_t end = uint64_t{block.offset} + block.length;
+  if (block.offset < kFirstOffset || end > region_.size()) return std::nullopt;
+  return absl::Span<const std::byte>(region_.bytes() + block.offset, block.length);
+}
+
+}  // namespace millrace

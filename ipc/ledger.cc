@@ -1,0 +1,80 @@
+#include "ipc/ledger.h"
+
+#include <array>
+#include <bit>
+
+#include "common/check.h"
+
+namespace millrace {
+namespace {
+
+size_t RegionBytes(size_t slots) {
+  return offsetof(LedgerRegion, slots) + slots * sizeof(LedgerSlot);
+}
+
+uint64_t LiveWord(const PartId& id) { return uint64_t{id.sequence} << 32 | id.attempt << 8 | 1; }
+
+}  // namespace
+
+absl::StatusOr<Ledger> Ledger::Create(uint32_t incarnation, size_t slots) {
+  MR_CHECK(slots > 0 && slots <= 65536, "a ledger slot has 16 bits");
+  absl::StatusOr<Region> region = Region::Create(kLedgerType, incarnation, RegionBytes(slots));
+  if (!region.ok()) return region.status();
+  Ledger ledger;
+  ledger.region_ = std::move(*region);
+  // relaxed: written before the region is handed to anybody.
+  ledger.region_.as<LedgerRegion>()->slot_count.store(slots, std::memory_order_relaxed);
+  return ledger;
+}
+
+void Ledger::Open(const PartId& id, const LedgerEntry& entry) {
+  LedgerSlot& slot = region_.as<LedgerRegion>()->slots[id.slot];
+  Close(id.slot);
+  // release fence: meets the acquire fence in LedgerView::Find; a reader that saw one of the words
+  // below also sees `live` closed.
+  std::atomic_thread_fence(std::memory_order_release);
+  const auto words = std::bit_cast<std::array<uint64_t, kLedgerWords>>(entry);
+  for (size_t i = 0; i < kLedgerWords; ++i) {
+    // relaxed: between the fence above and the release below.
+    slot.words[i].store(words[i], std::memory_order_relaxed);
+  }
+  // release: meets the acquire in LedgerView::Find.
+  slot.live.store(LiveWord(id), std::memory_order_release);
+}
+
+void Ledger::Close(uint16_t slot) {
+  // relaxed: a worker that sees it late does work in vain, no more.
+  region_.as<LedgerRegion>()->slots[slot].live.store(0, std::memory_order_relaxed);
+}
+
+absl::StatusOr<LedgerView> LedgerView::Open(int fd, uint32_t incarnation) {
+  absl::StatusOr<Region> region = Region::Open(fd, kLedgerType, incarnation, sizeof(LedgerRegion));
+  if (!region.ok()) return region.status();
+  LedgerView view;
+  // relaxed: written before the region was handed on; copied once and checked.
+  view.slot_count_ = region->as<const LedgerRegion>()->slot_count.load(std::memory_order_relaxed);
+  if (view.slot_count_ > 65536 || RegionBytes(view.slot_count_) > region->size()) {
+    return absl::FailedPreconditionError("ledger: more slots than the region holds");
+  }
+  view.region_ = std::move(*region);
+  return view;
+}
+
+std::optional<LedgerEntry> LedgerView::Find(const PartId& id) const {
+  if (id.slot >= slot_count_) return std::nullopt;
+  const LedgerSlot& slot = region_.as<const LedgerRegion>()->slots[id.slot];
+  // acquire: meets the release in Ledger::Open.
+  if (slot.live.load(std::memory_order_acquire) != LiveWord(id)) return std::nullopt;
+  std::array<uint64_t, kLedgerWords> words;
+  for (size_t i = 0; i < kLedgerWords; ++i) {
+    // relaxed: between the acquire above and the fence below.
+    words[i] = slot.words[i].load(std::memory_order_relaxed);
+  }
+  // acquire fence: meets the release fence in Ledger::Open.
+  std::atomic_thread_fence(std::memory_order_acquire);
+  // relaxed: ordered by the fence.
+  if (slot.live.load(std::memory_order_relaxed) != LiveWord(id)) return std::nullopt;
+  return std::bit_cast<LedgerEntry>(words);
+}
+
+}  // namespace millrace

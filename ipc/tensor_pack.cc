@@ -1,0 +1,81 @@
+#include "ipc/tensor_pack.h"
+
+#include <string.h>
+
+#include "absl/strings/str_cat.h"
+#include "common/check.h"
+
+namespace millrace {
+namespace {
+
+size_t Aligned(size_t n) { return (n + kTensorAlign - 1) / kTensorAlign * kTensorAlign; }
+
+absl::Status Refuse(size_t i, const char* why) {
+  return absl::FailedPreconditionError(absl::StrCat("tensor pack: tensor ", i, " ", why));
+}
+
+}  // namespace
+
+bool PackWriter::Add(uint16_t name, DataType datatype, uint32_t columns, size_t bytes) {
+  if (header_.count >= kMaxPackTensors) return false;
+  if (bytes > UINT32_MAX / 2 || data_bytes_ + Aligned(bytes) > UINT32_MAX / 2) return false;
+  entries_[header_.count++] = {name, datatype, 0, columns, 0, static_cast<uint32_t>(bytes)};
+  data_bytes_ += Aligned(bytes);
+  return true;
+}
+
+void PackWriter::Place(std::byte* block) {
+  block_ = block;
+  size_t at = DataStart(header_.count);
+  for (size_t i = 0; i < header_.count; ++i) {
+    entries_[i].offset = static_cast<uint32_t>(at);
+    at += Aligned(entries_[i].bytes);
+  }
+  memcpy(block, &header_, sizeof header_);
+  memcpy(block + sizeof header_, entries_, header_.count * sizeof(TensorEntry));
+}
+
+absl::StatusOr<PackView> PackView::Open(absl::Span<const std::byte> block) {
+  PackView view;
+  if (block.size() < sizeof(PackHeader)) {
+    return absl::FailedPreconditionError("tensor pack: shorter than its header");
+  }
+  memcpy(&view.header_, block.data(), sizeof(PackHeader));
+  if (view.header_.count > kMaxPackTensors) {
+    return absl::FailedPreconditionError("tensor pack: too many tensors");
+  }
+  const size_t entry_bytes = view.header_.count * sizeof(TensorEntry);
+  if (block.size() < sizeof(PackHeader) + entry_bytes) {
+    return absl::FailedPreconditionError("tensor pack: shorter than its entries");
+  }
+  memcpy(view.entries_, block.data() + sizeof(PackHeader), entry_bytes);
+  view.block_ = block;
+  for (size_t i = 0; i < view.header_.count; ++i) {
+    const TensorEntry& e = view.entries_[i];
+    if (uint64_t{e.offset} + e.bytes > block.size()) return Refuse(i, "lies outside its block");
+    if (e.offset % kTensorAlign != 0) return Refuse(i, "is not aligned");
+    if (e.datatype == DataType::kInvalid || e.datatype > DataType::kBf16) {
+      return Refuse(i, "has an unknown datatype");
+    }
+    const size_t width = DataTypeSize(e.datatype);
+    // 32 bits times 32 bits times at most 8 overflows 64 bits only beyond any block: checked first.
+    const uint64_t elements = uint64_t{view.header_.rows} * e.columns;
+    if (elements > UINT32_MAX) return Refuse(i, "has too many elements");
+    if (width != 0 && elements * width != e.bytes) return Refuse(i, "has a size unlike its shape");
+  }
+  return view;
+}
+
+PackTensor PackView::tensor(size_t i) const {
+  MR_CHECK(i < header_.count, "no such tensor in the pack");
+  const TensorEntry& e = entries_[i];
+  return {e.name, e.datatype, e.columns, block_.subspan(e.offset, e.bytes)};
+}
+
+size_t PackView::Find(uint16_t name) const {
+  size_t i = 0;
+  while (i < header_.count && entries_[i].name != name) ++i;
+  return i;
+}
+
+}  // namespace millrace
