@@ -1,0 +1,7 @@
+// The execution process: see README.md beside this file.
+#include "services/execution/execution_stage.h"
+
+int main(int argc, char** argv) {
+  millrace::ExecutionStage stage(&millrace::ReferenceBackend());
+  return millrace::RunWorker(argc, argv, millrace::Stage::kExecution, &stage);
+}

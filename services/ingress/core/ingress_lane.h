@@ -1,0 +1,118 @@
+// The ingress lane: requests from their first check to their one answer.
+//
+// Purpose: implements Frontend on a lane: ledger, admission, routing, replay, deadlines.
+// Who may call: the lane's thread; SetCatalog and GoLive any thread (through Lane::Post).
+// Ownership: owns the flights (one for each ledger slot) and their input blocks.
+// Invariants:
+//   1. Each accepted request is answered exactly once: a result counts only from the last worker of
+//      the current attempt's route.
+//   2. A request takes its whole route's units before it is sent; without them it waits, bounded by
+//      the ledger and its deadline.
+//   3. A request whose route names a worker that ended is sent again (attempt + 1), unless it was
+//      being executed alone by two workers that died: then it is poison and answered INTERNAL.
+//   4. Units of attempts that did not end by their own answer come back through Quiescence.
+// What fails: a request, with the status of frontend.h.
+#pragma once
+
+#include <deque>
+#include <memory>
+#include <vector>
+
+#include "common/config.h"
+#include "services/ingress/core/model_table.h"
+#include "services/ingress/core/quiescence.h"
+#include "services/ingress/core/windows.h"
+#include "services/ingress/frontend.h"
+#include "services/runtime/lane.h"
+
+namespace millrace {
+
+class IngressLane : public Frontend, public LaneHandler {
+ public:
+  IngressLane(Lane* lane, Ledger* ledger, const Config& config);
+
+  // Any thread. A catalog is kept until it goes live; then requests are routed by it.
+  void SetCatalog(std::shared_ptr<const Catalog> catalog);
+  void GoLive(uint64_t generation);
+
+  // One duty cycle of lane and requests. The count of what was done.
+  size_t Poll();
+  // How long the lane may sleep when nothing is there.
+  int64_t MaxSleepNs() const;
+  size_t in_flight() const { return in_flight_; }
+
+  // Frontend.
+  RequestId Infer(const InferRequest& request, Completion* completion) override;
+  void Cancel(RequestId id) override;
+  std::shared_ptr<const Catalog> catalog() const override;
+  bool ServerReady() const override;
+  absl::Status ModelReady(std::string_view model, std::string_view version) const override;
+
+  // LaneHandler.
+  void OnMessage(Inbound& from, const Message& message) override;
+  void OnPeer(const std::shared_ptr<PeerLane>& peer) override;
+  void OnPeerLost(const std::shared_ptr<PeerLane>& peer) override;
+  void OnBlockFree(uint64_t) override {}
+
+ private:
+  enum class FlightState : uint8_t { kFree, kWaiting, kSent };
+
+  struct Flight {
+    FlightState state = FlightState::kFree;
+    bool alone = false;  // was being executed when a worker died: runs in a batch of its own
+    bool cancelled = false;
+    uint8_t attempt = 0;
+    uint8_t priority = 0;
+    uint32_t sequence = 0;
+    Completion* completion = nullptr;
+    std::shared_ptr<const ModelTable> table;
+    CheckedRequest request;
+    int64_t deadline_ns = 0;
+    int64_t sent_ns = 0;
+    BlockRef input;
+    std::vector<WindowUse> route;  // taken units, in the order of Needs
+    uint32_t last_worker = 0;
+  };
+
+  PartId IdOf(uint16_t slot) const;
+  RequestId RequestIdOf(uint16_t slot) const;
+  absl::Status Admit(const InferRequest& request, CheckedRequest* checked, int64_t* deadline_ns);
+  absl::StatusOr<BlockRef> StoreInput(const InferRequest& request, const CheckedRequest& checked);
+  static std::vector<StageNeed> Needs(const CheckedRequest& request);
+
+  // Sends a waiting flight if its route can be had now.
+  bool Dispatch(uint16_t slot);
+  void Submit(uint16_t slot, const LedgerEntry& entry);
+  void DispatchWaiting();
+  void Replay(uint16_t slot, const PeerLane& dead);
+  bool WasExecuting(const PeerLane& dead, uint16_t slot) const;
+  // Gives up the current attempt: its units wait for quiescence.
+  void Abandon(Flight& flight);
+
+  // Both free the slot, then call the completion.
+  void Fail(uint16_t slot, const absl::Status& status);
+  void Succeed(uint16_t slot, const PeerLane& from, const Message& message);
+  Completion* Retire(uint16_t slot);
+
+  void ExpireAndCancel(int64_t now);
+  void StepQuiescence();
+
+  Lane* lane_;
+  Ledger* ledger_;
+  Config config_;
+  Windows windows_;
+  Quiescence quiescence_;
+  std::shared_ptr<const ModelTable> table_;                // live
+  std::vector<std::shared_ptr<const ModelTable>> coming_;  // not live yet
+  std::vector<Flight> flights_;
+  std::vector<uint16_t> free_slots_;
+  std::deque<uint16_t> waiting_;
+  size_t in_flight_ = 0;
+  bool dispatch_again_ = false;  // something changed that a waiting flight may need
+  bool any_cancelled_ = false;
+  int64_t next_sweep_ns_ = 0;
+  std::vector<WindowUse> freed_;       // scratch
+  std::vector<WorkerAnswer> answers_;  // scratch
+};
+
+}  // namespace millrace

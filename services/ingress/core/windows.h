@@ -1,0 +1,58 @@
+// The windows that workers grant this ingress lane, and the choice of workers for a request.
+//
+// Purpose: admission takes a unit at every worker of a route, or nothing at all. Who may call: the
+//   ingress lane. Invariants: 1. what is taken at a worker never passes kWindowUnits or the
+//   window's bytes; 2. Take is all or nothing; 3. a worker that ended takes its window with it.
+// What fails: Take gives nothing where no ready worker of a stage has room.
+#pragma once
+
+#include <optional>
+#include <unordered_map>
+#include <vector>
+
+#include "ipc/window.h"
+#include "services/ingress/core/quiescence.h"
+#include "services/runtime/lane.h"
+
+namespace millrace {
+
+// What a request needs at one stage.
+struct StageNeed {
+  Stage stage = Stage::kNone;
+  uint32_t units = 1;
+  size_t block_bytes = 0;  // of the result there, for each unit that makes one
+  uint32_t blocks = 1;
+};
+
+class Windows {
+ public:
+  Windows(const Lane* lane, const Config& config);
+
+  // A worker for each need, in their order, with its units taken; several needs of one stage may
+  // fall on one worker. Nothing if any is impossible now.
+  std::optional<std::vector<WindowUse>> Take(absl::Span<const StageNeed> needs);
+  void GiveBack(const WindowUse& use);
+
+  void WorkerUp(uint32_t incarnation) { uses_[incarnation]; }
+  void WorkerLost(uint32_t incarnation) { uses_.erase(incarnation); }
+
+  // The least queue delay that a ready worker of the stage tells, while it has a queue; 0 without.
+  uint64_t QueueDelayNs(Stage stage) const;
+  bool HasReady(Stage stage) const;
+  // Bytes as a window counts them; 0: no block is that large.
+  uint32_t BlockBytes(size_t bytes) const { return shape_.BlockBytes(bytes); }
+
+ private:
+  struct Used {
+    uint32_t units = 0;
+    uint64_t bytes = 0;
+  };
+  const RosterEntry* Choose(const StageNeed& need, uint64_t bytes) const;
+
+  const Lane* lane_;
+  ArenaShape shape_;
+  uint64_t window_bytes_;
+  std::unordered_map<uint32_t, Used> uses_;
+};
+
+}  // namespace millrace

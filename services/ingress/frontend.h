@@ -1,0 +1,86 @@
+// Where protocols meet the pipeline: a request as views in, an answer as views out.
+//
+// Purpose: gRPC and HTTP adapters translate their wire formats to and from these types and know
+//   nothing of rings; the ingress lane implements Frontend and knows nothing of wire formats.
+// Who may call: only the thread that owns the lane (the completion queue's, or HTTP's io thread).
+// Ownership: views in InferRequest must live until Infer returns; views in InferAnswer live only
+//   during Completion::Done and may lie in a peer's memory: copy each once, never read it again.
+// Invariants:
+//   1. For each Infer, Done is called exactly once, by the same thread: inside Infer for what is
+//      refused at once, else from Poll.
+//   2. Status codes are absl's and map one to one to gRPC's: INVALID_ARGUMENT for bad input (the
+//      message names the field), NOT_FOUND for an unknown model, UNAVAILABLE for what was not
+//      executed, DEADLINE_EXCEEDED, RESOURCE_EXHAUSTED for a quota or a body over the limit,
+//      INTERNAL for poison, CANCELLED after Cancel.
+//   3. Messages carry no path and no internal name.
+#pragma once
+
+#include <stdint.h>
+
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/types/span.h"
+#include "common/datatype.h"
+#include "ipc/catalog.pb.h"
+
+namespace millrace {
+
+// One input. `raw` is little-endian, row-major; BYTES elements are u32 length + bytes each. The
+// lane checks that shape, datatype and the size of `raw` agree and fit the model's signature.
+struct TensorView {
+  std::string_view name;
+  DataType datatype = DataType::kInvalid;
+  absl::Span<const int64_t> shape;
+  std::string_view raw;
+};
+
+struct InferRequest {
+  std::string_view model;
+  std::string_view version;                    // empty: the latest
+  absl::Span<const TensorView> inputs;         // the ready tensor, or named raw columns
+  absl::Span<const std::string_view> outputs;  // empty: all that the model declares
+  int64_t deadline_ns = 0;                     // CLOCK_MONOTONIC; 0: the server's default
+  uint32_t priority = 0;                       // 1 highest, 0 default
+};
+
+struct InferAnswer {
+  absl::Status status;
+  // Valid only with an OK status. The model's name and version as served.
+  std::string_view model;
+  std::string_view version;
+  absl::Span<const TensorView> outputs;
+};
+
+class Completion {
+ public:
+  virtual ~Completion() = default;
+  virtual void Done(const InferAnswer& answer) = 0;
+};
+
+// Names a request in flight, for Cancel; 0 names none.
+using RequestId = uint64_t;
+
+class Frontend {
+ public:
+  virtual ~Frontend() = default;
+
+  // Returns 0 when `completion` was already called.
+  virtual RequestId Infer(const InferRequest& request, Completion* completion) = 0;
+
+  // The client went away: Done follows (CANCELLED, or the answer if it was already on its way).
+  virtual void Cancel(RequestId id) = 0;
+
+  // The catalog that requests are routed by now; shared, immutable; null before the first.
+  virtual std::shared_ptr<const Catalog> catalog() const = 0;
+
+  // Whether a request could be served now: the server (every stage has a live worker, a catalog is
+  // live) and one model (`version` empty: the latest). NOT_FOUND for an unknown model.
+  virtual bool ServerReady() const = 0;
+  virtual absl::Status ModelReady(std::string_view model, std::string_view version) const = 0;
+};
+
+}  // namespace millrace

@@ -1,0 +1,66 @@
+// The thread of one ingress lane: its loop over a protocol server and the lane.
+//
+// Purpose: one thread polls both, yields while it may get work soon, and parks when it does not.
+// Who may call: Start and Stop the control thread; the loop is the lane's thread.
+// Invariants:
+//   1. Answers are taken off the links before new requests are read, so that load drains first.
+//   2. The lane parks only after it armed its epoch and looked at its links once more; while it is
+//      blocked in the protocol server, a message on a link ends the block.
+// What fails: Start, with what the protocol server says of its socket.
+#pragma once
+
+#include <atomic>
+#include <functional>
+#include <memory>
+#include <thread>
+
+#include "absl/status/status.h"
+#include "common/config.h"
+#include "services/ingress/core/ingress_lane.h"
+
+namespace millrace {
+
+// A protocol server as the loop drives it.
+class ProtocolServer {
+ public:
+  virtual ~ProtocolServer() = default;
+  virtual size_t Poll() = 0;
+  // Blocks at most so long; a write to the lane's eventfd ends it.
+  virtual void Block(int64_t max_ns) = 0;
+  virtual void Drain() = 0;
+  // After Drain: every client has its answer.
+  virtual bool Drained() const = 0;
+  virtual void Shutdown() = 0;
+};
+
+absl::StatusOr<std::unique_ptr<ProtocolServer>> MakeGrpcServer(IngressLane* lane, int wake_fd,
+                                                               const Config& config,
+                                                               int listening_fd);
+absl::StatusOr<std::unique_ptr<ProtocolServer>> MakeHttpServer(IngressLane* lane, int wake_fd,
+                                                               const Config& config,
+                                                               int listening_fd);
+
+class LaneThread {
+ public:
+  LaneThread(Lane* lane, Ledger* ledger, const Config& config);
+  void Start(std::unique_ptr<ProtocolServer> server);
+  // `drained` is called on the lane's thread.
+  void Drain(std::function<void()> drained);
+  void Stop();
+
+  IngressLane& ingress() { return ingress_; }
+  Lane& lane() { return *lane_; }
+
+ private:
+  void Run();
+  void Park();
+
+  Lane* lane_;
+  IngressLane ingress_;
+  std::unique_ptr<ProtocolServer> server_;
+  std::thread thread_;
+  std::atomic<bool> stop_{false};
+  std::function<void()> drained_;
+};
+
+}  // namespace millrace

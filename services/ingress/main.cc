@@ -1,0 +1,69 @@
+// The ingress process: see README.md beside this file.
+#include <atomic>
+#include <memory>
+#include <vector>
+
+#include "services/ingress/lane_thread.h"
+#include "services/runtime/process.h"
+
+namespace millrace {
+namespace {
+
+// Lanes are numbered as in the supervisor's table: 0 gRPC, 1 HTTP.
+constexpr uint8_t kGrpcLane = 0;
+
+class IngressProcess : public StageProcess {
+ public:
+  absl::Status OnStart(Start start) override {
+    listeners_ = std::move(start.listeners);
+    for (size_t i = 0; i < start.lanes.size(); ++i) {
+      Lane* lane = start.lanes[i];
+      auto thread = std::make_unique<LaneThread>(lane, start.ledgers.at(i), start.config);
+      const bool grpc = lane->id().lane == kGrpcLane;
+      auto listener = listeners_.find(grpc ? "grpc" : "http");
+      if (listener == listeners_.end()) return absl::InternalError("a lane without its listener");
+      auto make = grpc ? MakeGrpcServer : MakeHttpServer;
+      absl::StatusOr<std::unique_ptr<ProtocolServer>> server =
+          make(&thread->ingress(), lane->wake_fd(), start.config, listener->second.get());
+      if (!server.ok()) return server.status();
+      thread->Start(std::move(*server));
+      threads_.push_back(std::move(thread));
+    }
+    return absl::OkStatus();
+  }
+
+  void OnCatalog(CatalogWithPlans catalog, std::function<void(absl::Status)> ready) override {
+    for (auto& thread : threads_) thread->ingress().SetCatalog(catalog.catalog);
+    ready(absl::OkStatus());
+  }
+
+  void OnCatalogLive(uint64_t generation) override {
+    for (auto& thread : threads_) thread->ingress().GoLive(generation);
+  }
+
+  void OnDrain(std::function<void()> drained) override {
+    auto left = std::make_shared<std::atomic<size_t>>(threads_.size());
+    for (auto& thread : threads_) {
+      thread->Drain([left, drained] {
+        // acq_rel: meets itself in the other lanes; the last one reports.
+        if (left->fetch_sub(1, std::memory_order_acq_rel) == 1) drained();
+      });
+    }
+  }
+
+  void OnStop() override {
+    for (auto& thread : threads_) thread->Stop();
+  }
+
+ private:
+  std::map<std::string, Fd> listeners_;
+  std::vector<std::unique_ptr<LaneThread>> threads_;
+};
+
+}  // namespace
+}  // namespace millrace
+
+int main(int argc, char** argv) {
+  millrace::IngressProcess process;
+  return millrace::RunProcess(argc, argv, millrace::Stage::kIngress, &process);
+}

@@ -1,0 +1,115 @@
+// The two protocols behind the one interface that a lane's loop drives.
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+
+#include <chrono>
+#include <thread>
+
+#include "common/check.h"
+#include "common/clock.h"
+#include "services/ingress/grpc/grpc_server.h"
+#include "services/ingress/http/http_server.h"
+#include "services/ingress/lane_thread.h"
+
+namespace millrace {
+namespace {
+
+constexpr size_t kEventsATurn = 64;
+// A 4-byte number takes up to 17 characters and a comma as text.
+constexpr size_t kTextBytesPerByte = 5;
+constexpr int64_t kGraceNs = 200 * kNanosPerMilli;
+
+// Sleeps on the lane's eventfd for a lane that is blocked in gRPC's completion queue.
+// Edge-triggered: each write is told once, whether or not the lane has read the eventfd empty.
+class WakeHelper {
+ public:
+  WakeHelper(int wake_fd, GrpcServer* server)
+      : server_(server), epoll_(epoll_create1(EPOLL_CLOEXEC)), stop_(eventfd(0, EFD_CLOEXEC)) {
+    MR_CHECK(epoll_.valid() && stop_.valid(), "no descriptor left for the wake helper");
+    epoll_event wake = {EPOLLIN | EPOLLET, {.u32 = 0}};
+    epoll_event stop = {EPOLLIN, {.u32 = 1}};
+    MR_CHECK(epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, wake_fd, &wake) == 0, "epoll of an eventfd");
+    MR_CHECK(epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, stop_.get(), &stop) == 0,
+             "epoll of an eventfd");
+    thread_ = std::thread([this] { Run(); });
+  }
+  ~WakeHelper() {
+    eventfd_write(stop_.get(), 1);
+    thread_.join();
+  }
+
+ private:
+  void Run() {
+    while (true) {
+      epoll_event event;
+      if (epoll_wait(epoll_.get(), &event, 1, -1) != 1) continue;
+      if (event.data.u32 == 1) return;
+      server_->Wake();
+    }
+  }
+
+  GrpcServer* server_;
+  Fd epoll_;
+  Fd stop_;
+  std::thread thread_;
+};
+
+class GrpcProtocol : public ProtocolServer {
+ public:
+  GrpcProtocol(std::unique_ptr<GrpcServer> server, int wake_fd)
+      : server_(std::move(server)), helper_(std::make_unique<WakeHelper>(wake_fd, server_.get())) {}
+
+  size_t Poll() override { return server_->Poll(kEventsATurn); }
+  void Block(int64_t max_ns) override { server_->Wait(max_ns); }
+  void Drain() override { server_->Drain(); }
+  bool Drained() const override { return server_->in_flight() == 0; }
+  void Shutdown() override {
+    helper_.reset();
+    server_->Shutdown(kGraceNs);
+  }
+
+ private:
+  std::unique_ptr<GrpcServer> server_;
+  std::unique_ptr<WakeHelper> helper_;
+};
+
+class HttpProtocol : public ProtocolServer {
+ public:
+  explicit HttpProtocol(std::unique_ptr<HttpServer> server) : server_(std::move(server)) {}
+
+  size_t Poll() override { return server_->Poll(); }
+  void Block(int64_t max_ns) override { server_->RunFor(std::chrono::nanoseconds(max_ns)); }
+  void Drain() override { server_->Drain(); }
+  bool Drained() const override { return server_->drained(); }
+  void Shutdown() override {}
+
+ private:
+  std::unique_ptr<HttpServer> server_;
+};
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<ProtocolServer>> MakeGrpcServer(IngressLane* lane, int wake_fd,
+                                                               const Config& config,
+                                                               int listening_fd) {
+  GrpcServerOptions options;
+  options.max_message_bytes = config.max_request_bytes + (64 << 10);
+  options.max_in_flight = config.max_in_flight;
+  absl::StatusOr<std::unique_ptr<GrpcServer>> server =
+      GrpcServer::Start(lane, options, listening_fd);
+  if (!server.ok()) return server.status();
+  return std::make_unique<GrpcProtocol>(std::move(*server), wake_fd);
+}
+
+absl::StatusOr<std::unique_ptr<ProtocolServer>> MakeHttpServer(IngressLane* lane, int wake_fd,
+                                                               const Config& config,
+                                                               int listening_fd) {
+  HttpOptions options;
+  options.max_body_bytes = kTextBytesPerByte * config.max_request_bytes + (64 << 10);
+  absl::StatusOr<std::unique_ptr<HttpServer>> server =
+      HttpServer::Create(lane, options, listening_fd, wake_fd);
+  if (!server.ok()) return server.status();
+  return std::make_unique<HttpProtocol>(std::move(*server));
+}
+
+}  // namespace millrace

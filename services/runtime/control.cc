@@ -1,0 +1,316 @@
+#include "services/runtime/control.h"
+
+#include <poll.h>
+#include <string.h>
+#include <sys/eventfd.h>
+
+#include "absl/strings/str_cat.h"
+#include "common/check.h"
+#include "common/log.h"
+#include "ipc/window.h"
+#include "services/runtime/liveness.h"
+
+namespace millrace {
+namespace {
+
+constexpr size_t kMaxCatalogBytes = 64 << 20;
+constexpr int kSendPatienceMs = 1000;
+
+LaneId ToLaneId(const LaneName& name) {
+  const bool known = name.stage() < kStageCount;
+  return {name.incarnation(), known ? static_cast<Stage>(name.stage()) : Stage::kNone,
+          static_cast<uint8_t>(name.index()), static_cast<uint8_t>(name.lane())};
+}
+
+std::string ProcessName(const LaneName& name) {
+  return absl::StrCat(std::string(StageName(ToLaneId(name).stage)), name.index());
+}
+
+}  // namespace
+
+Outbox::Outbox() : wake_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
+  MR_CHECK(wake_.valid(), "no descriptor left for the outbox");
+}
+
+void Outbox::Send(FromProcess message) {
+  {
+    std::lock_guard<std::mutex> lock(mutex_);
+    messages_.push_back(std::move(message));
+  }
+  eventfd_write(wake_.get(), 1);
+}
+
+std::vector<FromProcess> Outbox::Take() {
+  eventfd_t ignored;
+  eventfd_read(wake_.get(), &ignored);
+  std::lock_guard<std::mutex> lock(mutex_);
+  return std::exchange(messages_, {});
+}
+
+Control::Control(Fd socket, Stage stage, StageProcess* process)
+    : channel_(std::move(socket)), stage_(stage), process_(process) {}
+
+int Control::Run() {
+  while (true) {
+    pollfd fds[2] = {{channel_.fd(), POLLIN, 0}, {outbox_.wake_fd(), POLLIN, 0}};
+    if (poll(fds, 2, -1) < 0) continue;
+    for (const FromProcess& message : outbox_.Take()) {
+      if (!SendNow(message)) return kExitOrphan;
+    }
+    while (true) {
+      ToProcess message;
+      std::vector<Fd> received;
+      absl::StatusOr<bool> got = channel_.Receive(&message, &received);
+      if (!got.ok()) {
+        Log(LogLevel::kError, "supervisor_lost", {{"why", got.status().ToString()}});
+        return absl::IsUnavailable(got.status()) ? kExitOrphan : kExitProtocol;
+      }
+      if (!*got) break;
+      if (std::optional<int> code = Handle(message, std::move(received))) {
+        if (configured_) process_->OnStop();
+        return *code;
+      }
+    }
+  }
+}
+
+bool Control::SendNow(const FromProcess& message, absl::Span<const int> fds) {
+  while (true) {
+    const absl::Status sent = channel_.Send(message, fds);
+    if (sent.ok()) return true;
+    if (!absl::IsResourceExhausted(sent)) return false;
+    pollfd p = {channel_.fd(), POLLOUT, 0};
+    if (poll(&p, 1, kSendPatienceMs) <= 0) Log(LogLevel::kWarning, "supervisor_slow");
+  }
+}
+
+std::optional<int> Control::Handle(ToProcess& message, std::vector<Fd> fds) {
+  if (!configured_ && message.message_case() != ToProcess::kConfigure) return kExitProtocol;
+  switch (message.message_case()) {
+    case ToProcess::kConfigure:
+      return OnConfigure(message.configure(), std::move(fds));
+    case ToProcess::kPeer:
+      return OnPeer(message.peer(), std::move(fds));
+    case ToProcess::kPeerHalf:
+      OnPeerHalf(message.peer_half(), std::move(fds));
+      return std::nullopt;
+    case ToProcess::kPeerGone:
+      std::erase_if(halves_, [&](const auto& entry) {
+        const uint32_t gone = message.peer_gone().incarnation();
+        return entry.first.first == gone || entry.first.second == gone;
+      });
+      return std::nullopt;
+    case ToProcess::kCatalog:
+      OnCatalog(message.catalog(), std::move(fds));
+      return std::nullopt;
+    case ToProcess::kCatalogLive:
+      process_->OnCatalogLive(message.catalog_live().generation());
+      return std::nullopt;
+    case ToProcess::kDrain:
+      process_->OnDrain([this] {
+        FromProcess drained;
+        drained.mutable_drained();
+        outbox_.Send(std::move(drained));
+      });
+      return std::nullopt;
+    case ToProcess::kStop:
+      return kExitOk;
+    default:
+      return std::nullopt;  // a later version's message that this build can do without
+  }
+}
+
+std::optional<int> Control::OnConfigure(const Configure& configure, std::vector<Fd> fds) {
+  if (configured_ || configure.lanes_size() == 0 || fds.size() != 1u + configure.listeners_size()) {
+    return kExitProtocol;
+  }
+  ConfigResult parsed = ParseConfig(configure.config_yaml());
+  if (!parsed.faults.empty()) return kExitProtocol;
+  SetLogProcess(ProcessName(configure.lanes(0)));
+  for (const LaneName& name : configure.lanes()) {
+    if (ToLaneId(name).stage != stage_) return kExitProtocol;
+    if (absl::Status made = MakeLane(name, parsed.config, fds[0]); !made.ok()) {
+      Log(LogLevel::kError, "lane_failed", {{"why", made.ToString()}});
+      return kExitMemory;
+    }
+  }
+  HoldLiveness(&lanes_[0].lane->page());
+  StageProcess::Start start;
+  start.config = parsed.config;
+  for (OwnLane& own : lanes_) {
+    start.lanes.push_back(own.lane.get());
+    if (own.ledger != nullptr) start.ledgers.push_back(own.ledger.get());
+  }
+  for (int i = 0; i < configure.listeners_size(); ++i) {
+    start.listeners[configure.listeners(i)] = std::move(fds[1 + i]);
+  }
+  if (absl::Status started = process_->OnStart(std::move(start)); !started.ok()) {
+    Log(LogLevel::kError, "start_failed", {{"why", started.ToString()}});
+    return kExitMemory;
+  }
+  configured_ = true;
+  const absl::Status announced = Announce();
+  if (!announced.ok()) return kExitOrphan;
+  return std::nullopt;
+}
+
+absl::Status Control::MakeLane(const LaneName& name, const Config& config, const Fd& roster) {
+  const LaneId id = ToLaneId(name);
+  absl::StatusOr<Region> page = Region::Create(kPageType, id.incarnation, sizeof(Page));
+  if (!page.ok()) return page.status();
+  absl::StatusOr<Arena> arena =
+      Arena::Create(id.incarnation, stage_ == Stage::kIngress ? IngressArenaShape(config)
+                                                              : WorkerArenaShape(config));
+  if (!arena.ok()) return arena.status();
+  absl::StatusOr<RosterReader> reader = RosterReader::Open(roster.get());
+  if (!reader.ok()) return reader.status();
+  Fd wake(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+  if (!wake.valid()) return absl::ResourceExhaustedError("no descriptor left");
+  OwnLane own;
+  if (stage_ == Stage::kIngress) {
+    absl::StatusOr<Ledger> ledger = Ledger::Create(id.incarnation, config.max_in_flight);
+    if (!ledger.ok()) return ledger.status();
+    own.ledger = std::make_unique<Ledger>(std::move(*ledger));
+  }
+  auto* p = page->as<Page>();
+  // relaxed: read by the supervisor after the announcement.
+  p->pid.store(getpid(), std::memory_order_relaxed);
+  p->start_ns.store(MonotonicNanos(), std::memory_order_relaxed);  // relaxed: as above
+  LaneReports reports;
+  reports.link_up = [this](uint32_t producer, uint32_t consumer) {
+    FromProcess message;
+    message.mutable_link_up()->set_producer(producer);
+    message.mutable_link_up()->set_consumer(consumer);
+    outbox_.Send(std::move(message));
+  };
+  reports.fault = [this](uint32_t incarnation, const std::string& reason) {
+    Report(incarnation, absl::FailedPreconditionError(reason));
+  };
+  own.lane = std::make_unique<Lane>(
+      id, Lane::Memory{std::move(*page), std::move(*arena), std::move(wake), std::move(*reader)},
+      std::move(reports));
+  lanes_.push_back(std::move(own));
+  return absl::OkStatus();
+}
+
+absl::Status Control::Announce() {
+  FromProcess message;
+  std::vector<int> fds;
+  for (const OwnLane& own : lanes_) {
+    const LaneId& id = own.lane->id();
+    LaneName* name = message.mutable_announce()->add_lanes();
+    name->set_incarnation(id.incarnation);
+    name->set_stage(static_cast<uint32_t>(id.stage));
+    name->set_index(id.index);
+    name->set_lane(id.lane);
+    message.mutable_announce()->add_has_ledger(own.ledger != nullptr);
+    const Lane::Memory& memory = own.lane->memory();
+    fds.insert(fds.end(),
+               {memory.page.fd().get(), memory.arena.region().fd().get(), memory.wake.get()});
+    if (own.ledger != nullptr) fds.push_back(own.ledger->region().fd().get());
+  }
+  if (!SendNow(message, fds)) return absl::UnavailableError("the supervisor is gone");
+  return absl::OkStatus();
+}
+
+void Control::Report(uint32_t incarnation, const absl::Status& status) {
+  FromProcess message;
+  message.mutable_fault()->set_incarnation(incarnation);
+  message.mutable_fault()->set_reason(std::string(status.message()));
+  outbox_.Send(std::move(message));
+}
+
+std::optional<int> Control::OnPeer(const ::millrace::Peer& announced, std::vector<Fd> fds) {
+  if (fds.size() != (announced.has_ledger() ? 4u : 3u)) return kExitProtocol;
+  const LaneId id = ToLaneId(announced.name());
+  for (OwnLane& own : lanes_) {
+    auto peer = std::make_shared<PeerLane>();
+    peer->id = id;
+    absl::StatusOr<Region> page =
+        Region::Open(fds[0].get(), kPageType, id.incarnation, sizeof(Page));
+    absl::StatusOr<ArenaView> arena = ArenaView::Open(fds[1].get(), id.incarnation);
+    absl::Status opened = page.ok() ? arena.status() : page.status();
+    if (opened.ok() && announced.has_ledger()) {
+      absl::StatusOr<LedgerView> ledger = LedgerView::Open(fds[3].get(), id.incarnation);
+      if (ledger.ok()) peer->ledger = std::make_unique<LedgerView>(std::move(*ledger));
+      opened = ledger.status();
+    }
+    if (opened.ok()) {
+      peer->page_region = std::move(*page);
+      peer->arena = std::move(*arena);
+      peer->waker = Waker(&peer->page().parked, fds[2].Duplicate());
+      if (IsEdge(stage_, id.stage)) opened.Update(MakeHalf(own.lane.get(), peer, true));
+      if (IsEdge(id.stage, stage_)) opened.Update(MakeHalf(own.lane.get(), peer, false));
+    }
+    if (!opened.ok()) Report(id.incarnation, opened);
+  }
+  return std::nullopt;
+}
+
+absl::Status Control::MakeHalf(Lane* lane, const std::shared_ptr<PeerLane>& peer, bool produce) {
+  const uint32_t mine = lane->id().incarnation;
+  const uint32_t theirs = peer->id.incarnation;
+  const LinkName name = produce ? LinkName{mine, theirs} : LinkName{theirs, mine};
+  HalfLink half = {lane, peer, LinkProducer()};
+  int fd = -1;
+  if (produce) {
+    absl::StatusOr<LinkProducer> link = LinkProducer::Create(name.first, name.second);
+    if (!link.ok()) return link.status();
+    fd = link->fd();
+    half.end = std::move(*link);
+  } else {
+    absl::StatusOr<LinkConsumer> link = LinkConsumer::Create(name.first, name.second);
+    if (!link.ok()) return link.status();
+    fd = link->fd();
+    half.end = std::move(*link);
+  }
+  FromProcess message;
+  message.mutable_half()->set_producer(name.first);
+  message.mutable_half()->set_consumer(name.second);
+  if (!SendNow(message, {fd})) return absl::UnavailableError("the supervisor is gone");
+  halves_.insert_or_assign(name, std::move(half));
+  return absl::OkStatus();
+}
+
+void Control::OnPeerHalf(const PeerHalf& half, std::vector<Fd> fds) {
+  auto found = halves_.find({half.producer(), half.consumer()});
+  if (found == halves_.end() || fds.size() != 1) return;  // the peer ended meanwhile
+  HalfLink mine = std::move(found->second);
+  halves_.erase(found);
+  const absl::Status attached =
+      std::visit([&](auto& end) { return end.Attach(fds[0].get()); }, mine.end);
+  if (!attached.ok()) return Report(mine.peer->id.incarnation, attached);
+  Lane* lane = mine.lane;
+  // std::function wants a copyable closure; the link end moves in through a shared pointer.
+  auto shared = std::make_shared<HalfLink>(std::move(mine));
+  lane->Post([lane, shared] {
+    std::visit([&](auto& end) { lane->TakeUp(shared->peer, std::move(end)); }, shared->end);
+  });
+}
+
+void Control::OnCatalog(const CatalogUpdate& update, std::vector<Fd> fds) {
+  const uint64_t generation = update.generation();
+  auto ready = [this, generation](absl::Status status) {
+    FromProcess message;
+    message.mutable_catalog_ready()->set_generation(generation);
+    if (!status.ok()) message.mutable_catalog_ready()->set_error(std::string(status.message()));
+    outbox_.Send(std::move(message));
+  };
+  if (fds.size() != 1u + update.plan_routes_size()) {
+    return ready(absl::InvalidArgumentError("descriptors and routes do not match"));
+  }
+  auto map = MapImmutable(fds[0].get(), kMaxCatalogBytes);
+  if (!map.ok()) return ready(map.status());
+  auto catalog = std::make_shared<Catalog>();
+  if (!catalog->ParseFromArray(map->get_address(), static_cast<int>(map->get_size()))) {
+    return ready(absl::InvalidArgumentError("the catalog cannot be parsed"));
+  }
+  CatalogWithPlans with_plans;
+  with_plans.catalog = std::move(catalog);
+  for (int i = 0; i < update.plan_routes_size(); ++i) {
+    with_plans.plans.emplace(update.plan_routes(i), std::move(fds[1 + i]));
+  }
+  process_->OnCatalog(std::move(with_plans), std::move(ready));
+}
+
+}  // namespace millrace

@@ -1,0 +1,81 @@
+// The control thread of a process: the supervisor's messages turned into lanes, links and catalogs.
+//
+// Purpose: everything with sockets and descriptors, off the lanes. Who may call: RunProcess, on the
+//   main thread; Outbox::Send any thread. Ownership: owns lanes, ledgers and halves not yet joined.
+// Invariants:
+//   1. A link reaches its lane only when both halves are mapped and checked.
+//   2. A peer's memory that cannot be opened is reported as a Fault of that peer.
+// What fails: Run returns an exit code (process.h).
+#pragma once
+
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include "ipc/control.pb.h"
+#include "ipc/control_channel.h"
+#include "ipc/link_shm.h"
+#include "services/runtime/lane.h"
+#include "services/runtime/process.h"
+
+namespace millrace {
+
+// Messages of other threads to the supervisor, sent by the control thread.
+class Outbox {
+ public:
+  Outbox();
+  void Send(FromProcess message);
+  std::vector<FromProcess> Take();
+  int wake_fd() const { return wake_.get(); }
+
+ private:
+  Fd wake_;
+  std::mutex mutex_;
+  std::vector<FromProcess> messages_;
+};
+
+class Control {
+ public:
+  Control(Fd socket, Stage stage, StageProcess* process);
+  int Run();
+
+ private:
+  using LinkName = std::pair<uint32_t, uint32_t>;  // producer, consumer
+  struct HalfLink {
+    Lane* lane;
+    std::shared_ptr<PeerLane> peer;
+    std::variant<LinkProducer, LinkConsumer> end;
+  };
+  struct OwnLane {
+    std::unique_ptr<Ledger> ledger;
+    std::unique_ptr<Lane> lane;
+  };
+
+  // Each handles one message; nothing: go on, a value: exit with it.
+  std::optional<int> Handle(ToProcess& message, std::vector<Fd> fds);
+  std::optional<int> OnConfigure(const Configure& configure, std::vector<Fd> fds);
+  std::optional<int> OnPeer(const ::millrace::Peer& peer, std::vector<Fd> fds);
+  void OnPeerHalf(const PeerHalf& half, std::vector<Fd> fds);
+  void OnCatalog(const CatalogUpdate& update, std::vector<Fd> fds);
+
+  absl::Status MakeLane(const LaneName& name, const Config& config, const Fd& roster);
+  absl::Status MakeHalf(Lane* lane, const std::shared_ptr<PeerLane>& peer, bool produce);
+  void Report(uint32_t incarnation, const absl::Status& status);
+  absl::Status Announce();
+  // Sends, waiting for a slow supervisor; false once it is gone.
+  bool SendNow(const FromProcess& message, absl::Span<const int> fds = {});
+
+  ControlChannel channel_;
+  Stage stage_;
+  StageProcess* process_;
+  Outbox outbox_;
+  std::vector<OwnLane> lanes_;
+  std::map<LinkName, HalfLink> halves_;
+  bool configured_ = false;
+};
+
+}  // namespace millrace

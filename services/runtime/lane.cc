@@ -1,0 +1,249 @@
+#include "services/runtime/lane.h"
+
+#include <sys/eventfd.h>
+
+#include <algorithm>
+
+#include "absl/strings/str_cat.h"
+#include "common/check.h"
+#include "common/clock.h"
+
+namespace millrace {
+
+Lane::Lane(LaneId id, Memory memory, LaneReports reports)
+    : id_(id),
+      memory_(std::move(memory)),
+      reports_(std::move(reports)),
+      waiter_(&page().parked, memory_.wake.Duplicate()) {
+  MR_CHECK(waiter_.fd() >= 0, "no descriptor left for a lane");
+  returned_.reserve(kSlots);
+}
+
+void Lane::Post(std::function<void()> action) {
+  {
+    std::lock_guard<std::mutex> lock(posted_mutex_);
+    posted_.push_back(std::move(action));
+    // release: meets the acquire in RunPosted and HasWork.
+    has_posted_.store(true, std::memory_order_release);
+  }
+  eventfd_write(memory_.wake.get(), 1);
+}
+
+size_t Lane::RunPosted() {
+  // acquire: meets the release in Post.
+  if (!has_posted_.load(std::memory_order_acquire)) return 0;
+  std::vector<std::function<void()>> actions;
+  {
+    std::lock_guard<std::mutex> lock(posted_mutex_);
+    actions.swap(posted_);
+    // relaxed: under the mutex, which orders it with Post.
+    has_posted_.store(false, std::memory_order_relaxed);
+  }
+  for (auto& action : actions) action();
+  return actions.size();
+}
+
+void Lane::ReadRoster() {
+  absl::StatusOr<RosterSnapshot> snapshot = memory_.roster.Read();
+  MR_CHECK(snapshot.ok(), "the supervisor's roster cannot be read");
+  roster_ = *snapshot;
+  // relaxed: a statistic.
+  page().roster_generation.store(roster_.generation, std::memory_order_relaxed);
+}
+
+bool Lane::IsLive(const PeerLane& peer) {
+  return !peer.lost && roster_.Find(peer.id.incarnation) != nullptr;
+}
+
+size_t Lane::CheckRoster() {
+  if (memory_.roster.generation() == roster_.generation) return 0;
+  ReadRoster();
+  std::vector<std::shared_ptr<PeerLane>> lost;
+  for (const auto& peer : peers_) {
+    if (!IsLive(*peer)) lost.push_back(peer);
+  }
+  for (const auto& peer : lost) End(peer);
+  return 1;
+}
+
+void Lane::AddPeer(const std::shared_ptr<PeerLane>& peer) {
+  for (const auto& known : peers_) {
+    if (known == peer) return;
+  }
+  peers_.push_back(peer);
+  handler_->OnPeer(peer);
+}
+
+void Lane::TakeUp(std::shared_ptr<PeerLane> peer, LinkConsumer link) {
+  CheckRoster();
+  if (!IsLive(*peer)) return;
+  AddPeer(peer);
+  if (peer->lost) return;  // the handler refused it
+  reports_.link_up(peer->id.incarnation, id_.incarnation);
+  inbound_.push_back(std::make_unique<Inbound>(Inbound{std::move(peer), std::move(link)}));
+}
+
+void Lane::TakeUp(std::shared_ptr<PeerLane> peer, LinkProducer link) {
+  CheckRoster();
+  if (!IsLive(*peer)) return;
+  AddPeer(peer);
+  if (peer->lost) return;  // the handler refused it
+  reports_.link_up(id_.incarnation, peer->id.incarnation);
+  outbound_.push_back(std::make_unique<Outbound>(Outbound{std::move(peer), std::move(link)}));
+}
+
+size_t Lane::Poll() {
+  // relaxed: the supervisor compares it with what it saw before, no more.
+  page().beat.store(page().beat.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+  size_t done = RunPosted();
+  done += CheckRoster();
+  // By index: a handler may end a peer, which removes links behind the current place only by
+  // marking them; they are swept below.
+  for (size_t i = 0; i < inbound_.size(); ++i) done += Drain(*inbound_[i], kDrain);
+  // Behind the messages: what they were sent after is then seen as returned, and a window that was
+  // used again finds its block free.
+  for (size_t i = 0; i < outbound_.size(); ++i) done += CollectReturns(*outbound_[i]);
+  std::erase_if(inbound_, [](const auto& in) { return in->ended && in->held == 0; });
+  std::erase_if(outbound_, [](const auto& out) { return out->peer->lost; });
+  page().Set(Counter::kBlocksTaken, arena().taken());
+  return done;
+}
+
+size_t Lane::CollectReturns(Outbound& out) {
+  if (out.peer->lost) return 0;
+  returned_.clear();
+  const LinkResult result = out.link.CollectReturns(&returned_);
+  for (uint32_t offset : returned_) Release({offset, 1});
+  if (result == LinkResult::kFault) Fault(*out.peer, "returned what was not lent");
+  return returned_.size();
+}
+
+size_t Lane::Drain(Inbound& in, int limit) {
+  if (in.ended) return 0;
+  size_t count = 0;
+  Message message;
+  // The handler may find a fault of this peer, which ends the link.
+  while (limit-- > 0 && !in.ended) {
+    const LinkResult result = in.link.Take(&message);
+    if (result == LinkResult::kFault) {
+      Fault(*in.peer, "a slot holds what cannot be right");
+      break;
+    }
+    if (result == LinkResult::kEmpty) break;
+    if (in.held >= kSlots) {
+      Fault(*in.peer, "more messages than all windows together");
+      break;
+    }
+    ++count;
+    ++in.held;
+    handler_->OnMessage(in, message);
+  }
+  if (count > 0) in.link.PublishCredits();
+  return count;
+}
+
+void Lane::End(const std::shared_ptr<PeerLane>& peer) {
+  if (peer->lost) return;
+  // What it published before it died is taken; nothing can come behind it.
+  for (auto& in : inbound_) {
+    if (in->peer != peer || in->ended) continue;
+    Drain(*in, static_cast<int>(kSlots));
+    in->ended = true;
+  }
+  if (peer->lost) return;  // its last words were a fault, which ended it
+  peer->lost = true;
+  for (auto& out : outbound_) {
+    if (out->peer != peer) continue;
+    CollectReturns(*out);
+    for (uint32_t offset : out->link.TakeBackAll()) Release({offset, 1});
+  }
+  std::erase(peers_, peer);
+  handler_->OnPeerLost(peer);
+}
+
+void Lane::Fault(PeerLane& peer, const std::string& reason) {
+  page().Add(Counter::kFaults);
+  if (peer.lost) return;
+  reports_.fault(peer.id.incarnation, reason);
+  // Held alive by this copy: End drops it from peers_.
+  std::shared_ptr<PeerLane> kept;
+  for (const auto& p : peers_) {
+    if (p.get() == &peer) kept = p;
+  }
+  MR_CHECK(kept != nullptr, "a fault of a peer that is not known");
+  for (auto& in : inbound_) {
+    if (in->peer == kept) in->ended = true;  // nothing more is read from it
+  }
+  End(kept);
+}
+
+PeerLane* Lane::FindPeer(uint32_t incarnation) const {
+  for (const auto& peer : peers_) {
+    if (peer->id.incarnation == incarnation) return peer.get();
+  }
+  return nullptr;
+}
+
+bool Lane::CanSend(uint32_t incarnation) const {
+  for (const auto& out : outbound_) {
+    if (out->peer->id.incarnation == incarnation) return !out->peer->lost && out->link.CanSubmit();
+  }
+  return false;
+}
+
+bool Lane::Send(uint32_t incarnation, const Message& message) {
+  for (auto& out : outbound_) {
+    if (out->peer->id.incarnation != incarnation || out->peer->lost) continue;
+    // Credits may lie there uncollected since the start of this cycle. Without them the peer has
+    // answered what it says it never took, since past admission a link is not full.
+    if (!out->link.CanSubmit()) CollectReturns(*out);
+    if (!out->link.CanSubmit()) Fault(*out->peer, "does not take what was sent within its window");
+    if (out->peer->lost) return false;
+    if (message.block.length > 0) arena().AddReference(message.block.offset);
+    out->link.Submit(message);
+    out->peer->wake_pending = true;
+    return true;
+  }
+  return false;
+}
+
+void Lane::Return(Inbound& from, const BlockRef& block) {
+  MR_CHECK(from.held > 0, "a message was returned twice");
+  --from.held;
+  // To a dead producer nothing is returned: it took back everything by dying.
+  if (!from.ended && block.length > 0) from.link.Return(block.offset);
+}
+
+void Lane::Release(const BlockRef& block) {
+  if (block.length == 0) return;
+  if (auto tag = arena().Release(block.offset)) handler_->OnBlockFree(*tag);
+}
+
+void Lane::Flush() {
+  for (auto& peer : peers_) {
+    if (!peer->wake_pending) continue;
+    peer->wake_pending = false;
+    peer->waker.Wake();
+  }
+}
+
+void Lane::WakeAll() {
+  for (auto& peer : peers_) peer->waker.Wake();
+}
+
+void Lane::Arm() {
+  page().Add(Counter::kParks);
+  waiter_.Arm();
+}
+
+bool Lane::HasWork() const {
+  // acquire: meets the release in Post.
+  if (has_posted_.load(std::memory_order_acquire)) return true;
+  if (memory_.roster.generation() != roster_.generation) return true;
+  for (const auto& in : inbound_) {
+    if (!in->ended && in->link.HasNext()) return true;
+  }
+  return false;
+}
+
+}  // namespace millrace

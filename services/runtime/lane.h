@@ -1,0 +1,169 @@
+// A lane: one thread with its page, its arena and its ends of links, in one duty cycle.
+//
+// Purpose: everything that the lanes of all stages do alike: take messages, return blocks, act on
+//   the roster, take up links, wake peers, beat, park.
+// Who may call: Post any thread; Cancel..., everything else only the lane's thread.
+// Ownership: a Lane owns its memory and its ends of links; a PeerLane lives while a link or an item
+//   still uses its memory.
+// Invariants:
+//   1. Poll is bounded: at most kDrain messages a link, so that no producer starves another.
+//   2. A peer that the newest roster does not name has ended: what it published is taken, then the
+//      handler hears OnPeerLost once, and every block lent to it is back in the arena.
+//   3. Credits are published in the cycle that took the messages; a stage returns an input before
+//   it
+//      sends the output made from it, so that whoever holds the answer knows the input is returned.
+//   4. A peer that breaks the link's rules is reported (Fault) once and treated as ended.
+// What fails: nothing after Create; a broken invariant of ours aborts.
+#pragma once
+
+#include <stdint.h>
+
+#include <atomic>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "ipc/arena.h"
+#include "ipc/ledger.h"
+#include "ipc/link_shm.h"
+#include "ipc/page.h"
+#include "ipc/roster.h"
+#include "ipc/topology.h"
+#include "ipc/waiter.h"
+
+namespace millrace {
+
+struct LaneId {
+  uint32_t incarnation = 0;
+  Stage stage = Stage::kNone;
+  uint8_t index = 0;
+  uint8_t lane = 0;
+};
+
+// Another lane, as one lane of ours sees it.
+struct PeerLane {
+  LaneId id;
+  Region page_region;
+  ArenaView arena;
+  std::unique_ptr<LedgerView> ledger;  // ingress lanes only
+  Waker waker;
+  bool wake_pending = false;
+  bool lost = false;
+
+  const Page& page() const { return *page_region.as<const Page>(); }
+};
+
+struct Inbound {
+  std::shared_ptr<PeerLane> peer;
+  LinkConsumer link;
+  size_t held = 0;  // messages that are not returned yet
+  bool ended = false;
+};
+
+struct Outbound {
+  std::shared_ptr<PeerLane> peer;
+  LinkProducer link;
+};
+
+// What a stage makes of a lane's events. All calls come from Poll, on the lane's thread.
+class LaneHandler {
+ public:
+  virtual ~LaneHandler() = default;
+  // The handler owns the message until it calls Lane::Return, once for each (with or without
+  // block).
+  virtual void OnMessage(Inbound& from, const Message& message) = 0;
+  // A new peer; its links come up one by one.
+  virtual void OnPeer(const std::shared_ptr<PeerLane>& peer) = 0;
+  virtual void OnPeerLost(const std::shared_ptr<PeerLane>& peer) = 0;
+  // The last reference to a block of our arena is gone.
+  virtual void OnBlockFree(uint64_t tag) = 0;
+};
+
+// What a lane tells its control thread. Called on the lane's thread; must not block.
+struct LaneReports {
+  std::function<void(uint32_t producer, uint32_t consumer)> link_up;
+  std::function<void(uint32_t incarnation, const std::string& reason)> fault;
+};
+
+class Lane {
+ public:
+  struct Memory {
+    Region page;
+    Arena arena;
+    Fd wake;
+    RosterReader roster;
+  };
+  Lane(LaneId id, Memory memory, LaneReports reports);
+
+  const LaneId& id() const { return id_; }
+  Page& page() { return *memory_.page.as<Page>(); }
+  Arena& arena() { return memory_.arena; }
+  const Memory& memory() const { return memory_; }
+  void set_handler(LaneHandler* handler) { handler_ = handler; }
+
+  // Any thread: runs `action` on the lane's thread, in its next cycle.
+  void Post(std::function<void()> action);
+  // On the lane's thread, through Post: an end of a link that is attached on both sides.
+  void TakeUp(std::shared_ptr<PeerLane> peer, LinkConsumer link);
+  void TakeUp(std::shared_ptr<PeerLane> peer, LinkProducer link);
+
+  // One turn: posted actions, roster, returned blocks, messages. The count of what was done.
+  size_t Poll();
+
+  // Whether a message may go to this lane now: a live link with room.
+  bool CanSend(uint32_t incarnation) const;
+  // Publishes; the receiver is woken by Flush. Adds a reference to the message's block for the time
+  // it is lent. False: no live link (the block is untouched).
+  bool Send(uint32_t incarnation, const Message& message);
+  void Return(Inbound& from, const BlockRef& block);
+  // Drops a reference to a block of ours.
+  void Release(const BlockRef& block);
+  // Wakes whoever got something since the last Flush.
+  void Flush();
+  void WakeAll();
+
+  // Parking. Arm, then HasWork; if there is none, sleep on wake_fd(), then Unpark.
+  void Arm();
+  bool HasWork() const;
+  bool Sleep(int timeout_ms) { return waiter_.Sleep(timeout_ms); }
+  void Unpark() { waiter_.Unpark(); }
+  int wake_fd() const { return waiter_.fd(); }
+
+  const RosterSnapshot& roster() const { return roster_; }
+  PeerLane* FindPeer(uint32_t incarnation) const;
+  const std::vector<std::shared_ptr<PeerLane>>& peers() const { return peers_; }
+  // A peer wrote what cannot be right: counted, reported, and treated as ended.
+  void Fault(PeerLane& peer, const std::string& reason);
+
+ private:
+  static constexpr int kDrain = 64;
+
+  size_t RunPosted();
+  size_t CheckRoster();
+  size_t CollectReturns(Outbound& out);
+  size_t Drain(Inbound& in, int limit);
+  void End(const std::shared_ptr<PeerLane>& peer);
+  void AddPeer(const std::shared_ptr<PeerLane>& peer);
+  bool IsLive(const PeerLane& peer);
+  void ReadRoster();
+
+  LaneId id_;
+  Memory memory_;
+  LaneReports reports_;
+  LaneHandler* handler_ = nullptr;
+  Waiter waiter_;
+  RosterSnapshot roster_;
+  std::vector<std::shared_ptr<PeerLane>> peers_;
+  std::vector<std::unique_ptr<Inbound>> inbound_;
+  std::vector<std::unique_ptr<Outbound>> outbound_;
+  std::vector<uint32_t> returned_;  // scratch
+
+  std::mutex posted_mutex_;
+  std::vector<std::function<void()>> posted_;
+  std::atomic<bool> has_posted_{false};
+};
+
+}  // namespace millrace

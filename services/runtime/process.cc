@@ -1,0 +1,43 @@
+#include "services/runtime/process.h"
+
+#include <poll.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+
+#include "absl/strings/str_cat.h"
+#include "common/log.h"
+#include "services/runtime/control.h"
+
+namespace millrace {
+namespace {
+
+int ControlFd(int argc, char** argv) {
+  constexpr char kFlag[] = "--control_fd=";
+  if (argc == 1) return 3;
+  if (argc == 2 && strncmp(argv[1], kFlag, strlen(kFlag)) == 0)
+    return atoi(argv[1] + strlen(kFlag));
+  return -1;
+}
+
+void IgnoreTerminalSignals() {
+  for (int signal : {SIGTERM, SIGINT, SIGHUP, SIGPIPE}) ::signal(signal, SIG_IGN);
+}
+
+}  // namespace
+
+int RunProcess(int argc, char** argv, Stage stage, StageProcess* process) {
+  const int fd = ControlFd(argc, argv);
+  if (fd < 0 || fcntl(fd, F_GETFD) < 0) {
+    Log(LogLevel::kError, "not_started_by_supervisor", {{"stage", std::string(StageName(stage))}});
+    return kExitUsage;
+  }
+  fcntl(fd, F_SETFD, FD_CLOEXEC);
+  IgnoreTerminalSignals();
+  prctl(PR_SET_DUMPABLE, 0);  // closes /proc/PID/mem to other processes of this user
+  Control control(Fd(fd), stage, process);
+  return control.Run();
+}
+
+}  // namespace millrace

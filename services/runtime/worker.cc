@@ -1,0 +1,257 @@
+#include "services/runtime/worker.h"
+
+#include <string.h>
+
+#include <algorithm>
+
+#include "common/check.h"
+#include "common/clock.h"
+
+namespace millrace {
+namespace {
+
+// The heap's order: the top is the highest priority (1 before 2; 0, the default, in the middle as
+// the last of the numbered ones would be unfair to it), then the earliest deadline.
+constexpr uint32_t kDefaultPriority = 128;
+
+uint32_t Rank(const WorkItem& item) {
+  return item.entry.priority == 0 ? kDefaultPriority : item.entry.priority;
+}
+
+bool Later(const WorkItem& a, const WorkItem& b) {
+  if (Rank(a) != Rank(b)) return Rank(a) > Rank(b);
+  return a.message.deadline_ns > b.message.deadline_ns;
+}
+
+constexpr size_t kMaxErrorText = 1024;
+
+}  // namespace
+
+Worker::Worker(Lane* lane) : lane_(lane) {
+  queue_.reserve(kSlots * kMaxIngressLanes);
+  lane->set_handler(this);
+}
+
+size_t Worker::Poll() {
+  const size_t done = lane_->Poll();
+  AnswerEpochs();
+  page().Set(Counter::kQueueDepth, queue_.size());
+  return done;
+}
+
+void Worker::Push(WorkItem item) {
+  queue_.push_back(std::move(item));
+  std::push_heap(queue_.begin(), queue_.end(), Later);
+}
+
+WorkItem Worker::TakeTop() {
+  std::pop_heap(queue_.begin(), queue_.end(), Later);
+  WorkItem item = queue_.back();
+  queue_.pop_back();
+  return item;
+}
+
+void Worker::ObserveDelay(const WorkItem& item, int64_t now) {
+  constexpr uint64_t kWeight = 16;
+  const uint64_t delay = now > item.message.published_ns ? now - item.message.published_ns : 0;
+  const uint64_t before = page().Get(Counter::kQueueDelayNs);
+  page().Set(Counter::kQueueDelayNs, before - before / kWeight + delay / kWeight);
+}
+
+bool Worker::Wanted(uint32_t origin, PartId id) const {
+  id.member = 0;
+  for (const Origin& o : origins_) {
+    if (o.peer == nullptr || o.peer->id.incarnation != origin) continue;
+    return !o.peer->lost && o.peer->ledger->Find(id).has_value();
+  }
+  return false;
+}
+
+bool Worker::Admit(const WorkItem& item) {
+  const int64_t now = MonotonicNanos();
+  ObserveDelay(item, now);
+  if (now <= item.message.deadline_ns && Wanted(item.message.origin, item.id)) return true;
+  page().Add(now > item.message.deadline_ns ? Counter::kExpired : Counter::kStale);
+  Finish(item);
+  return false;
+}
+
+bool Worker::Idle() const {
+  if (!queue_.empty()) return false;
+  for (const Origin& origin : origins_) {
+    if (origin.held[0] + origin.held[1] > 0) return false;
+  }
+  return true;
+}
+
+void Worker::Executing(absl::Span<const WorkItem> items, int64_t predicted_ns) {
+  MR_CHECK(items.size() <= kMaxExecuting, "a batch holds more items than the page can name");
+  Page& p = page();
+  // relaxed: read only after this process has ended, or as a hint.
+  p.predicted_ns.store(predicted_ns, std::memory_order_relaxed);
+  for (size_t i = 0; i < items.size(); ++i) {
+    // relaxed: published by the release of the count below.
+    p.executing_origin[i].store(items[i].message.origin, std::memory_order_relaxed);
+    p.executing_id[i].store(items[i].message.id, std::memory_order_relaxed);
+  }
+  // release: meets the acquire of whoever reads a dead lane's page (ingress).
+  p.executing_count.store(static_cast<uint32_t>(items.size()), std::memory_order_release);
+  // The compiler may not move the reading of inputs before the naming above.
+  std::atomic_signal_fence(std::memory_order_seq_cst);
+}
+
+void Worker::Done() {
+  // release: as in Executing; results were published before.
+  page().executing_count.store(0, std::memory_order_release);
+  // relaxed: a hint for the supervisor.
+  page().predicted_ns.store(0, std::memory_order_relaxed);
+}
+
+std::optional<absl::Span<const std::byte>> Worker::Input(const WorkItem& item) {
+  auto bytes = item.from->peer->arena.Get(item.message.block);
+  if (!bytes.has_value()) lane_->Fault(*item.from->peer, "a block lies outside its arena");
+  return bytes;
+}
+
+absl::Status Worker::ErrorOf(const WorkItem& item) {
+  const bool known = item.message.code > 0 && item.message.code <= 16;  // gRPC's codes
+  const auto code =
+      known ? static_cast<absl::StatusCode>(item.message.code) : absl::StatusCode::kInternal;
+  if (item.message.block.length == 0) return absl::Status(code, "an earlier stage failed");
+  auto text = Input(item);
+  if (!text.has_value()) return absl::InternalError("an earlier stage failed");
+  return absl::Status(code, absl::string_view(reinterpret_cast<const char*>(text->data()),
+                                              std::min(text->size(), kMaxErrorText)));
+}
+
+std::optional<BlockRef> Worker::Allocate(const WorkItem& item, size_t bytes) {
+  const uint64_t tag = uint64_t{item.origin} << 1 | item.parity;
+  std::optional<BlockRef> block = lane_->arena().Allocate(bytes, tag);
+  if (block.has_value()) {
+    ++origins_[item.origin].held[item.parity];
+  } else {
+    page().Add(Counter::kFaults);
+  }
+  return block;
+}
+
+std::optional<BlockRef> Worker::ErrorText(const WorkItem& item, const absl::Status& status) {
+  const absl::string_view text = status.message().substr(0, kMaxErrorText);
+  if (text.empty()) return std::nullopt;
+  std::optional<BlockRef> block = Allocate(item, text.size());
+  if (block.has_value()) memcpy(At(*block), text.data(), text.size());
+  return block;
+}
+
+void Worker::Reply(const WorkItem& item, absl::Span<const Hop> hops, const absl::Status& status,
+                   const BlockRef& block) {
+  Message reply = item.message;
+  reply.kind = status.ok() ? MessageKind::kData : MessageKind::kError;
+  reply.code = static_cast<uint8_t>(status.code());
+  reply.block = block;
+  if (!status.ok()) {
+    lane_->Release(block);
+    reply.block = ErrorText(item, status).value_or(BlockRef{});
+  }
+  reply.published_ns = MonotonicNanos();
+  // The input first: whoever gets the result then knows that it is returned.
+  Finish(item);
+  PartId id = item.id;
+  for (const Hop& hop : hops) {
+    id.member = hop.member;
+    reply.id = id.Pack();
+    reply.route = hop.route;
+    lane_->Send(hop.to, reply);
+  }
+  lane_->Release(reply.block);
+  page().Add(status.ok() ? Counter::kAnswered : Counter::kFailed);
+}
+
+void Worker::Drop(const WorkItem& item) {
+  page().Add(Counter::kStale);
+  Finish(item);
+}
+
+void Worker::Finish(const WorkItem& item) {
+  lane_->Return(*item.from, item.message.block);
+  --origins_[item.origin].held[item.parity];
+}
+
+void Worker::OnMessage(Inbound& from, const Message& message) {
+  page().Add(Counter::kTaken);
+  for (size_t i = 0; i < kOrigins; ++i) {
+    Origin& origin = origins_[i];
+    if (origin.peer == nullptr || origin.peer->lost) continue;
+    if (origin.peer->id.incarnation != message.origin) continue;
+    WorkItem item = {message, PartId::Unpack(message.id), {},
+                     &from,   static_cast<uint8_t>(i),    origin.parity};
+    PartId whole = item.id;
+    whole.member = 0;
+    std::optional<LedgerEntry> entry = origin.peer->ledger->Find(whole);
+    if (!entry.has_value()) break;
+    item.entry = *entry;
+    ++origin.held[origin.parity];
+    Push(std::move(item));
+    return;
+  }
+  // Its ingress lane is gone, or has moved on.
+  page().Add(Counter::kStale);
+  lane_->Return(from, message.block);
+}
+
+void Worker::OnPeer(const std::shared_ptr<PeerLane>& peer) {
+  if (peer->id.stage != Stage::kIngress) return;
+  if (peer->ledger == nullptr) return lane_->Fault(*peer, "an ingress lane without a ledger");
+  for (Origin& origin : origins_) {
+    if (origin.peer != nullptr) continue;
+    origin = Origin{};
+    origin.peer = peer;
+    return;
+  }
+  lane_->Fault(*peer, "more ingress lanes than there is room for");
+}
+
+void Worker::OnPeerLost(const std::shared_ptr<PeerLane>& peer) {
+  // An ingress lane's place is freed once nothing of its requests is held (AnswerEpochs). Its items
+  // are found unwanted when they are popped.
+  (void)peer;
+}
+
+void Worker::OnBlockFree(uint64_t tag) {
+  Origin& origin = origins_[tag >> 1];
+  MR_CHECK(origin.held[tag & 1] > 0, "a block of an origin that holds none");
+  --origin.held[tag & 1];
+}
+
+void Worker::AnswerEpochs() {
+  size_t place = 0;
+  for (Origin& origin : origins_) {
+    if (origin.peer == nullptr) continue;
+    if (origin.peer->lost) {
+      if (origin.held[0] + origin.held[1] == 0) origin.peer = nullptr;
+      continue;
+    }
+    if (origin.answered) {
+      // acquire: meets the release in the ingress lane's BumpEpoch.
+      const uint32_t epoch = origin.peer->page().epoch.load(std::memory_order_acquire);
+      if (epoch != origin.seen_epoch) {
+        origin.seen_epoch = epoch;
+        origin.polls_left = kPollsToDrain;
+        origin.answered = false;
+      }
+    } else if (origin.polls_left > 0) {
+      if (--origin.polls_left == 0) origin.parity ^= 1;
+    }
+    if (!origin.answered && origin.polls_left == 0 && origin.held[origin.parity ^ 1] == 0) {
+      origin.answered = true;
+    }
+    if (origin.answered && place < kMaxIngressLanes) {
+      // release: meets the acquire in the ingress lane's look for quiescence.
+      page().quiesced[place].store(uint64_t{origin.peer->id.incarnation} << 32 | origin.seen_epoch,
+                                   std::memory_order_release);
+    }
+    ++place;
+  }
+}
+
+}  // namespace millrace

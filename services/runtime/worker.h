@@ -1,0 +1,132 @@
+// What features, execution and aggregation do alike around their work.
+//
+// Purpose: a private queue ordered by priority, then deadline; looking whether work is still wanted
+//   before it costs anything; naming what is executed; answering the ingress lanes' epochs.
+// Who may call: the lane's thread. Ownership: a Worker owns items from OnMessage to Finish.
+// Invariants:
+//   1. Every item taken is finished exactly once; finishing returns its block to the sender.
+//   2. An item stands in the page's `executing` before its input is touched, until Done.
+//   3. An epoch of an ingress lane is answered only when everything taken from its requests before
+//      is finished and every block made for them is free (quiescence; ipc/README.md).
+// What fails: nothing; what a peer sends and cannot be right is a Fault of that peer.
+#pragma once
+
+#include <stdint.h>
+
+#include <array>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/types/span.h"
+#include "ipc/message.h"
+#include "services/runtime/lane.h"
+
+namespace millrace {
+
+struct WorkItem {
+  Message message;
+  PartId id;
+  LedgerEntry entry;
+  Inbound* from = nullptr;
+  uint8_t origin = 0;  // its place among the worker's origins
+  uint8_t parity = 0;
+};
+
+// Where a result goes: a lane, as which member's part, by which route.
+struct Hop {
+  uint32_t to = 0;
+  uint8_t member = 0;
+  uint16_t route = 0;
+};
+
+class Worker : public LaneHandler {
+ public:
+  explicit Worker(Lane* lane);
+
+  // One duty cycle: the lane's, then epochs. The count of what was done.
+  size_t Poll();
+
+  // The next item that is still wanted, in order of priority, then deadline, if `take` says yes to
+  // it (else it stays where it is). The caller finishes it: Reply, Finish or Drop.
+  template <typename Predicate>
+  std::optional<WorkItem> PopIf(Predicate take);
+  std::optional<WorkItem> Pop() {
+    return PopIf([](const WorkItem&) { return true; });
+  }
+  bool Empty() const { return queue_.empty(); }
+  // Nothing queued, nothing held, every block free.
+  bool Idle() const;
+
+  // Names items as being executed, before their input is touched; and that they no longer are.
+  void Executing(absl::Span<const WorkItem> items, int64_t predicted_ns);
+  void Done();
+
+  // The input's bytes, or nothing (then the sender was reported).
+  std::optional<absl::Span<const std::byte>> Input(const WorkItem& item);
+  // The error that an earlier stage sent instead of data.
+  absl::Status ErrorOf(const WorkItem& item);
+  // A block for the result; nothing where the window was passed (counted as a fault of ours).
+  std::optional<BlockRef> Allocate(const WorkItem& item, size_t bytes);
+  std::byte* At(const BlockRef& block) { return lane_->arena().At(block.offset); }
+
+  // Returns the input, then sends the result on: `block`, which is ours and given up here, or where
+  // `status` is not OK its code and sentence.
+  void Reply(const WorkItem& item, absl::Span<const Hop> hops, const absl::Status& status,
+             const BlockRef& block);
+  // Returns the input without a result.
+  void Finish(const WorkItem& item);
+  // The same, for what nobody wants any more.
+  void Drop(const WorkItem& item);
+  // Whether the ingress lane's ledger still wants this id (its member does not matter).
+  bool Wanted(uint32_t origin, PartId id) const;
+
+  Lane& lane() { return *lane_; }
+  Page& page() { return lane_->page(); }
+
+  // LaneHandler.
+  void OnMessage(Inbound& from, const Message& message) override;
+  void OnPeer(const std::shared_ptr<PeerLane>& peer) override;
+  void OnPeerLost(const std::shared_ptr<PeerLane>& peer) override;
+  void OnBlockFree(uint64_t tag) override;
+
+ private:
+  // Room for the dead while their last blocks come home.
+  static constexpr size_t kOrigins = 2 * kMaxIngressLanes;
+  // Polls after which everything that was published before the first of them was taken.
+  static constexpr int kPollsToDrain = 6;
+
+  struct Origin {
+    std::shared_ptr<PeerLane> peer;  // null: free
+    size_t held[2] = {0, 0};         // items and result blocks, by parity
+    uint8_t parity = 0;
+    uint32_t seen_epoch = 0;  // being answered, or answered
+    int polls_left = 0;       // until the parity turns
+    bool answered = true;
+  };
+
+  std::optional<BlockRef> ErrorText(const WorkItem& item, const absl::Status& status);
+  void AnswerEpochs();
+  void Push(WorkItem item);
+  WorkItem TakeTop();
+  // Whether to work on it; if not, it is finished here.
+  bool Admit(const WorkItem& item);
+  void ObserveDelay(const WorkItem& item, int64_t now);
+
+  Lane* lane_;
+  std::array<Origin, kOrigins> origins_;
+  std::vector<WorkItem> queue_;  // heap
+};
+
+template <typename Predicate>
+std::optional<WorkItem> Worker::PopIf(Predicate take) {
+  while (!queue_.empty() && take(queue_.front())) {
+    WorkItem item = TakeTop();
+    if (Admit(item)) return item;
+  }
+  return std::nullopt;
+}
+
+}  // namespace millrace

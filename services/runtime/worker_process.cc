@@ -1,0 +1,111 @@
+#include "services/runtime/worker_process.h"
+
+#include <sched.h>
+
+#include <atomic>
+#include <memory>
+#include <thread>
+
+#include "common/clock.h"
+#include "common/log.h"
+
+namespace millrace {
+namespace {
+
+// Longer than a round trip through all stages: at less, a chain of them falls into a slow mode in
+// which every stage parks and stays there.
+constexpr int64_t kYieldNs = 100 * kNanosPerMicro;
+constexpr int64_t kQuietNs = 100 * kNanosPerMilli;
+
+class WorkerProcess : public StageProcess {
+ public:
+  explicit WorkerProcess(WorkerStage* work) : work_(work) {}
+
+  absl::Status OnStart(Start start) override {
+    lane_ = start.lanes.at(0);
+    worker_ = std::make_unique<Worker>(lane_);
+    work_->Start(*worker_, start.config);
+    thread_ = std::thread([this] { Run(); });
+    return absl::OkStatus();
+  }
+
+  void OnCatalog(CatalogWithPlans catalog, std::function<void(absl::Status)> ready) override {
+    const uint64_t generation = catalog.catalog->generation();
+    absl::StatusOr<std::function<void()>> use = work_->Prepare(std::move(catalog));
+    if (!use.ok()) {
+      Log(LogLevel::kError, "catalog_refused", {{"why", use.status().ToString()}});
+      return ready(use.status());
+    }
+    lane_->Post([this, generation, use = std::move(*use), ready = std::move(ready)] {
+      use();
+      // relaxed: a statistic.
+      lane_->page().catalog_generation.store(generation, std::memory_order_relaxed);
+      ready(absl::OkStatus());
+    });
+  }
+
+  void OnCatalogLive(uint64_t) override {}
+
+  void OnDrain(std::function<void()> drained) override {
+    lane_->Post([this, drained = std::move(drained)] { drained_ = drained; });
+  }
+
+  void OnStop() override {
+    // relaxed: only the loop reads it; nothing depends on it.
+    stop_.store(true, std::memory_order_relaxed);
+    lane_->Post([] {});
+    thread_.join();
+  }
+
+ private:
+  void Run() {
+    int64_t last_work_ns = MonotonicNanos();
+    // relaxed: see OnStop.
+    while (!stop_.load(std::memory_order_relaxed)) {
+      const size_t taken = worker_->Poll();
+      const int64_t begin_ns = MonotonicNanos();
+      const size_t worked = work_->Work(*worker_);
+      lane_->Flush();
+      const int64_t now = MonotonicNanos();
+      if (worked > 0) lane_->page().Add(Counter::kBusyNs, now - begin_ns);
+      if (taken + worked > 0) {
+        last_work_ns = now;
+      } else if (now - last_work_ns < kYieldNs) {
+        sched_yield();
+      } else {
+        Park();
+      }
+      ReportDrained(now, last_work_ns);
+    }
+  }
+
+  void Park() {
+    lane_->Arm();
+    if (!lane_->HasWork() && !lane_->Sleep(Waiter::kMaxSleepMs) && lane_->HasWork()) {
+      lane_->page().Add(Counter::kRescues);
+    }
+    lane_->Unpark();
+  }
+
+  void ReportDrained(int64_t now, int64_t last_work_ns) {
+    if (drained_ == nullptr || !worker_->Idle() || !work_->Idle()) return;
+    if (now - last_work_ns < kQuietNs) return;
+    std::exchange(drained_, nullptr)();
+  }
+
+  WorkerStage* work_;
+  Lane* lane_ = nullptr;
+  std::unique_ptr<Worker> worker_;
+  std::thread thread_;
+  std::atomic<bool> stop_{false};
+  std::function<void()> drained_;
+};
+
+}  // namespace
+
+int RunWorker(int argc, char** argv, Stage stage, WorkerStage* work) {
+  WorkerProcess process(work);
+  return RunProcess(argc, argv, stage, &process);
+}
+
+}  // namespace millrace
