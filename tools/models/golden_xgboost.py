@@ -169,7 +169,7 @@ def objectives():
     add("quantileerror_three", "reg:quantileerror", "real", params={"quantile_alpha": [0.1, 0.5, 0.9]}, rounds=4)
     add("logistic", "binary:logistic", "binary")
     add("logitraw", "binary:logitraw", "skewed")
-    add("hinge", "binary:hinge", "binary")
+    add("hinge", "binary:hinge", "binary", params={"base_score": 0.3})
     add("poisson", "count:poisson", "count")
     add("gamma", "reg:gamma", "positive")
     add("tweedie", "reg:tweedie", "count", params={"tweedie_variance_power": 1.3})
@@ -178,7 +178,7 @@ def objectives():
     add("rank_pairwise", "rank:pairwise", "grade")
     add("rank_ndcg", "rank:ndcg", "grade")
     add("rank_map", "rank:map", "relevant")
-    add("cox", "survival:cox", "survival")
+    add("cox", "survival:cox", "survival", params={"base_score": 0.7})
     add("aft", "survival:aft", "survival")
     return o
 

@@ -184,7 +184,6 @@ def randhie(out):
                                       {"objective": "poisson", "num_leaves": 15, "learning_rate": 0.1,
                                        "min_data_in_leaf": 50}, 100, x[:cut], visits[:cut]),
     }
-    (models / "randhie/1").mkdir(parents=True, exist_ok=True)
 
     def answers(rows):
         found = {name: model.outputs(rows) for name, model in members.items()}

@@ -1,0 +1,226 @@
+// millrace-compile as the registry runs it: descriptors in, a plan and one line out; and what its
+// sandbox does to a compiler that has been taken over.
+#include <fcntl.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <signal.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <fstream>
+#include <functional>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+#include "kernels/compile/sandbox.h"
+#include "kernels/plan/tree_plan.h"
+
+namespace millrace {
+namespace {
+
+using ::testing::HasSubstr;
+
+constexpr char kCompiler[] = "kernels/compile/compiler";
+constexpr char kGolden[] = "kernels/testdata/";
+
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+constexpr bool kInstrumented = true;
+#else
+constexpr bool kInstrumented = false;
+#endif
+
+std::string ReadFile(const std::string& path) {
+  std::ifstream in(path, std::ios::binary);
+  EXPECT_TRUE(in.good()) << path;
+  return {std::istreambuf_iterator<char>(in), {}};
+}
+
+int SealedModel(const std::string& bytes) {
+  const int fd = memfd_create("model", MFD_ALLOW_SEALING);
+  EXPECT_EQ(write(fd, bytes.data(), bytes.size()), static_cast<ssize_t>(bytes.size()));
+  EXPECT_EQ(fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL), 0);
+  return fd;
+}
+
+struct Outcome {
+  int status = -1;  // as waitpid gives it
+  std::string line;
+  std::vector<std::byte> plan;
+};
+
+Outcome Compile(const std::string& model, const std::vector<std::string>& flags = {}) {
+  const int model_fd = SealedModel(model);
+  const int plan_fd = memfd_create("plan", MFD_ALLOW_SEALING);
+  int out[2];
+  EXPECT_EQ(pipe(out), 0);
+  std::vector<std::string> words = {kCompiler, "--model_fd=" + std::to_string(model_fd),
+                                    "--plan_fd=" + std::to_string(plan_fd)};
+  words.insert(words.end(), flags.begin(), flags.end());
+  std::vector<char*> argv;
+  for (std::string& word : words) argv.push_back(word.data());
+  argv.push_back(nullptr);
+  const pid_t pid = fork();
+  if (pid == 0) {
+    dup2(out[1], STDOUT_FILENO);
+    execv(kCompiler, argv.data());
+    _exit(127);
+  }
+  close(out[1]);
+  Outcome run;
+  char buffer[4096];
+  for (ssize_t n; (n = read(out[0], buffer, sizeof buffer)) > 0;) run.line.append(buffer, n);
+  EXPECT_EQ(waitpid(pid, &run.status, 0), pid);
+  run.plan.resize(lseek(plan_fd, 0, SEEK_END));
+  EXPECT_EQ(pread(plan_fd, run.plan.data(), run.plan.size(), 0),
+            static_cast<ssize_t>(run.plan.size()));
+  close(out[0]);
+  close(model_fd);
+  close(plan_fd);
+  return run;
+}
+
+int ExitCode(const Outcome& run) { return WIFEXITED(run.status) ? WEXITSTATUS(run.status) : -1; }
+
+TEST(CompilerTest, CompilesEachFormatAndReports) {
+  const struct {
+    const char* file;
+    const char* format;
+    const char* margin;
+  } models[] = {{"xgb34_softprob/model.json", "xgboost_json", "FP32"},
+                {"xgb34_softprob_ubj/model.ubj", "xgboost_ubj", "FP32"},
+                {"lgb47_multiclass/model.txt", "lightgbm_text", "FP64"}};
+  for (const auto& model : models) {
+    const Outcome run = Compile(ReadFile(std::string(kGolden) + model.file));
+    ASSERT_EQ(ExitCode(run), 0) << run.line;
+    ASSERT_EQ(run.line.find('\n'), run.line.size() - 1) << "one line";
+    const auto report = nlohmann::json::parse(run.line);
+    const auto plan = TreePlan::Open(run.plan);
+    ASSERT_TRUE(plan.ok()) << plan.status();
+    EXPECT_EQ(report["ok"], true);
+    EXPECT_EQ(report["format"], model.format);
+    EXPECT_EQ(report["margin_dtype"], model.margin);
+    EXPECT_EQ(report["prediction_dtype"], model.margin);
+    EXPECT_EQ(report["features"], plan->features());
+    EXPECT_EQ(report["groups"], plan->groups());
+    EXPECT_EQ(report["prediction_columns"], plan->prediction_columns());
+    EXPECT_EQ(report["trees"], plan->trees().size());
+    EXPECT_EQ(report["nodes"], plan->nodes().size());
+    EXPECT_EQ(report["plan_bytes"], run.plan.size());
+    EXPECT_EQ(report["accepts_fp64"], plan->AcceptsInput(DataType::kFp64));
+  }
+}
+
+TEST(CompilerTest, ReportsCategories) {
+  const Outcome run = Compile(ReadFile(std::string(kGolden) + "lgb47_categorical/model.txt"));
+  ASSERT_EQ(ExitCode(run), 0) << run.line;
+  EXPECT_GT(nlohmann::json::parse(run.line)["max_categories"], 1);
+}
+
+TEST(CompilerTest, RefusesWithASentence) {
+  for (const std::string& bad :
+       {std::string(), std::string("hello"), std::string("{\"learner\":{}}"),
+        std::string("tree\nversion=v9\n"), std::string(1 << 20, '['), std::string(1 << 20, '{')}) {
+    const Outcome run = Compile(bad);
+    EXPECT_EQ(ExitCode(run), 1) << run.line;
+    const auto report = nlohmann::json::parse(run.line);
+    EXPECT_EQ(report["ok"], false);
+    EXPECT_FALSE(report["error"].get<std::string>().empty());
+    EXPECT_TRUE(run.plan.empty());
+  }
+}
+
+TEST(CompilerTest, RefusesTheWrongFormatAndUnknownFlags) {
+  const std::string model = ReadFile(std::string(kGolden) + "lgb47_multiclass/model.txt");
+  EXPECT_EQ(ExitCode(Compile(model, {"--format=xgboost_json"})), 1);
+  EXPECT_EQ(ExitCode(Compile(model, {"--format=onnx"})), 1);
+  EXPECT_EQ(ExitCode(Compile(model, {"--formal=auto"})), 2);
+  EXPECT_EQ(ExitCode(Compile(model, {"--help"})), 0);
+}
+
+TEST(CompilerTest, MemoryIsLimited) {
+  if (kInstrumented) GTEST_SKIP() << "a sanitizer needs its own address space";
+  std::string bomb = "[";
+  for (int i = 0; i < 4'000'000; ++i) bomb += "[],";
+  const Outcome run = Compile(bomb + "0]", {"--max_memory_mb=64", "--format=xgboost_json"});
+  EXPECT_EQ(ExitCode(run), 1) << run.line;
+  EXPECT_THAT(run.line, HasSubstr("memory limit"));
+}
+
+// ---- The sandbox itself ----
+
+// Runs `act` in a sandboxed child; returns waitpid's status. `act` reports success by returning.
+int InSandbox(const std::function<void(int model_fd, int plan_fd)>& act, uint64_t max_cpu_s = 10) {
+  const int model_fd = SealedModel("0123456789");
+  const int plan_fd = memfd_create("plan", 0);
+  const pid_t pid = fork();
+  if (pid == 0) {
+    const absl::Status status = EnterSandbox({.model_fd = model_fd,
+                                              .plan_fd = plan_fd,
+                                              .max_memory_bytes = 1 << 30,
+                                              .max_cpu_s = max_cpu_s});
+    if (!status.ok()) _exit(99);
+    act(model_fd, plan_fd);
+    _exit(0);
+  }
+  int status = -1;
+  EXPECT_EQ(waitpid(pid, &status, 0), pid);
+  close(model_fd);
+  close(plan_fd);
+  return status;
+}
+
+TEST(SandboxTest, WhatACompilerNeedsIsAllowed) {
+  const int status = InSandbox([](int model_fd, int plan_fd) {
+    char text[10];
+    if (pread(model_fd, text, sizeof text, 0) != 10) _exit(1);
+    if (pwrite(plan_fd, text, sizeof text, 0) != 10) _exit(2);
+    std::vector<std::string> memory;
+    for (int i = 0; i < 2000; ++i) memory.emplace_back(100 * i, 'x');
+    try {
+      throw 1;
+    } catch (int) {
+    }
+  });
+  EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0) << status;
+}
+
+TEST(SandboxTest, EverythingElseKills) {
+  if (kInstrumented) GTEST_SKIP() << "no filter under a sanitizer";
+  const std::pair<const char*, std::function<void(int, int)>> attempts[] = {
+      {"open", [](int, int) { open("/etc/passwd", O_RDONLY); }},
+      {"socket", [](int, int) { socket(AF_INET, SOCK_STREAM, 0); }},
+      {"fork", [](int, int) { fork(); }},
+      {"exec", [](int, int) { execl("/bin/true", "true", nullptr); }},
+      {"kill", [](int, int) { kill(getppid(), SIGTERM); }},
+      {"write to the model", [](int model, int) { pwrite(model, "x", 1, 0); }},
+      {"read elsewhere", [](int, int) { char c; pread(0, &c, 1, 0); }},
+      {"executable memory",
+       [](int, int) {
+         mmap(nullptr, 4096, PROT_READ | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+       }},
+      {"make memory executable",
+       [](int, int) { mprotect(reinterpret_cast<void*>(0x10000), 4096, PROT_EXEC); }},
+  };
+  for (const auto& [name, attempt] : attempts) {
+    const int status = InSandbox(attempt);
+    EXPECT_TRUE(WIFSIGNALED(status) && WTERMSIG(status) == SIGSYS) << name << ": " << status;
+  }
+}
+
+TEST(SandboxTest, ProcessorTimeIsLimited) {
+  const int status = InSandbox(
+      [](int, int) {
+        for (;;) asm volatile("");
+      },
+      1);
+  // SIGXCPU, or SIGKILL where the hard limit, which is the same second, is met first.
+  EXPECT_TRUE(WIFSIGNALED(status) &&
+              (WTERMSIG(status) == SIGXCPU || WTERMSIG(status) == SIGKILL))
+      << status;
+}
+
+}  // namespace
+}  // namespace millrace

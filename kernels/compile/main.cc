@@ -1,0 +1,166 @@
+// millrace-compile: one model file in, one plan out, then gone. README.md beside this file has its
+// page: flags, report, exit codes.
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <bit>
+#include <new>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+#include "common/check.h"
+#include "kernels/compile/compile.h"
+#include "kernels/compile/sandbox.h"
+#include "kernels/plan/tree_plan.h"
+
+namespace millrace {
+namespace {
+
+constexpr int kDone = 0;
+constexpr int kRefused = 1;
+constexpr int kUsage = 2;
+
+struct Options {
+  std::string format = "auto";
+  int model_fd = -1;
+  int plan_fd = -1;
+  uint64_t max_memory_mb = 4096;
+  uint64_t max_cpu_s = 120;
+};
+
+std::string Text(std::string_view text) { return std::string(text); }
+
+void PrintLine(const nlohmann::json& report) {
+  // A name in the model need not be UTF-8; the report always is.
+  const std::string line =
+      report.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
+  for (size_t done = 0; done < line.size();) {
+    const ssize_t n = write(STDOUT_FILENO, line.data() + done, line.size() - done);
+    if (n < 0 && errno == EINTR) continue;
+    if (n <= 0) return;  // nobody listens; the exit code still tells
+    done += static_cast<size_t>(n);
+  }
+}
+
+int Refuse(std::string_view why) {
+  PrintLine({{"ok", false}, {"error", Text(why)}});
+  return kRefused;
+}
+
+absl::StatusOr<std::string> ReadModel(int fd) {
+  constexpr size_t kStep = 1 << 20;
+  std::string file;
+  for (size_t done = 0;;) {
+    file.resize(done + kStep);
+    const ssize_t n = pread(fd, file.data() + done, kStep, static_cast<off_t>(done));
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) return absl::InternalError(std::string("cannot read the model: ") + strerror(errno));
+    done += static_cast<size_t>(n);
+    if (n == 0) {
+      file.resize(done);
+      return file;
+    }
+  }
+}
+
+absl::Status WritePlan(int fd, const std::vector<std::byte>& plan) {
+  for (size_t done = 0; done < plan.size();) {
+    const ssize_t n =
+        pwrite(fd, plan.data() + done, plan.size() - done, static_cast<off_t>(done));
+    if (n < 0 && errno == EINTR) continue;
+    if (n <= 0) return absl::InternalError(std::string("cannot write the plan: ") + strerror(errno));
+    done += static_cast<size_t>(n);
+  }
+  return absl::OkStatus();
+}
+
+// The greatest category of any split, plus one; 0 where no split is categorical.
+uint64_t MaxCategories(const TreePlan& plan) {
+  uint64_t most = 0;
+  for (const PlanSet& set : plan.sets()) {
+    for (uint32_t i = set.word_count; i > 0; --i) {
+      const uint32_t word = plan.words()[set.first_word + i - 1];
+      if (word == 0) continue;
+      most = std::max<uint64_t>(most, i * 32 - std::countl_zero(word));
+      break;
+    }
+  }
+  return most;
+}
+
+nlohmann::json Report(const CompiledModel& model) {
+  const absl::StatusOr<TreePlan> plan = TreePlan::Open(model.plan);
+  MR_CHECK(plan.ok(), "the compiler opened this plan before");
+  nlohmann::json names = nlohmann::json::array();
+  for (uint32_t i = 0; plan->has_feature_names() && i < plan->features(); ++i) {
+    names.push_back(Text(plan->feature_name(i)));
+  }
+  return {{"ok", true},
+          {"format", Text(ModelFormatName(model.format))},
+          {"producer", model.producer},
+          {"features", plan->features()},
+          {"groups", plan->groups()},
+          {"margin_dtype", Text(DataTypeName(plan->margin_type()))},
+          {"prediction_dtype", Text(DataTypeName(plan->prediction_type()))},
+          {"prediction_columns", plan->prediction_columns()},
+          {"accepts_fp64", plan->AcceptsInput(DataType::kFp64)},
+          {"objective", Text(plan->objective())},
+          {"trees", plan->trees().size()},
+          {"nodes", plan->nodes().size()},
+          {"max_categories", MaxCategories(*plan)},
+          {"plan_bytes", model.plan.size()},
+          {"feature_names", std::move(names)}};
+}
+
+int CompileFds(const Options& options, ModelFormat format) {
+  const absl::Status sandbox = EnterSandbox({.model_fd = options.model_fd,
+                                             .plan_fd = options.plan_fd,
+                                             .max_memory_bytes = options.max_memory_mb << 20,
+                                             .max_cpu_s = options.max_cpu_s});
+  if (!sandbox.ok()) return Refuse({sandbox.message().data(), sandbox.message().size()});
+  try {
+    const absl::StatusOr<std::string> file = ReadModel(options.model_fd);
+    if (!file.ok()) return Refuse(file.status().ToString());
+    const absl::StatusOr<CompiledModel> model = CompileModel(*file, format);
+    if (!model.ok()) {
+      return Refuse({model.status().message().data(), model.status().message().size()});
+    }
+    const absl::Status written = WritePlan(options.plan_fd, model->plan);
+    if (!written.ok()) return Refuse({written.message().data(), written.message().size()});
+    PrintLine(Report(*model));
+    return kDone;
+  } catch (const std::bad_alloc&) {
+    return Refuse("the model does not fit the compiler's memory limit");
+  }
+}
+
+int Main(int argc, char** argv) {
+  Options options;
+  CLI::App app{"Compiles a model file into a plan, in a sandbox."};
+  app.add_option("--format", options.format, "auto, xgboost_json, xgboost_ubj, lightgbm_text");
+  app.add_option("--model_fd", options.model_fd, "descriptor of the model file")->required();
+  app.add_option("--plan_fd", options.plan_fd, "descriptor the plan is written to")->required();
+  app.add_option("--max_memory_mb", options.max_memory_mb, "limit of address space")
+      ->check(CLI::Range(64, 1 << 20))
+      ->capture_default_str();
+  app.add_option("--max_cpu_s", options.max_cpu_s, "limit of processor time")
+      ->check(CLI::Range(1, 86400))
+      ->capture_default_str();
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? kDone : kUsage;
+  }
+  const absl::StatusOr<ModelFormat> format = ParseModelFormat(options.format);
+  if (!format.ok()) return Refuse({format.status().message().data(), format.status().message().size()});
+  return CompileFds(options, *format);
+}
+
+}  // namespace
+}  // namespace millrace
+
+int main(int argc, char** argv) { return millrace::Main(argc, argv); }

@@ -1,0 +1,78 @@
+
+#include "common/check.h"
+#include "kernels/kernel.h"
+#include "kernels/plan/tree_plan.h"
+#include "kernels/reference/evaluate.h"
+
+namespace millrace {
+namespace {
+
+KernelShape ShapeOf(const TreePlan& plan) {
+  KernelShape shape = {
+      .features = plan.features(),
+      .groups = plan.groups(),
+      .prediction_columns = plan.prediction_columns(),
+      .margin_type = plan.margin_type(),
+      .prediction_type = plan.prediction_type(),
+      .accepts_fp64 = plan.AcceptsInput(DataType::kFp64),
+      .objective = std::string(plan.objective()),
+      .feature_names = {},
+  };
+  if (plan.has_feature_names()) {
+    for (uint32_t i = 0; i < plan.features(); ++i) {
+      shape.feature_names.emplace_back(plan.feature_name(i));
+    }
+  }
+  return shape;
+}
+
+class ReferenceKernel final : public Kernel {
+ public:
+  explicit ReferenceKernel(const TreePlan& plan) : plan_(plan), shape_(ShapeOf(plan)) {}
+
+  const KernelShape& shape() const override { return shape_; }
+
+  // Margins that nobody asked for are kept here.
+  size_t ScratchBytes(size_t rows) const override {
+    return rows * shape_.groups * DataTypeSize(shape_.margin_type);
+  }
+
+  absl::Status Run(const KernelBatch& batch) const override {
+    MR_CHECK(shape_.Accepts(batch.input_type), "the caller checks the input's type");
+    void* margins = batch.margins;
+    if (margins == nullptr) {
+      MR_CHECK(batch.scratch.size() >= ScratchBytes(batch.rows), "scratch is sized in advance");
+      margins = batch.scratch.data();
+    }
+    reference::Margins(plan_, batch.input_type, batch.input, batch.rows, margins);
+    if (batch.predictions != nullptr) {
+      reference::Predictions(plan_, margins, batch.rows, batch.predictions);
+    }
+    return absl::OkStatus();
+  }
+
+ private:
+  const TreePlan plan_;
+  const KernelShape shape_;
+};
+
+class Reference final : public KernelBackend {
+ public:
+  std::string_view name() const override { return "reference"; }
+
+  absl::StatusOr<std::unique_ptr<Kernel>> OpenPlan(
+      absl::Span<const std::byte> image) const override {
+    absl::StatusOr<TreePlan> plan = TreePlan::Open(image);
+    if (!plan.ok()) return plan.status();
+    return std::make_unique<ReferenceKernel>(*plan);
+  }
+};
+
+}  // namespace
+
+const KernelBackend& ReferenceBackend() {
+  static const Reference backend;
+  return backend;
+}
+
+}  // namespace millrace
