@@ -1,0 +1,161 @@
+// The keeper as a real process, with a supervisor that does what the test wants.
+#include <fcntl.h>
+#include <netdb.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <fstream>
+#include <functional>
+#include <sstream>
+#include <string>
+#include <vector>
+
+#include "gtest/gtest.h"
+#include "ipc/fd.h"
+
+namespace millrace {
+namespace {
+
+class KeeperTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    dir_ = "/tmp/mr-keeper-XXXXXX";
+    ASSERT_NE(mkdtemp(dir_.data()), nullptr);
+  }
+  void TearDown() override {
+    if (keeper_ > 0) kill(keeper_, SIGKILL), waitpid(keeper_, nullptr, 0);
+    EXPECT_EQ(system(("rm -rf " + dir_).c_str()), 0);
+  }
+
+  void Start(const std::string& what, const std::string& listen = "grpc=127.0.0.1:0") {
+    const std::vector<std::string> arguments = {"services/keeper/keeper",
+                                                "--listen=" + listen,
+                                                "--supervisor=services/keeper/test_supervisor",
+                                                "--",
+                                                what,
+                                                dir_ + "/said"};
+    keeper_ = fork();
+    if (keeper_ > 0) return;
+    const int log = open((dir_ + "/log").c_str(), O_WRONLY | O_CREAT | O_APPEND, 0600);
+    dup2(log, STDERR_FILENO);
+    std::vector<char*> argv;
+    for (const std::string& argument : arguments) {
+      argv.push_back(const_cast<char*>(argument.c_str()));
+    }
+    argv.push_back(nullptr);
+    execv(argv[0], argv.data());
+    _exit(127);
+  }
+
+  int Wait() {
+    int status = 0;
+    waitpid(keeper_, &status, 0);
+    keeper_ = 0;
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
+  }
+
+  std::string Text(const std::string& name) const {
+    std::ifstream file(dir_ + "/" + name);
+    std::stringstream text;
+    text << file.rdbuf();
+    return text.str();
+  }
+
+  bool Said(const std::string& text) const {
+    for (int i = 0; i < 2000; ++i) {
+      if (Text("said").find(text) != std::string::npos) return true;
+      usleep(5'000);
+    }
+    return false;
+  }
+
+  pid_t NumberAfter(const std::string& word) const {
+    const std::string text = Text("said");
+    const size_t at = text.rfind(word);
+    return at == std::string::npos ? 0 : atoi(text.c_str() + at + word.size());
+  }
+
+  std::string dir_;
+  pid_t keeper_ = 0;
+};
+
+TEST_F(KeeperTest, HandsOverListenersAndStopsWithItsSupervisor) {
+  Start("serve");
+  ASSERT_TRUE(Said("waiting"));
+  EXPECT_TRUE(Said("start 1 kept 0 restarts 0 listeners 1 listening 1 open 0"));
+  EXPECT_NE(Text("log").find("event=listening name=grpc address=127.0.0.1:"), std::string::npos);
+  EXPECT_EQ(Text("log").find("127.0.0.1:0 "), std::string::npos);
+  kill(keeper_, SIGHUP);
+  EXPECT_TRUE(Said("signal 1\n"));
+  kill(keeper_, SIGTERM);
+  EXPECT_EQ(Wait(), 0);
+  EXPECT_TRUE(Said("signal 15\n"));
+}
+
+TEST_F(KeeperTest, ReplacesAKilledSupervisorAndGivesBackWhatWasStored) {
+  Start("serve");
+  ASSERT_TRUE(Said("waiting"));
+  kill(NumberAfter("waiting "), SIGKILL);
+  EXPECT_TRUE(Said("start 2 kept 1 restarts 1 listeners 1 listening 1"));
+  ASSERT_TRUE(Said("start 2"));
+}
+
+TEST_F(KeeperTest, ASupervisorThatDiesAtOnceIsStartedLessAndLessOften) {
+  Start("crash");
+  usleep(1'000'000);
+  kill(keeper_, SIGTERM);
+  Wait();
+  // Starts at about 0, 0.1, 0.3 and 0.7 seconds.
+  const int starts = NumberAfter("start ");
+  EXPECT_GE(starts, 2);
+  EXPECT_LE(starts, 4);
+}
+
+TEST_F(KeeperTest, CodesThatWouldComeAgainEndItAndOthersDoNot) {
+  Start("exit 65");
+  EXPECT_EQ(Wait(), 65);
+  Start("exit 0");
+  EXPECT_EQ(Wait(), 0);
+  Start("exit 1");
+  EXPECT_TRUE(Said("restarts 2 ")) << "an internal fault is tried again";
+}
+
+TEST_F(KeeperTest, WhatADeadSupervisorLeavesIsKilledBeforeTheNextStarts) {
+  Start("orphan");
+  ASSERT_TRUE(Said("orphan"));
+  ASSERT_TRUE(Said("waiting"));
+  const pid_t orphan = NumberAfter("orphan ");
+  const pid_t supervisor = NumberAfter("waiting ");
+  ASSERT_EQ(kill(orphan, 0), 0);
+  kill(supervisor, SIGKILL);
+  ASSERT_TRUE(Said("restarts 1 "));
+  EXPECT_NE(kill(orphan, 0), 0);
+}
+
+TEST_F(KeeperTest, AStopThatTakesTooLongOrASecondSignalKills) {
+  Start("deaf");
+  ASSERT_TRUE(Said("waiting"));
+  kill(keeper_, SIGTERM);
+  EXPECT_EQ(Wait(), 1) << "the supervisor allowed 300 ms";
+  EXPECT_NE(kill(NumberAfter("waiting "), 0), 0);
+  unlink((dir_ + "/said").c_str());
+  Start("deaf");
+  ASSERT_TRUE(Said("waiting"));
+  kill(keeper_, SIGTERM);
+  kill(keeper_, SIGINT);
+  EXPECT_EQ(Wait(), 1);
+}
+
+TEST_F(KeeperTest, TellsOfWhatItCannotDo) {
+  Start("serve", "grpc=nonsense");
+  EXPECT_EQ(Wait(), 66);
+  Start("serve", "grpc");
+  EXPECT_EQ(Wait(), 64);
+}
+
+}  // namespace
+}  // namespace millrace

@@ -1,0 +1,91 @@
+// A supervisor for the keeper's test: does what its first argument says, and writes what it was
+// handed over, and what happens to it, as lines into the file of its second.
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <string>
+
+#include "ipc/control.pb.h"
+#include "ipc/control_channel.h"
+
+namespace millrace {
+namespace {
+
+FILE* g_file;
+
+void OnSignal(int signal) {
+  fprintf(g_file, "signal %d\n", signal);
+  fflush(g_file);
+  if (signal == SIGTERM) _exit(0);
+}
+
+// What is kept holds a number: of the supervisors that had it.
+Fd Counted(Fd kept, int* count) {
+  *count = 0;
+  if (!kept.valid()) kept = Fd(memfd_create("count", MFD_CLOEXEC));
+  [[maybe_unused]] ssize_t n = pread(kept.get(), count, sizeof *count, 0);
+  *count += 1;
+  n = pwrite(kept.get(), count, sizeof *count, 0);
+  return kept;
+}
+
+int Main(const std::string& what, const char* path) {
+  g_file = fopen(path, "ae");
+  ControlChannel keeper{Fd(3)};
+  pollfd wait = {3, POLLIN, 0};
+  poll(&wait, 1, 5000);
+  Handover handover;
+  std::vector<Fd> fds;
+  if (!keeper.Receive(&handover, &fds).value_or(false)) return 2;
+  Fd kept;
+  for (int i = 0; i < handover.kept_size(); ++i) {
+    if (handover.kept(i) == "count") kept = std::move(fds[handover.listeners_size() + i]);
+  }
+  int count;
+  kept = Counted(std::move(kept), &count);
+  int listening = 0;
+  socklen_t size = sizeof listening;
+  getsockopt(fds[0].get(), SOL_SOCKET, SO_ACCEPTCONN, &listening, &size);
+  fprintf(g_file, "start %d kept %d restarts %u listeners %d listening %d open %d\n", count,
+          handover.kept_size(), handover.restarts(), handover.listeners_size(), listening,
+          fcntl(4 + handover.listeners_size() + handover.kept_size() + 8, F_GETFD) >= 0);
+  fflush(g_file);
+  ToKeeper message;
+  message.set_keep("count");
+  keeper.Send(message, {kept.get()}).IgnoreError();
+  message.set_keep("other");
+  keeper.Send(message, {kept.get()}).IgnoreError();
+  message.set_forget("other");
+  keeper.Send(message).IgnoreError();
+  if (what == "crash") abort();
+  if (what.rfind("exit ", 0) == 0) return atoi(what.c_str() + 5);
+  if (what == "orphan" && fork() == 0) {
+    if (fork() != 0) _exit(0);
+    // A grandchild that nobody waits for; the keeper becomes its parent.
+    fprintf(g_file, "orphan %d\n", getpid());
+    fflush(g_file);
+    for (;;) pause();
+  }
+  if (what == "deaf") {
+    message.set_stop_within_ms(300);
+    keeper.Send(message).IgnoreError();
+    signal(SIGTERM, SIG_IGN);
+  } else {
+    signal(SIGTERM, OnSignal);
+  }
+  signal(SIGHUP, OnSignal);
+  fprintf(g_file, "waiting %d\n", getpid());
+  fflush(g_file);
+  for (;;) pause();
+}
+
+}  // namespace
+}  // namespace millrace
+
+int main(int, char** argv) { return millrace::Main(argv[1], argv[2]); }

@@ -1,0 +1,225 @@
+#include "services/registry/catalog_builder.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <map>
+
+#include "services/registry/testing/temp_repository.h"
+
+namespace millrace {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+
+constexpr char kPlain[] = "platform: \"xgboost\" max_batch_size: 8\n";
+
+std::string Ensemble(const std::string& members) {
+  return "platform: \"millrace_ensemble\" max_batch_size: 8\n"
+         "parameters { key: \"members\" value { string_value: \"" +
+         members +
+         "\" } }\n"
+         "parameters { key: \"method\" value { string_value: \"weighted_mean\" } }\n"
+         "parameters { key: \"weights\" value { string_value: \"1,3\" } }\n";
+}
+
+class CatalogBuilderTest : public ::testing::Test {
+ protected:
+  const Catalog& Build() {
+    const absl::StatusOr<const BuiltCatalog*> built = builder_.Build(temp_.root());
+    EXPECT_TRUE(built.ok()) << built.status();
+    built_ = *built;
+    return built_->catalog;
+  }
+  static std::vector<std::string> Names(const Catalog& catalog) {
+    std::vector<std::string> names;
+    for (const Model& m : catalog.models()) names.push_back(m.name() + "/" + m.version());
+    return names;
+  }
+  static std::map<std::string, uint32_t> Routes(const Catalog& catalog) {
+    std::map<std::string, uint32_t> routes;
+    for (const Model& m : catalog.models()) routes[m.name() + "/" + m.version()] = m.route();
+    return routes;
+  }
+  static std::map<std::string, std::string> Failures(const Catalog& catalog) {
+    std::map<std::string, std::string> failures;
+    for (const FailedModel& f : catalog.failed()) failures[f.name()] += f.reason();
+    return failures;
+  }
+
+  TempRepository temp_;
+  CatalogBuilder builder_{FakeOptions(), 5, 9};
+  const BuiltCatalog* built_ = nullptr;
+};
+
+TEST_F(CatalogBuilderTest, AnEmptyRepositoryIsAnEmptyCatalog) {
+  EXPECT_EQ(Build().generation(), 9u);
+  EXPECT_THAT(Names(built_->catalog), IsEmpty());
+  EXPECT_EQ(Build().generation(), 10u);
+}
+
+TEST_F(CatalogBuilderTest, ARepositoryThatIsNotThereFailsAndTheLastBuildStays) {
+  EXPECT_TRUE(absl::IsNotFound(builder_.Build(temp_.root() + "/none").status()));
+  EXPECT_EQ(Build().generation(), 9u);
+}
+
+TEST_F(CatalogBuilderTest, ServesVersionsWithTheirPlans) {
+  temp_.AddModel("a", std::string(kPlain) + "version_policy { all { } }", FakeReport{}.Line());
+  temp_.Write("a/10/model.ubj", FakeReport{}.Line());
+  temp_.Write("a/9/model.json", FakeReport{}.Line());
+  const Catalog& catalog = Build();
+  EXPECT_THAT(Names(catalog), ElementsAre("a/1", "a/9", "a/10"));
+  EXPECT_THAT(Failures(catalog), IsEmpty());
+  for (const Model& model : catalog.models()) {
+    EXPECT_EQ(model.latest(), model.version() == "10");
+    EXPECT_EQ(model.plan_bytes(), 5u);
+    EXPECT_EQ(model.objective(), "reg:squarederror");
+    EXPECT_TRUE(built_->plans.at(model.route()).valid());
+  }
+  EXPECT_THAT(Routes(catalog),
+              ElementsAre(std::pair("a/1", 5), std::pair("a/10", 7), std::pair("a/9", 6)));
+}
+
+// Every kind of bad model beside one good one, which is served all the same.
+TEST_F(CatalogBuilderTest, AModelThatFailsDoesNotKeepOthersFromServing) {
+  temp_.AddModel("good", kPlain, FakeReport{}.Line());
+  temp_.AddModel("refused", kPlain, R"({"ok":false,"error":"trees[0]: a loop"})");
+  temp_.AddModel("crashes", kPlain, "crash");
+  temp_.AddModel("bad_config", "platform: \"xgboost\"\ninstance_group { }\n", FakeReport{}.Line());
+  temp_.AddModel("other_format",
+                 "platform: \"lightgbm\" max_batch_size: 1 "
+                 "default_model_filename: \"model.json\"",
+                 FakeReport{}.Line());
+  temp_.Write("empty/config.pbtxt", kPlain);
+  temp_.Write("empty/1/model.json", "");
+  temp_.Write("no_file/config.pbtxt", kPlain);
+  temp_.MakeFolder("no_file/1");
+  temp_.Write("no_version/config.pbtxt", kPlain);
+  temp_.MakeFolder("no_config/1");
+  temp_.MakeFolder("bad name");
+  temp_.AddModel("bad_view", kPlain, FakeReport{}.Line());
+  temp_.Write("bad_view/features.yaml", "view: v\nfeatures: [{column: a}]\n");
+  temp_.AddModel("policy", std::string(kPlain) + "version_policy { specific { versions: 4 } }",
+                 FakeReport{}.Line());
+  TempRepository outside;
+  outside.Write("model.json", FakeReport{}.Line());
+  temp_.Write("escape/config.pbtxt", kPlain);
+  temp_.MakeLink("escape/1/model.json", outside.root() + "/model.json");
+
+  const Catalog& catalog = Build();
+  EXPECT_THAT(Names(catalog), ElementsAre("good/1"));
+  const std::map<std::string, std::string> expected = {
+      {"refused", "trees[0]: a loop"},
+      {"crashes", "ended by signal 11"},
+      {"bad_config", "config.pbtxt:2: field instance_group is not supported"},
+      {"other_format", "platform is lightgbm, and the file's format is xgboost_json"},
+      {"empty", "the file is empty"},
+      {"no_file", "no_file/1/model.json or model.ubj does not exist"},
+      {"no_version", "there is no version folder"},
+      {"no_config", "no_config/config.pbtxt does not exist"},
+      {"bad name", "a model's folder is named"},
+      {"bad_view", "features.yaml:2: features: make 1 columns together, and the model takes 2"},
+      {"policy", "version_policy names it"},
+      {"escape", "leads out of the repository"}};
+  const std::map<std::string, std::string> failures = Failures(catalog);
+  EXPECT_EQ(failures.size(), expected.size());
+  for (const auto& [name, reason] : expected) {
+    ASSERT_TRUE(failures.count(name)) << name;
+    EXPECT_THAT(failures.at(name), HasSubstr(reason)) << name;
+  }
+  EXPECT_EQ(built_->plans.size(), 1u);
+}
+
+TEST_F(CatalogBuilderTest, TheHighestVersionThatCanBeServedIsTheLatest) {
+  temp_.AddModel("m", std::string(kPlain) + "version_policy { all { } }", FakeReport{}.Line());
+  temp_.Write("m/2/model.json", "crash");
+  const Catalog& catalog = Build();
+  ASSERT_THAT(Names(catalog), ElementsAre("m/1"));
+  EXPECT_TRUE(catalog.models(0).latest());
+  ASSERT_EQ(catalog.failed_size(), 1);
+  EXPECT_EQ(catalog.failed(0).version(), "2");
+}
+
+TEST_F(CatalogBuilderTest, EnsemblesNameTheRoutesOfTheirMembers) {
+  temp_.AddModel("b", kPlain, FakeReport{}.Line());
+  temp_.AddModel("c", std::string(kPlain) + "version_policy { all { } }", FakeReport{}.Line());
+  temp_.Write("c/2/model.json", FakeReport{}.Line());
+  temp_.Write("a/config.pbtxt", Ensemble("c, b"));  // without a version folder: 1
+  temp_.Write("a/features.yaml", "view: v\nfeatures: [{column: x}, {column: y}]\n");
+  const Catalog& catalog = Build();
+  ASSERT_THAT(Names(catalog), ElementsAre("b/1", "c/1", "c/2", "a/1"));
+  const Model& ensemble = catalog.models(3);
+  ASSERT_EQ(ensemble.members_size(), 2);
+  EXPECT_EQ(ensemble.members(0).route(), Routes(catalog)["c/2"]);
+  EXPECT_EQ(ensemble.members(1).route(), Routes(catalog)["b/1"]);
+  EXPECT_EQ(ensemble.members(0).weight(), 1);
+  EXPECT_EQ(ensemble.members(1).weight(), 3);
+  EXPECT_EQ(ensemble.combine(), WEIGHTED_MEAN);
+  EXPECT_EQ(ensemble.view().features_size(), 2);
+  EXPECT_EQ(ensemble.plan_bytes(), 0u);
+  EXPECT_EQ(built_->plans.size(), 3u);
+}
+
+TEST_F(CatalogBuilderTest, AnEnsembleFailsWithItsMember) {
+  temp_.AddModel("ok", kPlain, FakeReport{}.Line());
+  temp_.AddModel("broken", kPlain, R"({"ok":false,"error":"no trees"})");
+  temp_.Write("with_broken/config.pbtxt", Ensemble("ok,broken"));
+  temp_.Write("with_none/config.pbtxt", Ensemble("ok,none"));
+  temp_.AddModel("ok2", kPlain, FakeReport{}.Line());
+  temp_.Write("a_nested/config.pbtxt", Ensemble("ok,ok2"));
+  temp_.Write("nesting/config.pbtxt", Ensemble("ok,a_nested"));
+  const std::map<std::string, std::string> failures = Failures(Build());
+  EXPECT_THAT(Names(built_->catalog), ElementsAre("ok/1", "ok2/1", "a_nested/1"));
+  EXPECT_THAT(failures.at("with_broken"), HasSubstr("parameters members: broken failed: no trees"));
+  EXPECT_THAT(failures.at("with_none"), HasSubstr("none is not a plain model of the repository"));
+  EXPECT_THAT(failures.at("nesting"), HasSubstr("a_nested is an ensemble itself"));
+}
+
+TEST_F(CatalogBuilderTest, RoutesStayWithWhatIsUnchangedAndAreNeverGivenAgain) {
+  temp_.AddModel("a", kPlain, FakeReport{}.Line());
+  temp_.AddModel("b", kPlain, FakeReport{}.Line());
+  temp_.Write("e/config.pbtxt", Ensemble("a,b"));
+  std::map<std::string, uint32_t> before = Routes(Build());
+  EXPECT_EQ(Routes(Build()), before);
+
+  // b changes, and so does the ensemble that names it; a stays.
+  FakeReport changed;
+  changed.objective = "reg:absoluteerror";
+  temp_.AddModel("b", kPlain, changed.Line());
+  std::map<std::string, uint32_t> after = Routes(Build());
+  EXPECT_EQ(after["a/1"], before["a/1"]);
+  EXPECT_GT(after["b/1"], before["e/1"]);
+  EXPECT_GT(after["e/1"], before["e/1"]);
+
+  // Back to what it was: still a fresh route.
+  temp_.AddModel("b", kPlain, FakeReport{}.Line());
+  EXPECT_GT(Routes(Build())["b/1"], after["e/1"]);
+
+  // A new version takes `latest` away and leaves the old one where it was.
+  temp_.Write("a/config.pbtxt", std::string(kPlain) + "version_policy { all { } }");
+  temp_.Write("a/2/model.json", FakeReport{}.Line());
+  EXPECT_EQ(Routes(Build())["a/1"], before["a/1"]);
+  EXPECT_FALSE(built_->catalog.models(0).latest());
+}
+
+TEST_F(CatalogBuilderTest, RouteNumbersCanRunOut) {
+  CatalogBuilder last(FakeOptions(), 0xffff, 1);
+  temp_.AddModel("a", kPlain, FakeReport{}.Line());
+  temp_.AddModel("b", kPlain, FakeReport{}.Line());
+  const Catalog& catalog = (*last.Build(temp_.root()))->catalog;
+  EXPECT_THAT(Names(catalog), ElementsAre("a/1"));
+  EXPECT_THAT(Failures(catalog).at("b"), HasSubstr("all route numbers"));
+}
+
+TEST_F(CatalogBuilderTest, ReasonsAreFitForMessages) {
+  temp_.AddModel("m", "platform: \"xgb\\377\" max_batch_size: 1", FakeReport{}.Line());
+  const Catalog& catalog = Build();
+  EXPECT_THAT(Failures(catalog).at("m"), HasSubstr("xgb\\xff"));
+  Catalog again;
+  EXPECT_TRUE(again.ParseFromString(catalog.SerializeAsString()));
+}
+
+}  // namespace
+}  // namespace millrace

@@ -1,0 +1,119 @@
+// The registry with the compiler that is shipped: formats, faults, and a file cut at every length.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "services/registry/catalog_builder.h"
+#include "services/registry/testing/temp_repository.h"
+
+namespace millrace {
+namespace {
+
+using ::testing::HasSubstr;
+
+// One split on the second of three features.
+constexpr char kXgboostModel[] = R"({"version":[2,0,3],"learner":{
+"attributes":{},"feature_names":[],"feature_types":[],
+"learner_model_param":{"base_score":"5E-1","boost_from_average":"1","num_class":"0",
+"num_feature":"3","num_target":"1"},
+"objective":{"name":"binary:logistic","reg_loss_param":{"scale_pos_weight":"1"}},
+"gradient_booster":{"name":"gbtree","model":{
+"gbtree_model_param":{"num_parallel_tree":"1","num_trees":"1"},
+"iteration_indptr":[0,1],"tree_info":[0],"trees":[{
+"base_weights":[0,-1,1],"categories":[],"categories_nodes":[],"categories_segments":[],
+"categories_sizes":[],"default_left":[1,0,0],"id":0,"left_children":[1,-1,-1],
+"loss_changes":[1,0,0],"parents":[2147483647,0,0],"right_children":[2,-1,-1],
+"split_conditions":[0.5,-0.25,0.75],"split_indices":[1,0,0],"split_type":[0,0,0],
+"sum_hessian":[2,1,1],
+"tree_param":{"num_deleted":"0","num_feature":"3","num_nodes":"3","size_leaf_vector":"1"}}]}}}})";
+
+constexpr char kLightgbmModel[] =
+    "tree\nversion=v4\nnum_class=1\nnum_tree_per_iteration=1\nlabel_index=0\nmax_feature_idx=2\n"
+    "objective=regression\nfeature_names=a b c\nfeature_infos=[0:1] [0:1] [0:1]\ntree_sizes=190\n\n"
+    "Tree=0\nnum_leaves=1\nnum_cat=0\nsplit_feature=\nsplit_gain=\nthreshold=\ndecision_type=\n"
+    "left_child=\nright_child=\nleaf_value=2.75\nleaf_weight=\nleaf_count=4\ninternal_value=\n"
+    "internal_weight=\ninternal_count=\nis_linear=0\nshrinkage=1\n\n\nend of trees\n";
+
+class RealCompilerTest : public ::testing::Test {
+ protected:
+  RealCompilerTest() : builder_(Options(), 1, 1) {}
+
+  static LoaderOptions Options() {
+    LoaderOptions options = FakeOptions();
+    options.compile = {"kernels/compile/compiler", /*max_memory_mb=*/512, /*timeout_ms=*/30'000};
+    return options;
+  }
+  void Add(const std::string& name, const std::string& platform, const std::string& file,
+           const std::string& content) {
+    temp_.Write(name + "/config.pbtxt", "platform: \"" + platform +
+                                            "\" max_batch_size: 8 default_model_filename: \"" +
+                                            file + "\"\n");
+    temp_.Write(name + "/1/" + file, content);
+  }
+  const BuiltCatalog& Build() { return **builder_.Build(temp_.root()); }
+  std::string Reason(const std::string& name) {
+    for (const FailedModel& failed : Build().catalog.failed()) {
+      if (failed.name() == name) return failed.reason();
+    }
+    return "was served";
+  }
+
+  TempRepository temp_;
+  CatalogBuilder builder_;
+};
+
+TEST_F(RealCompilerTest, ServesBothFormatsAndTheirEnsemble) {
+  Add("x", "xgboost", "model.json", kXgboostModel);
+  Add("l", "lightgbm", "model.txt", kLightgbmModel);
+  temp_.Write("e/config.pbtxt",
+              "platform: \"millrace_ensemble\" max_batch_size: 8\n"
+              "parameters { key: \"members\" value { string_value: \"x,l\" } }\n"
+              "parameters { key: \"method\" value { string_value: \"weighted_mean\" } }\n");
+  const BuiltCatalog& built = Build();
+  for (const FailedModel& failed : built.catalog.failed()) {
+    ADD_FAILURE() << failed.name() << ": " << failed.reason();
+  }
+  ASSERT_EQ(built.catalog.models_size(), 3);
+  const Model& lightgbm = built.catalog.models(0);
+  EXPECT_EQ(lightgbm.objective(), "regression");
+  EXPECT_EQ(lightgbm.inputs(0).dims(0), 3);
+  EXPECT_EQ(lightgbm.outputs(0).tensor().datatype(), static_cast<uint32_t>(DataType::kFp64));
+  const Model& xgboost = built.catalog.models(1);
+  EXPECT_EQ(xgboost.objective(), "binary:logistic");
+  EXPECT_EQ(xgboost.outputs(0).tensor().datatype(), static_cast<uint32_t>(DataType::kFp32));
+  EXPECT_GT(xgboost.plan_bytes(), 0u);
+  EXPECT_EQ(built.catalog.models(2).members_size(), 2);
+  EXPECT_EQ(built.plans.size(), 2u);
+}
+
+// One build with the file cut at many lengths: each is refused with a sentence, none is served.
+TEST_F(RealCompilerTest, ACutFileIsRefusedWhereverItIsCut) {
+  const std::string model = kXgboostModel;
+  size_t count = 0;
+  for (size_t length = 0; length < model.size(); length += 37, ++count) {
+    Add("cut" + std::to_string(length), "xgboost", "model.json", model.substr(0, length));
+  }
+  const Catalog& catalog = Build().catalog;
+  EXPECT_EQ(catalog.models_size(), 0);
+  ASSERT_EQ(catalog.failed_size(), static_cast<int>(count));
+  for (const FailedModel& failed : catalog.failed()) {
+    EXPECT_FALSE(failed.reason().empty());
+    EXPECT_THAT(failed.reason(), testing::Not(HasSubstr("signal"))) << failed.name();
+    EXPECT_THAT(failed.reason(), testing::Not(HasSubstr("without a report"))) << failed.name();
+  }
+}
+
+TEST_F(RealCompilerTest, WhatIsNoModelIsRefused) {
+  Add("garbage", "xgboost", "model.json",
+      std::string("\x7f"
+                  "ELF\0\1\2",
+                  7));
+  Add("deep", "xgboost", "model.json", std::string(1'000'000, '['));
+  Add("wrong", "lightgbm", "model.txt", kXgboostModel);
+  EXPECT_THAT(Reason("garbage"), testing::Not(HasSubstr("served")));
+  EXPECT_THAT(Reason("deep"), testing::Not(HasSubstr("served")));
+  EXPECT_THAT(Reason("wrong"),
+              HasSubstr("platform is lightgbm, and the file's format is xgboost_json"));
+}
+
+}  // namespace
+}  // namespace millrace

@@ -1,0 +1,126 @@
+#include "services/registry/registry_service.h"
+
+#include <poll.h>
+
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "common/log.h"
+#include "ipc/memfd.h"
+#include "services/registry/text.h"
+#include "services/runtime/process.h"
+
+namespace millrace {
+namespace {
+
+void LogStatus(LogLevel level, std::string_view event, const absl::Status& status) {
+  Log(level, event, {{"reason", std::string(status.message())}});
+}
+
+LoaderOptions OptionsOf(const Config& config, const std::string& compiler) {
+  LoaderOptions options;
+  options.compile.compiler = compiler;
+  options.compile.max_memory_mb = config.compile_memory_mb;
+  options.compile.timeout_ms = config.compile_timeout_ms;
+  options.limits.max_batch_rows = config.max_batch_rows;
+  options.limits.max_request_bytes = config.max_request_bytes;
+  return options;
+}
+
+}  // namespace
+
+int RegistryService::Run() {
+  while (true) {
+    pollfd socket = {channel_.fd(), POLLIN, 0};
+    poll(&socket, 1, -1);
+    ToProcess message;
+    std::vector<Fd> fds;  // the roster of Configure: a registry has no use for it
+    const absl::StatusOr<bool> received = channel_.Receive(&message, &fds);
+    if (!received.ok()) {
+      LogStatus(LogLevel::kError, "control_channel", received.status());
+      return absl::IsUnavailable(received.status()) ? kExitOrphan : kExitProtocol;
+    }
+    if (!*received) continue;
+    if (const std::optional<int> code = Handle(message)) return *code;
+  }
+}
+
+std::optional<int> RegistryService::Handle(const ToProcess& message) {
+  switch (message.message_case()) {
+    case ToProcess::kConfigure:
+      return OnConfigure(message.configure());
+    case ToProcess::kReload:
+      if (builder_ == nullptr) return kExitProtocol;
+      return BuildAndPublish();
+    case ToProcess::kDrain: {
+      FromProcess drained;
+      drained.mutable_drained();
+      return Send(drained) ? std::nullopt : std::optional<int>(kExitOrphan);
+    }
+    case ToProcess::kStop:
+      return kExitOk;
+    default:
+      return std::nullopt;  // peers and catalogs are nothing to a registry
+  }
+}
+
+std::optional<int> RegistryService::OnConfigure(const Configure& configure) {
+  if (builder_ != nullptr) return kExitProtocol;
+  ConfigResult parsed = ParseConfig(configure.config_yaml());
+  for (const std::string& fault : FormatFaults("configuration", parsed.faults)) {
+    Log(LogLevel::kError, "configuration_refused", {{"fault", fault}});
+  }
+  if (!parsed.faults.empty()) return kExitConfigurationRefused;
+  config_ = std::move(parsed.config);
+  builder_ = std::make_unique<CatalogBuilder>(
+      OptionsOf(config_, compiler_), configure.first_route(), configure.first_generation());
+  return BuildAndPublish();
+}
+
+std::optional<int> RegistryService::BuildAndPublish() {
+  const bool first = !published_;
+  const absl::StatusOr<const BuiltCatalog*> built = builder_->Build(config_.repository);
+  if (!built.ok()) {
+    LogStatus(LogLevel::kError, "repository_unreadable", built.status());
+    return first ? std::optional<int>(kExitRepositoryUnreadable) : std::nullopt;
+  }
+  const absl::Status status = Publish(**built);
+  if (status.ok()) {
+    published_ = true;
+    return std::nullopt;
+  }
+  LogStatus(LogLevel::kError, "catalog_not_published", status);
+  return absl::IsUnavailable(status) ? kExitOrphan : kExitMemory;
+}
+
+absl::Status RegistryService::Publish(const BuiltCatalog& built) {
+  const std::string bytes = built.catalog.SerializeAsString();
+  const absl::StatusOr<Fd> catalog = MakeSealedCopy("catalog", bytes.data(), bytes.size());
+  if (!catalog.ok()) return catalog.status();
+  FromProcess message;
+  PublishCatalog* publish = message.mutable_publish_catalog();
+  publish->set_generation(built.catalog.generation());
+  std::vector<int> fds = {catalog->get()};
+  for (const auto& [route, plan] : built.plans) {
+    publish->add_plan_routes(route);
+    fds.push_back(plan.get());
+  }
+  if (!Send(message, fds)) return absl::UnavailableError("the supervisor is gone");
+  Log(LogLevel::kInfo, "catalog_published",
+      {{"generation", built.catalog.generation()},
+       {"models", built.catalog.models_size()},
+       {"failed", built.catalog.failed_size()}});
+  return absl::OkStatus();
+}
+
+bool RegistryService::Send(const FromProcess& message, absl::Span<const int> fds) {
+  while (true) {
+    const absl::Status status = channel_.Send(message, fds);
+    if (status.ok()) return true;
+    if (!absl::IsResourceExhausted(status)) return false;
+    pollfd socket = {channel_.fd(), POLLOUT, 0};
+    poll(&socket, 1, -1);
+  }
+}
+
+}  // namespace millrace

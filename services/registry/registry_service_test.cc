@@ -1,0 +1,192 @@
+#include "services/registry/registry_service.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <poll.h>
+
+#include <thread>
+
+#include "ipc/memfd.h"
+#include "services/registry/child_process.h"
+#include "services/registry/testing/temp_repository.h"
+#include "services/runtime/process.h"
+
+namespace millrace {
+namespace {
+
+using ::testing::ElementsAre;
+
+constexpr char kPlain[] = "platform: \"xgboost\" max_batch_size: 8\n";
+
+// The supervisor's end of a registry that runs on a thread of this test.
+class RegistryServiceTest : public ::testing::Test {
+ protected:
+  RegistryServiceTest() {
+    auto pair = ControlChannel::MakePair();
+    supervisor_ = ControlChannel(std::move(pair->first));
+    registry_ = std::thread([this, end = std::move(pair->second)]() mutable {
+      exit_code_ = RegistryService(std::move(end), kFakeCompiler).Run();
+    });
+  }
+  ~RegistryServiceTest() override {
+    supervisor_ = ControlChannel();
+    if (registry_.joinable()) registry_.join();
+  }
+
+  void Configure(const std::string& yaml) {
+    ToProcess message;
+    message.mutable_configure()->set_config_yaml(yaml);
+    message.mutable_configure()->set_first_route(7);
+    message.mutable_configure()->set_first_generation(3);
+    ASSERT_TRUE(supervisor_.Send(message).ok());
+  }
+  void ConfigureRepository() { Configure("repository: " + temp_.root() + "\n"); }
+  void Say(const std::function<void(ToProcess*)>& fill) {
+    ToProcess message;
+    fill(&message);
+    ASSERT_TRUE(supervisor_.Send(message).ok());
+  }
+  FromProcess Hear() {
+    pollfd socket = {supervisor_.fd(), POLLIN, 0};
+    poll(&socket, 1, 20'000);
+    FromProcess message;
+    const absl::StatusOr<bool> received = supervisor_.Receive(&message, &fds_);
+    EXPECT_TRUE(received.ok() && *received) << received.status();
+    return message;
+  }
+  Catalog HearCatalog() {
+    const FromProcess message = Hear();
+    EXPECT_TRUE(message.has_publish_catalog());
+    routes_.assign(message.publish_catalog().plan_routes().begin(),
+                   message.publish_catalog().plan_routes().end());
+    EXPECT_EQ(fds_.size(), routes_.size() + 1);
+    Catalog catalog;
+    const auto map = MapImmutable(fds_[0].get(), 1 << 20);
+    EXPECT_TRUE(map.ok()) << map.status();
+    EXPECT_TRUE(catalog.ParseFromArray(map->get_address(), static_cast<int>(map->get_size())));
+    EXPECT_EQ(catalog.generation(), message.publish_catalog().generation());
+    return catalog;
+  }
+  int ExitCode() {
+    registry_.join();
+    return exit_code_;
+  }
+
+  TempRepository temp_;
+  ControlChannel supervisor_;
+  std::thread registry_;
+  std::vector<Fd> fds_;
+  std::vector<uint32_t> routes_;
+  int exit_code_ = -1;
+};
+
+TEST_F(RegistryServiceTest, PublishesACatalogWithSealedPlansAndStops) {
+  temp_.AddModel("a", kPlain, FakeReport{}.Line());
+  temp_.AddModel("b", kPlain, "crash");
+  ConfigureRepository();
+  const Catalog catalog = HearCatalog();
+  EXPECT_EQ(catalog.generation(), 3u);
+  ASSERT_EQ(catalog.models_size(), 1);
+  EXPECT_EQ(catalog.failed_size(), 1);
+  EXPECT_THAT(routes_, ElementsAre(7));
+  EXPECT_EQ(catalog.models(0).route(), 7u);
+  EXPECT_TRUE(MapImmutable(fds_[1].get(), 1 << 20).ok());
+  Say([](ToProcess* m) { m->mutable_drain(); });
+  EXPECT_TRUE(Hear().has_drained());
+  Say([](ToProcess* m) { m->mutable_stop(); });
+  EXPECT_EQ(ExitCode(), kExitOk);
+}
+
+TEST_F(RegistryServiceTest, ReloadPublishesTheNextGeneration) {
+  temp_.AddModel("a", kPlain, FakeReport{}.Line());
+  ConfigureRepository();
+  HearCatalog();
+  temp_.AddModel("b", kPlain, FakeReport{}.Line());
+  Say([](ToProcess* m) { m->mutable_reload(); });
+  const Catalog catalog = HearCatalog();
+  EXPECT_EQ(catalog.generation(), 4u);
+  EXPECT_THAT(routes_, ElementsAre(7, 8));
+}
+
+TEST_F(RegistryServiceTest, ARepositoryThatGoesAwayLaterIsSurvived) {
+  temp_.AddModel("a", kPlain, FakeReport{}.Line());
+  ConfigureRepository();
+  HearCatalog();
+  temp_.Remove("");
+  Say([](ToProcess* m) { m->mutable_reload(); });
+  Say([](ToProcess* m) { m->mutable_drain(); });
+  EXPECT_TRUE(Hear().has_drained());
+}
+
+TEST_F(RegistryServiceTest, AnEmptyRepositoryIsServed) {
+  ConfigureRepository();
+  EXPECT_EQ(HearCatalog().models_size(), 0);
+}
+
+TEST_F(RegistryServiceTest, ARepositoryThatIsNotThereEndsTheProcess) {
+  Configure("repository: " + temp_.root() + "/none\n");
+  EXPECT_EQ(ExitCode(), kExitRepositoryUnreadable);
+}
+
+TEST_F(RegistryServiceTest, AConfigurationAtFaultEndsTheProcess) {
+  Configure("repositry: x\n");
+  EXPECT_EQ(ExitCode(), kExitConfigurationRefused);
+}
+
+TEST_F(RegistryServiceTest, ASupervisorThatIsGoneEndsTheProcess) {
+  supervisor_ = ControlChannel();
+  EXPECT_EQ(ExitCode(), kExitOrphan);
+}
+
+TEST_F(RegistryServiceTest, WhatCannotBeRightEndsTheProcess) {
+  Say([](ToProcess* m) { m->mutable_reload(); });  // before Configure
+  EXPECT_EQ(ExitCode(), kExitProtocol);
+}
+
+// The program itself: the messages wait in its socket, which it gets as descriptor 3.
+class RegistryProgramTest : public ::testing::Test {
+ protected:
+  int Run(std::vector<std::string> arguments) {
+    auto pair = ControlChannel::MakePair();
+    supervisor_ = ControlChannel(std::move(pair->first));
+    ToProcess configure, stop;
+    configure.mutable_configure()->set_config_yaml("repository: " + temp_.root());
+    stop.mutable_stop();
+    EXPECT_TRUE(supervisor_.Send(configure).ok() && supervisor_.Send(stop).ok());
+    ChildRequest request;
+    request.program = "services/registry/registry";
+    request.arguments = std::move(arguments);
+    request.fds = {pair->second.get()};
+    request.timeout_ns = 30'000'000'000;
+    const absl::StatusOr<ChildResult> result = RunChild(request);
+    EXPECT_TRUE(result.ok()) << result.status();
+    log_ = result->errors;
+    return result->exit_code;
+  }
+
+  TempRepository temp_;
+  ControlChannel supervisor_;
+  std::string log_;
+};
+
+TEST_F(RegistryProgramTest, ServesAndStops) {
+  temp_.AddModel("a", kPlain, FakeReport{}.Line());
+  EXPECT_EQ(Run({"--control_fd=3", std::string("--compiler=") + kFakeCompiler}), kExitOk) << log_;
+  FromProcess message;
+  std::vector<Fd> fds;
+  ASSERT_TRUE(*supervisor_.Receive(&message, &fds));
+  EXPECT_EQ(message.publish_catalog().plan_routes_size(), 1);
+  EXPECT_EQ(fds.size(), 2u);
+  EXPECT_THAT(log_, ::testing::HasSubstr("process=registry0 event=catalog_published generation=1"));
+}
+
+TEST_F(RegistryProgramTest, ExitCodesOfABadStart) {
+  EXPECT_EQ(Run({"--compiler=/nonexistent"}), kExitCompilerMissing);
+  EXPECT_EQ(Run({}), kExitUsage);
+  EXPECT_EQ(Run({"--colour=red"}), kExitUsage);
+  EXPECT_EQ(Run({"--control_fd=9", std::string("--compiler=") + kFakeCompiler}), kExitUsage);
+  EXPECT_EQ(Run({"--control_fd=x", std::string("--compiler=") + kFakeCompiler}), kExitUsage);
+}
+
+}  // namespace
+}  // namespace millrace

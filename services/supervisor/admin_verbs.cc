@@ -1,0 +1,196 @@
+#include "services/supervisor/admin_verbs.h"
+
+#include "absl/strings/str_cat.h"
+
+namespace millrace {
+namespace {
+
+using nlohmann::json;
+
+constexpr int64_t kLongestWaitMs = 600'000;
+
+json Refusal(std::string_view why) { return {{"ok", false}, {"error", why}}; }
+
+Stage StageOf(const std::string& name) {
+  for (size_t i = 1; i < kStageCount; ++i) {
+    if (kStageNames[i] == name) return static_cast<Stage>(i);
+  }
+  return Stage::kNone;
+}
+
+json CountersOf(const Page& page) {
+  json counters = json::object();
+  for (size_t i = 0; i < kCounterNames.size(); ++i) {
+    counters[std::string(kCounterNames[i])] = page.Get(static_cast<Counter>(i));
+  }
+  return counters;
+}
+
+json LaneReport(const AdminContext& context, const FleetLane& lane) {
+  json report = {{"incarnation", lane.incarnation},
+                 {"lane", lane.lane},
+                 {"beat_age_ms", lane.silent_ns / kNanosPerMilli}};
+  if (const Page* page = context.page_of(lane.incarnation)) report["counters"] = CountersOf(*page);
+  return report;
+}
+
+json ProcessReport(const AdminContext& context, const FleetProcess& process, int64_t now_ns) {
+  const auto slot = context.fleet->slots().find({process.stage, process.index});
+  json lanes = json::array();
+  json counters = json::object();
+  int64_t silent_ns = 0;
+  for (const FleetLane& lane : process.lanes) {
+    lanes.push_back(LaneReport(context, lane));
+    silent_ns = std::max(silent_ns, lane.silent_ns);
+    if (!lanes.back().contains("counters")) continue;
+    for (const auto& [name, value] : lanes.back()["counters"].items()) {
+      counters[name] = counters.value(name, uint64_t{0}) + value.get<uint64_t>();
+    }
+  }
+  json report = {{"name", ProcessName(process.stage, process.index)},
+                 {"stage", StageName(process.stage)},
+                 {"index", process.index},
+                 {"pid", context.pid_of(process.key)},
+                 {"incarnation", process.key},
+                 {"state", RowOf(process.state).name},
+                 {"restarts", slot == context.fleet->slots().end() ? 0 : slot->second.restarts},
+                 {"uptime_ms", (now_ns - process.started_ns) / kNanosPerMilli},
+                 {"beat_age_ms", silent_ns / kNanosPerMilli},
+                 {"queue_depth", counters.value("queue_depth", uint64_t{0})},
+                 {"catalog_generation", process.catalog_answered},
+                 {"shared_bytes", process.bytes},
+                 {"counters", std::move(counters)},
+                 {"lanes", std::move(lanes)}};
+  if (!process.condemned.empty()) report["condemned"] = process.condemned;
+  return report;
+}
+
+json CatalogReport(const Fleet& fleet) {
+  json models = json::array(), failed = json::array();
+  for (const Model& model : fleet.catalog().catalog().models()) {
+    models.push_back({{"name", model.name()},
+                      {"version", model.version()},
+                      {"platform", model.platform()},
+                      {"latest", model.latest()},
+                      {"ensemble", model.members_size() > 0},
+                      {"view", model.has_view() ? model.view().name() : ""},
+                      {"plan_bytes", model.plan_bytes()}});
+  }
+  for (const FailedModel& model : fleet.catalog().catalog().failed()) {
+    failed.push_back(
+        {{"name", model.name()}, {"version", model.version()}, {"reason", model.reason()}});
+  }
+  return {{"generation", fleet.catalog().generation()},
+          {"live_generation", fleet.live_generation()},
+          {"models", std::move(models)},
+          {"failed", std::move(failed)}};
+}
+
+// Places without a living process: when the next one starts.
+json WaitingReport(const Fleet& fleet, int64_t now_ns) {
+  json waiting = json::array();
+  for (const auto& [name, slot] : fleet.slots()) {
+    if (slot.key != 0) continue;
+    const int64_t wait_ns = std::max<int64_t>(0, slot.start_at_ns - now_ns);
+    waiting.push_back({{"name", ProcessName(name.first, name.second)},
+                       {"failures", slot.failures},
+                       {"restarts", slot.restarts},
+                       {"starts_in_ms", wait_ns / kNanosPerMilli}});
+  }
+  return waiting;
+}
+
+std::string_view PhaseName(FleetPhase phase) {
+  constexpr std::string_view kNames[] = {"running", "draining", "stopping", "stopped"};
+  return kNames[static_cast<size_t>(phase)];
+}
+
+json Scale(Fleet* fleet, const json& request) {
+  const auto stage = request.find("stage");
+  const auto count = request.find("count");
+  if (stage == request.end() || !stage->is_string()) return Refusal("stage: must be a string");
+  if (count == request.end() || !count->is_number_integer()) {
+    return Refusal("count: must be an integer");
+  }
+  if (StageOf(*stage) == Stage::kNone) return Refusal("stage: there is no such stage");
+  const absl::Status status = fleet->Scale(StageOf(*stage), *count);
+  if (!status.ok()) {
+    return Refusal(std::string_view(status.message().data(), status.message().size()));
+  }
+  return {{"ok", true}};
+}
+
+std::optional<json> WaitReady(const Fleet& fleet, const json& request, int64_t waited_ns) {
+  const auto limit = request.find("timeout_ms");
+  if (limit != request.end() && !limit->is_number_integer()) {
+    return Refusal("timeout_ms: must be an integer");
+  }
+  const int64_t limit_ms = limit == request.end() ? kLongestWaitMs : limit->get<int64_t>();
+  if (limit_ms < 0 || limit_ms > kLongestWaitMs) {
+    return Refusal("timeout_ms: must be from 0 to 600000");
+  }
+  if (fleet.Ready()) return json{{"ok", true}, {"ready", true}};
+  if (fleet.phase() != FleetPhase::kRunning) return Refusal("the server is stopping");
+  if (waited_ns < limit_ms * kNanosPerMilli) return std::nullopt;
+  return json{{"ok", true}, {"ready", false}};
+}
+
+std::optional<json> Answer(const AdminContext& context, const std::string& line, int64_t asked_ns,
+                           int64_t now_ns) {
+  const json request = json::parse(line, nullptr, /*allow_exceptions=*/false);
+  if (!request.is_object()) return Refusal("the request must be one JSON object on one line");
+  const auto verb = request.find("verb");
+  if (verb == request.end() || !verb->is_string()) return Refusal("verb: must be a string");
+  if (*verb == "status") return StatusReport(context, now_ns);
+  if (*verb == "scale") return Scale(context.fleet, request);
+  if (*verb == "wait_ready") return WaitReady(*context.fleet, request, now_ns - asked_ns);
+  if (*verb == "reload") {
+    context.fleet->Reload();
+    return json{{"ok", true}};
+  }
+  if (*verb == "stop") {
+    context.fleet->Stop();
+    return json{{"ok", true}};
+  }
+  return Refusal("verb: must be status, scale, wait_ready, reload or stop");
+}
+
+}  // namespace
+
+json StatusReport(const AdminContext& context, int64_t now_ns) {
+  const Fleet& fleet = *context.fleet;
+  json processes = json::array();
+  for (const auto& [key, process] : fleet.processes()) {
+    processes.push_back(ProcessReport(context, process, now_ns));
+  }
+  json listeners = json::array();
+  for (const auto& [name, address] : context.listeners) {
+    listeners.push_back({{"name", name}, {"address", address}});
+  }
+  json report = {{"ok", true},
+                 {"phase", PhaseName(fleet.phase())},
+                 {"ready", fleet.Ready()},
+                 {"uptime_ms", (now_ns - context.started_ns) / kNanosPerMilli},
+                 {"supervisor_restarts", context.supervisor_restarts},
+                 {"deaths", fleet.deaths()},
+                 {"hangs", fleet.hangs()},
+                 {"faults", fleet.faults()},
+                 {"listeners", std::move(listeners)},
+                 {"catalog", CatalogReport(fleet)},
+                 {"processes", std::move(processes)},
+                 {"waiting", WaitingReport(fleet, now_ns)}};
+  // From the moment a death was seen to the roster without the dead; null before the first.
+  report["last_reroute_us"] =
+      fleet.last_reroute_ns() < 0 ? json() : json(fleet.last_reroute_ns() / kNanosPerMicro);
+  return report;
+}
+
+std::optional<std::string> AnswerAdmin(const AdminContext& context, const std::string& line,
+                                       int64_t asked_ns, int64_t now_ns) {
+  const std::optional<json> reply = Answer(context, line, asked_ns, now_ns);
+  if (!reply.has_value()) return std::nullopt;
+  // Text that is no UTF-8 (a model's name from a file) is replaced, not thrown over.
+  return reply->dump(-1, ' ', false, json::error_handler_t::replace);
+}
+
+}  // namespace millrace

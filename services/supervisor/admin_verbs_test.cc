@@ -1,0 +1,119 @@
+#include "services/supervisor/admin_verbs.h"
+
+#include <signal.h>
+
+#include "gtest/gtest.h"
+#include "services/supervisor/fleet_fake.h"
+
+namespace millrace {
+namespace {
+
+using nlohmann::json;
+
+class AdminVerbsTest : public FleetTest {
+ protected:
+  json Ask(const std::string& line, int64_t waited_ns = 0) {
+    AdminContext context;
+    context.fleet = fleet.get();
+    context.pid_of = [](uint32_t key) { return static_cast<pid_t>(1000 + key); };
+    context.page_of = [this](uint32_t incarnation) -> const Page* {
+      return hands.looks.count(incarnation) > 0 ? page.as<const Page>() : nullptr;
+    };
+    context.listeners = {{"grpc", "127.0.0.1:8001"}};
+    context.started_ns = 1;
+    const std::optional<std::string> reply =
+        AnswerAdmin(context, line, hands.now_ns - waited_ns, hands.now_ns);
+    if (!reply.has_value()) return nullptr;
+    EXPECT_EQ(reply->find('\n'), std::string::npos);
+    return json::parse(*reply);
+  }
+
+  Region page = std::move(*Region::Create(kPageType, 1, sizeof(Page)));
+};
+
+TEST_F(AdminVerbsTest, StatusTellsOfEveryProcess) {
+  StartAll();
+  page.as<Page>()->Add(Counter::kAnswered, 21);
+  page.as<Page>()->Set(Counter::kQueueDepth, 2);
+  const json status = Ask(R"({"verb":"status"})");
+  EXPECT_EQ(status["ok"], true);
+  EXPECT_EQ(status["ready"], true);
+  EXPECT_EQ(status["last_reroute_us"], nullptr);
+  EXPECT_EQ(status["listeners"][0]["address"], "127.0.0.1:8001");
+  EXPECT_EQ(status["catalog"]["live_generation"], 1);
+  ASSERT_EQ(status["processes"].size(), 5u);
+  for (const json& process : status["processes"]) {
+    EXPECT_EQ(process["state"], "ready");
+    EXPECT_EQ(process["pid"], 1000 + process["incarnation"].get<int>());
+    const bool ingress = process["stage"] == "ingress", registry = process["stage"] == "registry";
+    EXPECT_EQ(process["lanes"].size(), ingress ? 2u : 1u);
+    // Of all lanes together.
+    EXPECT_EQ(process["counters"].value("answered", 0), registry ? 0 : ingress ? 42 : 21);
+    EXPECT_EQ(process["queue_depth"], registry ? 0 : ingress ? 4 : 2);
+  }
+}
+
+TEST_F(AdminVerbsTest, StatusTellsOfAWorkerThatWaitsAndOfTheReroute) {
+  StartAll();
+  fleet->OnDeath(KeyOf(Stage::kFeatures), hands.now_ns - 4000);
+  const json status = Ask(R"({"verb":"status"})");
+  EXPECT_EQ(status["ready"], false);
+  EXPECT_EQ(status["last_reroute_us"], 5);
+  ASSERT_EQ(status["waiting"].size(), 1u);
+  EXPECT_EQ(status["waiting"][0]["name"], "features0");
+  EXPECT_GE(status["waiting"][0]["starts_in_ms"], 99);
+  EXPECT_EQ(status["waiting"][0]["failures"], 1);
+}
+
+TEST_F(AdminVerbsTest, WhatIsNotUnderstoodIsRefusedWithItsField) {
+  StartAll();
+  const std::pair<const char*, const char*> cases[] = {
+      {"", "request"},
+      {"[]", "request"},
+      {"{", "request"},
+      {"{}", "verb"},
+      {R"({"verb":7})", "verb"},
+      {R"({"verb":"dance"})", "verb"},
+      {R"({"verb":"scale"})", "stage"},
+      {R"({"verb":"scale","stage":3,"count":1})", "stage"},
+      {R"({"verb":"scale","stage":"kitchen","count":1})", "stage"},
+      {R"({"verb":"scale","stage":"registry","count":1})", "stage"},
+      {R"({"verb":"scale","stage":"features"})", "count"},
+      {R"({"verb":"scale","stage":"features","count":"two"})", "count"},
+      {R"({"verb":"scale","stage":"features","count":1e30})", "count"},
+      {R"({"verb":"scale","stage":"features","count":-1})", "count"},
+      {R"({"verb":"wait_ready","timeout_ms":-1})", "timeout_ms"},
+      {R"({"verb":"wait_ready","timeout_ms":"x"})", "timeout_ms"},
+      {"\xff\xfe", "request"},
+  };
+  for (const auto& [line, field] : cases) {
+    const json reply = Ask(line);
+    EXPECT_EQ(reply["ok"], false) << line;
+    EXPECT_NE(reply["error"].get<std::string>().find(field), std::string::npos) << reply;
+  }
+}
+
+TEST_F(AdminVerbsTest, ScaleAndStop) {
+  StartAll();
+  EXPECT_EQ(Ask(R"({"verb":"scale","stage":"execution","count":2})")["ok"], true);
+  EXPECT_NE(KeyOf(Stage::kExecution, 1), 0u);
+  EXPECT_EQ(Ask(R"({"verb":"reload"})")["ok"], true);
+  EXPECT_EQ(CountTold(KeyOf(Stage::kRegistry), ToProcess::kReload), 1u);
+  EXPECT_EQ(Ask(R"({"verb":"stop"})")["ok"], true);
+  EXPECT_EQ(fleet->phase(), FleetPhase::kDraining);
+  EXPECT_EQ(Ask(R"({"verb":"scale","stage":"execution","count":3})")["ok"], false);
+}
+
+TEST_F(AdminVerbsTest, WaitReadyWaitsUpToItsLimit) {
+  Make();
+  fleet->Start();
+  const char* line = R"({"verb":"wait_ready","timeout_ms":500})";
+  EXPECT_EQ(Ask(line), nullptr) << "it waits";
+  EXPECT_EQ(Ask(line, 499 * kNanosPerMilli), nullptr);
+  EXPECT_EQ(Ask(line, 500 * kNanosPerMilli)["ready"], false);
+  Play();
+  EXPECT_EQ(Ask(line)["ready"], true);
+}
+
+}  // namespace
+}  // namespace millrace

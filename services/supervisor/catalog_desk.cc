@@ -1,0 +1,70 @@
+#include "services/supervisor/catalog_desk.h"
+
+#include <sys/stat.h>
+
+#include <algorithm>
+
+#include "absl/strings/str_cat.h"
+#include "ipc/memfd.h"
+#include "services/supervisor/stage_table.h"
+
+namespace millrace {
+namespace {
+
+constexpr size_t kMaxCatalogBytes = 64 << 20;
+
+absl::StatusOr<Catalog> ReadCatalog(int fd) {
+  const auto map = MapImmutable(fd, kMaxCatalogBytes);
+  if (!map.ok()) return map.status();
+  Catalog catalog;
+  if (!catalog.ParseFromArray(map->get_address(), static_cast<int>(map->get_size()))) {
+    return absl::InvalidArgumentError("catalog: cannot be parsed");
+  }
+  return catalog;
+}
+
+}  // namespace
+
+absl::Status CatalogDesk::Take(const PublishCatalog& published, FdList fds) {
+  const size_t plans = published.plan_routes_size();
+  if (fds.size() != plans + 1) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("plan_routes: ", plans, " plans, and ", fds.size(), " descriptors"));
+  }
+  absl::StatusOr<Catalog> catalog = ReadCatalog(fds[0]->get());
+  if (!catalog.ok()) return catalog.status();
+  if (catalog->generation() != published.generation()) {
+    return absl::InvalidArgumentError("generation: message and catalog differ");
+  }
+  if (catalog->generation() <= generation()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("generation: ", catalog->generation(), " does not follow ", generation()));
+  }
+  for (const Model& model : catalog->models()) {
+    first_route_ = std::max(first_route_, model.route() + 1);
+  }
+  plan_bytes_ = 0;
+  for (size_t i = 1; i < fds.size(); ++i) {
+    struct stat info;
+    if (fstat(fds[i]->get(), &info) == 0) plan_bytes_ += info.st_size;
+  }
+  catalog_ = std::move(*catalog);
+  plan_routes_.assign(published.plan_routes().begin(), published.plan_routes().end());
+  fds_ = std::move(fds);
+  return absl::OkStatus();
+}
+
+CatalogUpdate CatalogDesk::UpdateFor(Stage stage) const {
+  CatalogUpdate update;
+  update.set_generation(generation());
+  if (RowOf(stage).gets_plans) {
+    for (uint32_t route : plan_routes_) update.add_plan_routes(route);
+  }
+  return update;
+}
+
+FdList CatalogDesk::FdsFor(Stage stage) const {
+  return RowOf(stage).gets_plans ? fds_ : FdList{fds_[0]};
+}
+
+}  // namespace millrace

@@ -1,0 +1,183 @@
+// The fleet: every process of the server, and every decision about it.
+//
+// Purpose: start, introduce, watch, restart, scale and stop the processes. It sees the world as
+//   events and acts through Hands; it does no I/O of its own and keeps no time of its own.
+// Who may call: the supervisor's main thread.
+// Ownership: holds the descriptors of each lane's memory until its process was reaped.
+// Invariants:
+//   1. The roster follows from the processes' states alone, and is published before anything else
+//      that follows from an event: a death reroutes first.
+//   2. At most one process of a slot (stage, index) is alive and not dying.
+//   3. An incarnation is given out once. A process is told of a peer at most once, and of its end
+//      exactly once, after it was reaped.
+//   4. What a process says is untrusted: what does not fit its state ends that process alone.
+// What fails: Scale, with a sentence. Everything else is handled here.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "common/clock.h"
+#include "common/config.h"
+#include "services/supervisor/catalog_desk.h"
+#include "services/supervisor/hands.h"
+#include "services/supervisor/lifecycle.h"
+#include "services/supervisor/link_book.h"
+
+namespace millrace {
+
+struct FleetSetup {
+  Config config;
+  std::string config_yaml;  // sent to every process
+  SharedFd roster;
+  std::vector<std::pair<uint32_t, SharedFd>> listeners;  // by lane of ingress (kListenerNames)
+};
+
+struct FleetLane {
+  uint32_t incarnation = 0;
+  uint32_t lane = 0;
+  SharedFd page, arena, wake, ledger;  // ledger: of ingress only
+  uint64_t beat = 0;
+  int64_t silent_ns = 0;
+};
+
+struct FleetProcess {
+  uint32_t key = 0;
+  Stage stage = Stage::kNone;
+  uint32_t index = 0;
+  ProcessState state = ProcessState::kStarting;
+  std::vector<FleetLane> lanes;
+  int64_t started_ns = 0;
+  int64_t state_since_ns = 0;
+  int64_t ready_since_ns = 0;     // 0: never was
+  int64_t kill_at_ns = 0;         // dying or stopping: SIGKILL then; 0: was sent
+  uint64_t catalog_answered = 0;  // newest generation it has taken up
+  uint64_t told_live = 0;         // ingress: newest generation it was told to route by
+  bool drained = false;
+  bool told_to_end = false;
+  std::string condemned;          // why it shall be ended; empty: nothing against it
+  uint64_t bytes = 0;             // of its shared memory
+  std::vector<uint32_t> knew_it;  // dying: keys of those who must hear of its end
+};
+
+// A place for one process: what outlives its incarnations.
+struct FleetSlot {
+  uint32_t key = 0;       // of the process that is alive and not dying; 0: none
+  uint32_t failures = 0;  // in a row, of incarnations that proved nothing
+  uint32_t restarts = 0;
+  int64_t start_at_ns = 0;  // while key is 0
+  bool tried = false;       // one was ready, or failed: the next group need not wait
+  bool leaving = false;     // scaled away: not started again
+  uint64_t bytes = 0;       // of its last process that announced
+};
+
+using SlotName = std::pair<Stage, uint32_t>;
+
+enum class FleetPhase { kRunning, kDraining, kStopping, kDone };
+
+// How a process ended: an exit code, or the signal that killed it.
+struct ProcessEnd {
+  int exit_code = 0;
+  int signal = 0;
+};
+
+class Fleet {
+ public:
+  // How often Tick is called; silences and time limits are as fine as this.
+  static constexpr int64_t kTickNs = 50 * kNanosPerMilli;
+
+  Fleet(Hands* hands, FleetSetup setup);
+
+  void Start();
+  void OnMessage(uint32_t key, const FromProcess& message, std::vector<Fd> fds);
+  void OnDeath(uint32_t key, int64_t seen_ns);      // dead or dying, seen before its end
+  void OnEnd(uint32_t key, const ProcessEnd& end);  // reaped
+  void OnBrokenChannel(uint32_t key, const std::string& why);
+  void Tick();
+
+  absl::Status Scale(Stage stage, int64_t count);
+  void Stop();     // drain, then end in reverse order of the start
+  void StopNow();  // without draining
+  void Reload();   // asks the registry to read the repository again
+
+  FleetPhase phase() const { return phase_; }
+  int exit_code() const { return exit_code_; }  // once kDone
+  bool Ready() const;  // every stage has a ready process, and a catalog is live
+  const std::map<uint32_t, FleetProcess>& processes() const { return processes_; }
+  const std::map<SlotName, FleetSlot>& slots() const { return slots_; }
+  const CatalogDesk& catalog() const { return desk_; }
+  uint64_t live_generation() const { return live_generation_; }
+  int64_t last_reroute_ns() const { return last_reroute_ns_; }  // -1: nothing died yet
+  uint64_t deaths() const { return deaths_; }
+  uint64_t faults() const { return faults_; }
+  uint64_t hangs() const { return hangs_; }
+
+ private:
+  // fleet.cc: what follows from the states.
+  void Settle();
+  void PublishRoster();
+  void BecomeReady();
+  void GoLive();
+  bool StartDue();
+  void StartProcess(const SlotName& name, FleetSlot* slot);
+  bool GroupMayStart(int group) const;
+  void Configure(FleetProcess* process);
+  void Send(FleetProcess* process, const ToProcess& message, const FdList& fds = {});
+  void SendCatalog(FleetProcess* process);
+  void Move(FleetProcess* process, ProcessState state);
+  FleetProcess* Find(uint32_t key);
+  FleetSlot* SlotOf(const FleetProcess& process);
+  std::vector<uint32_t> LanesOf(Stage stage) const;
+
+  // fleet_messages.cc
+  void OnAnnounce(FleetProcess* process, const Announce& announce, std::vector<Fd> fds);
+  void Introduce(FleetProcess* process);
+  void SendPeer(FleetProcess* to, const FleetProcess& of, const FleetLane& lane);
+  void OnHalf(FleetProcess* process, const Half& half, std::vector<Fd> fds);
+  void OnCatalogReady(FleetProcess* process, const CatalogReady& ready);
+  void OnPublishCatalog(FleetProcess* process, const PublishCatalog& publish, std::vector<Fd> fds);
+  void OnFault(FleetProcess* process, const Fault& fault);
+
+  // fleet_life.cc
+  void Condemn(FleetProcess* process, int signal);
+  void EnterDying(FleetProcess* process, int64_t kill_at_ns);
+  void PlanRestart(const FleetProcess& process);
+  void CheckBeat(FleetProcess* process, int64_t elapsed_ns);
+  void CheckTimeLimits(FleetProcess* process);
+  void BeginDrain(FleetProcess* process);
+  void BeginStop(FleetProcess* process);
+  void StopGroup();
+  void AdvanceStop();
+
+  Hands* const hands_;
+  const FleetSetup setup_;
+  std::map<uint32_t, FleetProcess> processes_;
+  std::map<SlotName, FleetSlot> slots_;
+  LinkBook book_;
+  CatalogDesk desk_;
+  std::vector<RosterEntry> published_;
+  uint64_t live_generation_ = 0;
+  int64_t catalog_since_ns_ = 0;
+  FleetPhase phase_ = FleetPhase::kRunning;
+  int64_t drain_until_ns_ = 0;
+  int stop_group_ = 0;
+  int exit_code_ = 0;
+  bool was_ready_ = false;
+  int64_t last_tick_ns_ = 0;
+  int64_t death_seen_ns_ = 0;  // of a death that the roster does not tell yet; 0: none
+  int64_t last_reroute_ns_ = -1;
+  uint64_t deaths_ = 0;
+  uint64_t faults_ = 0;
+  uint64_t hangs_ = 0;
+};
+
+// What the roster says of these processes, ordered by stage, index and lane.
+std::vector<RosterEntry> RosterOf(const std::map<uint32_t, FleetProcess>& processes);
+
+// "execution0".
+std::string ProcessName(Stage stage, uint32_t index);
+
+}  // namespace millrace

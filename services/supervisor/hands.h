@@ -1,0 +1,66 @@
+// What the fleet (fleet.h) decides, done: the border between deciding and I/O.
+//
+// Purpose: the fleet is tested without a process, and the I/O holds no policy.
+// Who may call: the supervisor's main thread. Nothing here blocks.
+// Words: a *key* names a process: the incarnation of its first lane, never used again.
+#pragma once
+
+#include <stdint.h>
+
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/types/span.h"
+#include "ipc/control.pb.h"
+#include "ipc/fd.h"
+#include "ipc/page.h"
+#include "ipc/roster.h"
+
+namespace millrace {
+
+// A descriptor that several processes are sent, closed when the last holder lets go.
+using SharedFd = std::shared_ptr<const Fd>;
+using FdList = std::vector<SharedFd>;
+
+// What a lane's page says at one moment.
+struct PageLook {
+  uint64_t beat = 0;
+  uint64_t predicted_ns = 0;
+  bool answered = false;  // it published at least one result
+};
+
+struct LanePage {
+  uint32_t incarnation = 0;
+  SharedFd fd;
+};
+
+class Hands {
+ public:
+  virtual ~Hands() = default;
+
+  virtual int64_t NowNs() = 0;
+  virtual double Random() = 0;  // in [0, 1]
+  virtual uint32_t NewIncarnation() = 0;
+
+  // Starts the program of a stage, with a control channel. Its end is reported by the caller's
+  // loop.
+  virtual absl::Status Spawn(uint32_t key, Stage stage, uint32_t index) = 0;
+  // RESOURCE_EXHAUSTED: it does not read; UNAVAILABLE: it is gone.
+  virtual absl::Status Send(uint32_t key, const ToProcess& message, const FdList& fds) = 0;
+  virtual void Signal(uint32_t key, int signal) = 0;
+  // Whether it is stopped by a signal or a tracer.
+  virtual bool IsStopped(uint32_t key) = 0;
+
+  // Checks and maps the pages, and begins to watch the process's liveness word.
+  virtual absl::Status OpenPages(uint32_t key, const std::vector<LanePage>& pages) = 0;
+  virtual std::optional<PageLook> Look(uint32_t incarnation) = 0;
+  // The process was reaped: its channel, pages and watcher go.
+  virtual void Forget(uint32_t key) = 0;
+
+  // Publishes, then writes each of `wakes` once.
+  virtual void PublishRoster(absl::Span<const RosterEntry> lanes, const FdList& wakes) = 0;
+};
+
+}  // namespace millrace

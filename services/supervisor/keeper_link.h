@@ -1,0 +1,41 @@
+// The supervisor's end of the keeper's socket.
+//
+// Purpose: get the listening sockets and what an earlier supervisor stored; store descriptors that
+//   shall outlive this one. Who may call: the supervisor's main thread.
+// Ownership: taken descriptors are the caller's; stored ones are copied to the keeper.
+// What fails: Connect where no keeper started us; Keep where the keeper is gone or does not read.
+#pragma once
+
+#include <map>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "ipc/control_channel.h"
+
+namespace millrace {
+
+class KeeperLink {
+ public:
+  // Waits a few seconds for the keeper's first message.
+  static absl::StatusOr<KeeperLink> Connect(Fd socket);
+
+  std::vector<std::pair<std::string, Fd>>& listeners() { return listeners_; }
+  Fd TakeKept(const std::string& name);  // invalid: nothing was stored under it
+  uint32_t restarts() const { return restarts_; }
+
+  absl::Status Keep(const std::string& name, int fd);
+  absl::Status SetStopLimit(uint32_t milliseconds);
+
+  // Readable only when the keeper is gone: it says nothing after its first message.
+  int fd() const { return channel_.fd(); }
+
+ private:
+  ControlChannel channel_;
+  std::vector<std::pair<std::string, Fd>> listeners_;
+  std::map<std::string, Fd> kept_;
+  uint32_t restarts_ = 0;
+};
+
+}  // namespace millrace

@@ -1,0 +1,144 @@
+#include "services/supervisor/options.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/utsname.h>
+#include <unistd.h>
+
+#include <fstream>
+#include <iterator>
+
+#include "CLI/CLI.hpp"
+#include "absl/strings/str_cat.h"
+#include "common/config_schema.h"
+#include "nlohmann/json.hpp"
+#include "services/supervisor/exit_codes.h"
+#include "services/supervisor/process_table.h"
+#include "services/supervisor/stage_table.h"
+
+namespace millrace {
+namespace {
+
+constexpr int kKernelMajor = 5, kKernelMinor = 10;
+
+std::string Folder(const std::string& path) {
+  const size_t slash = path.rfind('/');
+  return slash == std::string::npos ? "." : path.substr(0, slash);
+}
+
+}  // namespace
+
+int ParseOptions(int argc, char** argv, Options* options, bool* end) {
+  *end = false;
+  CLI::App app(
+      "Millrace's supervisor: starts, watches and restarts the other processes. It is "
+      "started by the keeper; by hand only with --check-config.");
+  app.add_option("--config", options->config_file, "Configuration file; without it: defaults");
+  app.add_option("--repository", options->repository, "Model repository, instead of the file's");
+  app.add_option("--admin-socket", options->admin_socket, "Admin socket, instead of the file's");
+  app.add_option("--binaries", options->binaries,
+                 "Folder of the programs, DIR/<stage>/<stage>; else the parent of this one's");
+  app.add_option("--compiler", options->compiler, "The model compiler; else DIR/registry/compiler");
+  app.add_flag("--check-config", options->check_config,
+               "Check the configuration, tell every fault, and end");
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    *end = true;
+    return app.exit(error) == 0 ? kExitStopped : kExitUsage;
+  }
+  if (options->binaries.empty()) options->binaries = Folder(Folder(argv[0]));
+  if (options->compiler.empty()) options->compiler = options->binaries + "/registry/compiler";
+  return 0;
+}
+
+Startup LoadConfig(const Options& options) {
+  Startup startup;
+  std::string text;
+  if (!options.config_file.empty()) {
+    std::ifstream file(options.config_file);
+    text.assign(std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>());
+    if (!file.good() && !file.eof()) {
+      return {kExitConfiguration, {options.config_file + ": cannot be read"}, {}};
+    }
+  }
+  const ConfigResult result = ParseConfig(text);
+  if (!result.faults.empty()) {
+    return {kExitConfiguration, FormatFaults(options.config_file, result.faults), {}};
+  }
+  startup.config = result.config;
+  if (!options.repository.empty()) startup.config.repository = options.repository;
+  if (!options.admin_socket.empty()) startup.config.admin_socket = options.admin_socket;
+  return startup;
+}
+
+Startup CheckMachine(const Options& options, const Config& config) {
+  utsname kernel;
+  if (uname(&kernel) == 0 && !KernelIsNewEnough(kernel.release)) {
+    return {kExitKernel,
+            {absl::StrCat("the kernel is ", kernel.release,
+                          "; Millrace needs Linux 5.10 or later "
+                          "(pidfd, close_range, sealed shared memory)")},
+            {}};
+  }
+  DIR* repository = opendir(config.repository.c_str());
+  if (repository == nullptr) {
+    return {kExitRepository,
+            {absl::StrCat("repository: ", config.repository, ": ", strerror(errno))},
+            {}};
+  }
+  closedir(repository);
+  Startup startup;
+  std::vector<std::string> programs = {options.compiler};
+  for (const StageRow& row : kStageRows) {
+    if (row.group < 0) continue;
+    programs.push_back(Programs{options.binaries, options.compiler}.CommandFor(row.stage)[0]);
+  }
+  for (const std::string& program : programs) {
+    if (access(program.c_str(), X_OK) == 0) continue;
+    startup.exit_code = kExitBinary;
+    startup.sentences.push_back(absl::StrCat("program ", program, ": ", strerror(errno)));
+  }
+  return startup;
+}
+
+std::string ConfigText(const Config& config) {
+  std::string text;
+  std::string_view section;
+  for (const ConfigField& field : ConfigSchema()) {
+    if (field.section != section) {
+      section = field.section;
+      absl::StrAppend(&text, std::string(section), ":\n");
+    }
+    absl::StrAppend(&text, section.empty() ? "" : "  ", std::string(field.name), ": ");
+    if (field.IsInteger()) {
+      absl::StrAppend(&text, config.*std::get<int64_t Config::*>(field.member), "\n");
+    } else {
+      // A JSON string is a YAML string.
+      const std::string& value = config.*std::get<std::string Config::*>(field.member);
+      absl::StrAppend(
+          &text,
+          nlohmann::json(value).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace),
+          "\n");
+    }
+  }
+  return text;
+}
+
+std::string AdminSocketPath(const Config& config) {
+  if (!config.admin_socket.empty()) return config.admin_socket;
+  const char* runtime = getenv("XDG_RUNTIME_DIR");
+  const bool set = runtime != nullptr && runtime[0] == '/';
+  return absl::StrCat(set ? runtime : "/run/millrace", "/millrace.sock");
+}
+
+bool KernelIsNewEnough(const std::string& release) {
+  int major = 0, minor = 0;
+  if (sscanf(release.c_str(), "%d.%d", &major, &minor) != 2) return false;
+  return major > kKernelMajor || (major == kKernelMajor && minor >= kKernelMinor);
+}
+
+}  // namespace millrace

@@ -1,0 +1,126 @@
+#include "services/supervisor/options.h"
+
+#include <stdlib.h>
+#include <sys/stat.h>
+
+#include <fstream>
+
+#include "gtest/gtest.h"
+#include "services/supervisor/exit_codes.h"
+
+namespace millrace {
+namespace {
+
+std::string TempDir() {
+  std::string path =
+      std::string(getenv("TEST_TMPDIR") ? getenv("TEST_TMPDIR") : "/tmp") + "/oXXXXXX";
+  EXPECT_NE(mkdtemp(path.data()), nullptr);
+  return path;
+}
+
+std::string Write(const std::string& name, const std::string& text) {
+  const std::string path = TempDir() + "/" + name;
+  std::ofstream(path) << text;
+  return path;
+}
+
+TEST(LoadConfig, WithoutAFileTheDefaultsHold) {
+  const Startup startup = LoadConfig(Options());
+  EXPECT_EQ(startup.exit_code, 0);
+  EXPECT_EQ(startup.config.hang_ms, Config().hang_ms);
+}
+
+TEST(LoadConfig, EveryFaultIsToldByFileLineAndField) {
+  Options options;
+  options.config_file = Write("bad.yaml", "supervisor:\n  hang_ms: 1\nfeatures:\n  workers: 99\n");
+  const Startup startup = LoadConfig(options);
+  EXPECT_EQ(startup.exit_code, kExitConfiguration);
+  ASSERT_EQ(startup.sentences.size(), 2u);
+  EXPECT_EQ(startup.sentences[0].rfind(options.config_file + ":2: supervisor.hang_ms: ", 0), 0u);
+  EXPECT_EQ(startup.sentences[1].rfind(options.config_file + ":4: features.workers: ", 0), 0u);
+}
+
+TEST(LoadConfig, AFileThatIsNotThere) {
+  Options options;
+  options.config_file = "/no/such/file.yaml";
+  EXPECT_EQ(LoadConfig(options).exit_code, kExitConfiguration);
+}
+
+TEST(LoadConfig, OverridesWin) {
+  Options options;
+  options.config_file = Write("c.yaml", "repository: /a\n");
+  options.repository = "/b";
+  options.admin_socket = "/run/x.sock";
+  const Startup startup = LoadConfig(options);
+  EXPECT_EQ(startup.config.repository, "/b");
+  EXPECT_EQ(AdminSocketPath(startup.config), "/run/x.sock");
+}
+
+TEST(ConfigText, IsReadBackToTheSameValues) {
+  Config config;
+  config.repository = "/mo\"dels/\\x: #1\n\xc3\xa9";
+  config.grpc_listen = "";
+  config.admin_socket = "/run/x.sock";
+  config.hang_ms = 1234;
+  config.execution_workers = 8;
+  const ConfigResult result = ParseConfig(ConfigText(config));
+  ASSERT_TRUE(result.faults.empty()) << result.faults[0].field << result.faults[0].message;
+  EXPECT_EQ(result.config.repository, config.repository);
+  EXPECT_EQ(result.config.grpc_listen, "");
+  EXPECT_EQ(result.config.hang_ms, 1234);
+  EXPECT_EQ(result.config.execution_workers, 8);
+  EXPECT_EQ(ConfigText(result.config), ConfigText(config));
+}
+
+TEST(CheckMachine, TellsOfTheRepositoryAndEveryMissingProgram) {
+  Options options;
+  options.binaries = TempDir();
+  options.compiler = "/no/compiler";
+  Config config;
+  config.repository = "/no/such/folder";
+  EXPECT_EQ(CheckMachine(options, config).exit_code, kExitRepository);
+  config.repository = TempDir();
+  const Startup startup = CheckMachine(options, config);
+  EXPECT_EQ(startup.exit_code, kExitBinary);
+  EXPECT_EQ(startup.sentences.size(), 6u) << "five stages and the compiler";
+}
+
+TEST(Kernel, FromFiveTenOn) {
+  for (const char* release : {"5.10.0", "5.10.0-28-amd64", "5.15", "6.1.0-13-amd64", "10.0"}) {
+    EXPECT_TRUE(KernelIsNewEnough(release)) << release;
+  }
+  for (const char* release : {"5.9.16", "4.19.0", "2.6.32", "", "linux"}) {
+    EXPECT_FALSE(KernelIsNewEnough(release)) << release;
+  }
+}
+
+int Parse(std::vector<std::string> arguments, Options* options, bool* end) {
+  arguments.insert(arguments.begin(), "/opt/millrace/supervisor/supervisor");
+  std::vector<char*> argv;
+  for (std::string& argument : arguments) argv.push_back(argument.data());
+  return ParseOptions(static_cast<int>(argv.size()), argv.data(), options, end);
+}
+
+TEST(ParseOptions, ProgramsLieBesideThisOne) {
+  Options options;
+  bool end = true;
+  EXPECT_EQ(Parse({"--config=/c.yaml"}, &options, &end), 0);
+  EXPECT_FALSE(end);
+  EXPECT_EQ(options.config_file, "/c.yaml");
+  EXPECT_EQ(options.binaries, "/opt/millrace");
+  EXPECT_EQ(options.compiler, "/opt/millrace/registry/compiler");
+  EXPECT_EQ(Parse({"--binaries=/b", "--compiler=/c"}, &options, &end), 0);
+  EXPECT_EQ(options.compiler, "/c");
+}
+
+TEST(ParseOptions, AnUnknownArgumentIsAFaultAndHelpIsNot) {
+  Options options;
+  bool end = false;
+  EXPECT_EQ(Parse({"--nonsense"}, &options, &end), kExitUsage);
+  EXPECT_TRUE(end);
+  EXPECT_EQ(Parse({"--help"}, &options, &end), kExitStopped);
+  EXPECT_TRUE(end);
+}
+
+}  // namespace
+}  // namespace millrace

@@ -1,0 +1,220 @@
+#include "services/supervisor/process_table.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "absl/strings/str_cat.h"
+#include "common/check.h"
+#include "common/log.h"
+#include "services/supervisor/spawn.h"
+
+namespace millrace {
+namespace {
+
+constexpr int kMessagesATurn = 64;  // of one process, before the others have their turn
+
+// The lane is given a wake-up; one whose eventfd is full, or is no eventfd, gets none.
+void WakeOnce(int fd) {
+  pollfd ready = {fd, POLLOUT, 0};
+  if (poll(&ready, 1, 0) == 1 && (ready.revents & POLLOUT) != 0) eventfd_write(fd, 1);
+}
+
+}  // namespace
+
+std::vector<std::string> Programs::CommandFor(Stage stage) const {
+  const std::string name(StageName(stage));
+  std::vector<std::string> command = {absl::StrCat(binaries, "/", name, "/", name)};
+  if (stage == Stage::kRegistry) command.push_back(absl::StrCat("--compiler=", compiler));
+  return command;
+}
+
+ProcessTable::ProcessTable(EventLoop* loop, Programs programs, Incarnations incarnations)
+    : loop_(loop),
+      programs_(std::move(programs)),
+      incarnations_(std::move(incarnations)),
+      random_(static_cast<uint32_t>(MonotonicNanos())) {}
+
+absl::StatusOr<std::unique_ptr<ProcessTable>> ProcessTable::Create(EventLoop* loop,
+                                                                   Programs programs,
+                                                                   Incarnations incarnations) {
+  std::unique_ptr<ProcessTable> table(
+      new ProcessTable(loop, std::move(programs), std::move(incarnations)));
+  absl::StatusOr<std::unique_ptr<DeathBoard>> board = DeathBoard::Create();
+  if (!board.ok()) return board.status();
+  table->board_ = std::move(*board);
+  absl::StatusOr<RosterWriter> roster = RosterWriter::Create(0);
+  if (!roster.ok()) return roster.status();
+  table->roster_.emplace(std::move(*roster));
+  Fd copy(fcntl(table->roster_->fd(), F_DUPFD_CLOEXEC, 0));
+  if (!copy.valid()) return absl::ResourceExhaustedError("no descriptor left for the roster");
+  table->roster_fd_ = std::make_shared<const Fd>(std::move(copy));
+  ProcessTable* const self = table.get();
+  const absl::Status added =
+      loop->Add(table->board_->fd(), EPOLLIN, [self](uint32_t) { self->OnBoard(); });
+  if (!added.ok()) return added;
+  return table;
+}
+
+ProcessTable::~ProcessTable() {
+  for (auto& [key, entry] : entries_) {
+    CloseChannel(&entry);
+    loop_->Remove(entry.pidfd.get());
+  }
+  if (board_ != nullptr) loop_->Remove(board_->fd());
+}
+
+int64_t ProcessTable::NowNs() { return MonotonicNanos(); }
+
+double ProcessTable::Random() { return std::uniform_real_distribution<double>(0, 1)(random_); }
+
+pid_t ProcessTable::PidOf(uint32_t key) const {
+  const auto it = entries_.find(key);
+  return it == entries_.end() ? 0 : it->second.pid;
+}
+
+const Page* ProcessTable::PageOf(uint32_t incarnation) const {
+  for (const auto& [key, entry] : entries_) {
+    for (const auto& [lane, region] : entry.pages) {
+      if (lane == incarnation) return region.as<const Page>();
+    }
+  }
+  return nullptr;
+}
+
+absl::Status ProcessTable::Spawn(uint32_t key, Stage stage, uint32_t index) {
+  auto pair = ControlChannel::MakePair();
+  if (!pair.ok()) return pair.status();
+  absl::StatusOr<Child> child = SpawnChild(programs_.CommandFor(stage), std::move(pair->second));
+  if (!child.ok()) return child.status();
+  Entry entry;
+  entry.pid = child->pid;
+  entry.pidfd = std::move(child->pidfd);
+  entry.channel = ControlChannel(std::move(pair->first));
+  absl::Status added =
+      loop_->Add(entry.pidfd.get(), EPOLLIN, [this, key](uint32_t) { OnPidfd(key); });
+  added.Update(loop_->Add(entry.channel.fd(), EPOLLIN, [this, key](uint32_t) { OnChannel(key); }));
+  MR_CHECK(added.ok(), "epoll takes the descriptors of one more process");
+  Log(LogLevel::kInfo, "worker_started",
+      {{"name", ProcessName(stage, index)}, {"incarnation", key}, {"pid", entry.pid}});
+  entries_[key] = std::move(entry);
+  return absl::OkStatus();
+}
+
+absl::Status ProcessTable::Send(uint32_t key, const ToProcess& message, const FdList& fds) {
+  const auto it = entries_.find(key);
+  MR_CHECK(it != entries_.end(), "the fleet speaks to processes that exist");
+  if (!it->second.channel.valid()) return absl::UnavailableError("its channel is closed");
+  std::vector<int> numbers;
+  for (const SharedFd& fd : fds) numbers.push_back(fd->get());
+  return it->second.channel.Send(message, numbers);
+}
+
+void ProcessTable::Signal(uint32_t key, int signal) {
+  const auto it = entries_.find(key);
+  if (it == entries_.end()) return;
+  syscall(SYS_pidfd_send_signal, it->second.pidfd.get(), signal, nullptr, 0);
+}
+
+bool ProcessTable::IsStopped(uint32_t key) {
+  char text[512] = {};
+  const std::string path = absl::StrCat("/proc/", PidOf(key), "/stat");
+  Fd file(open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (!file.valid() || read(file.get(), text, sizeof text - 1) <= 0) return false;
+  const char* after_name = strrchr(text, ')');
+  if (after_name == nullptr || after_name[1] != ' ') return false;
+  return after_name[2] == 'T' || after_name[2] == 't';
+}
+
+absl::Status ProcessTable::OpenPages(uint32_t key, const std::vector<LanePage>& pages) {
+  Entry& entry = entries_.at(key);
+  for (const LanePage& page : pages) {
+    absl::StatusOr<Region> region =
+        Region::Open(page.fd->get(), kPageType, page.incarnation, sizeof(Page));
+    if (!region.ok()) return region.status();
+    entry.pages.emplace_back(page.incarnation, std::move(*region));
+  }
+  // The main thread of a process holds the word in the page of its first lane.
+  entry.watcher =
+      std::make_unique<Watcher>(board_.get(), key, entry.pages.front().second.as<const Page>());
+  return absl::OkStatus();
+}
+
+std::optional<PageLook> ProcessTable::Look(uint32_t incarnation) {
+  const Page* page = PageOf(incarnation);
+  if (page == nullptr) return std::nullopt;
+  PageLook look;
+  // relaxed: each word is looked at alone.
+  look.beat = page->beat.load(std::memory_order_relaxed);
+  look.predicted_ns = page->predicted_ns.load(std::memory_order_relaxed);
+  look.answered = page->Get(Counter::kAnswered) + page->Get(Counter::kFailed) > 0;
+  return look;
+}
+
+void ProcessTable::Forget(uint32_t key) {
+  const auto it = entries_.find(key);
+  MR_CHECK(it != entries_.end(), "a process is forgotten once");
+  CloseChannel(&it->second);
+  loop_->Remove(it->second.pidfd.get());
+  entries_.erase(it);
+}
+
+void ProcessTable::CloseChannel(Entry* entry) {
+  if (!entry->channel.valid()) return;
+  loop_->Remove(entry->channel.fd());
+  entry->channel = ControlChannel();
+}
+
+void ProcessTable::PublishRoster(absl::Span<const RosterEntry> lanes, const FdList& wakes) {
+  roster_->Publish(lanes);
+  for (const SharedFd& wake : wakes) WakeOnce(wake->get());
+}
+
+void ProcessTable::OnChannel(uint32_t key) {
+  for (int i = 0; i < kMessagesATurn; ++i) {
+    const auto it = entries_.find(key);
+    if (it == entries_.end() || !it->second.channel.valid()) return;
+    FromProcess message;
+    std::vector<Fd> fds;
+    const absl::StatusOr<bool> received = it->second.channel.Receive(&message, &fds);
+    if (received.ok() && !*received) return;
+    if (received.ok()) {
+      fleet_->OnMessage(key, message, std::move(fds));
+      continue;
+    }
+    CloseChannel(&it->second);
+    if (absl::IsUnavailable(received.status())) {
+      fleet_->OnDeath(key, MonotonicNanos());
+    } else {
+      fleet_->OnBrokenChannel(key, std::string(received.status().message()));
+    }
+    return;
+  }
+}
+
+void ProcessTable::OnPidfd(uint32_t key) {
+  const auto it = entries_.find(key);
+  if (it == entries_.end()) return;
+  siginfo_t info = {};
+  if (waitid(static_cast<idtype_t>(P_PIDFD), it->second.pidfd.get(), &info, WEXITED | WNOHANG) !=
+          0 ||
+      info.si_pid == 0) {
+    return;
+  }
+  ProcessEnd end;
+  (info.si_code == CLD_EXITED ? end.exit_code : end.signal) = info.si_status;
+  fleet_->OnEnd(key, end);
+}
+
+void ProcessTable::OnBoard() {
+  for (const DeathSeen& seen : board_->Take()) fleet_->OnDeath(seen.key, seen.at_ns);
+}
+
+}  // namespace millrace

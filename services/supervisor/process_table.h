@@ -1,0 +1,81 @@
+// The hands of the fleet: real processes, sockets, pages and the roster.
+//
+// Purpose: do what the fleet decides and turn what happens into its events.
+// Who may call: the supervisor's main thread. Ownership: owns every channel, pidfd, mapped page and
+//   watcher of a process until Forget.
+// Invariants: 1. nothing here blocks on a child: sockets do not block, and a wake-up is written
+// only
+//   where it is taken at once. 2. A page is read only after its region was checked.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "ipc/control_channel.h"
+#include "services/supervisor/event_loop.h"
+#include "services/supervisor/fleet.h"
+#include "services/supervisor/incarnations.h"
+#include "services/supervisor/watcher.h"
+
+namespace millrace {
+
+struct Programs {
+  std::string binaries;  // <binaries>/<stage>/<stage>
+  std::string compiler;  // the registry's child
+  std::vector<std::string> CommandFor(Stage stage) const;
+};
+
+class ProcessTable : public Hands {
+ public:
+  static absl::StatusOr<std::unique_ptr<ProcessTable>> Create(EventLoop* loop, Programs programs,
+                                                              Incarnations incarnations);
+  ~ProcessTable() override;
+
+  // Before the fleet starts: to whom events go.
+  void SetFleet(Fleet* fleet) { fleet_ = fleet; }
+  SharedFd roster_fd() const { return roster_fd_; }
+  pid_t PidOf(uint32_t key) const;                 // 0: none
+  const Page* PageOf(uint32_t incarnation) const;  // null: none
+
+  int64_t NowNs() override;
+  double Random() override;
+  uint32_t NewIncarnation() override { return incarnations_.Next(); }
+  absl::Status Spawn(uint32_t key, Stage stage, uint32_t index) override;
+  absl::Status Send(uint32_t key, const ToProcess& message, const FdList& fds) override;
+  void Signal(uint32_t key, int signal) override;
+  bool IsStopped(uint32_t key) override;
+  absl::Status OpenPages(uint32_t key, const std::vector<LanePage>& pages) override;
+  std::optional<PageLook> Look(uint32_t incarnation) override;
+  void Forget(uint32_t key) override;
+  void PublishRoster(absl::Span<const RosterEntry> lanes, const FdList& wakes) override;
+
+ private:
+  struct Entry {
+    pid_t pid = 0;
+    Fd pidfd;
+    ControlChannel channel;
+    std::vector<std::pair<uint32_t, Region>> pages;  // by incarnation
+    std::unique_ptr<Watcher> watcher;                // ends before its page is unmapped
+  };
+
+  ProcessTable(EventLoop* loop, Programs programs, Incarnations incarnations);
+  void OnChannel(uint32_t key);
+  void OnPidfd(uint32_t key);
+  void OnBoard();
+  void CloseChannel(Entry* entry);
+
+  EventLoop* const loop_;
+  const Programs programs_;
+  Incarnations incarnations_;
+  std::unique_ptr<DeathBoard> board_;
+  std::optional<RosterWriter> roster_;
+  SharedFd roster_fd_;
+  Fleet* fleet_ = nullptr;
+  std::map<uint32_t, Entry> entries_;
+  std::minstd_rand random_;
+};
+
+}  // namespace millrace

@@ -1,0 +1,27 @@
+// When the next incarnation starts: at once, or after a back-off.
+//
+// Purpose: a worker that did its work and died is replaced without delay; one that dies before it
+//   answers anything does not take the machine with it. Who may call: any thread; pure functions.
+// Invariants: 1. no failure, no delay. 2. A delay lies within 100 ms and 10 s, grows with the
+//   number of failures in a row, and never becomes "for ever". 3. Jitter spreads restarts at every
+//   step, the longest included.
+#pragma once
+
+#include <stdint.h>
+
+#include "common/clock.h"
+
+namespace millrace {
+
+inline constexpr int64_t kMinBackOffNs = 100 * kNanosPerMilli;
+inline constexpr int64_t kMaxBackOffNs = 10 * kNanosPerSecond;
+// One that was ready for this long has proved that it can live, even if nobody asked it anything.
+inline constexpr int64_t kProvenNs = 10 * kNanosPerSecond;
+
+// `random` lies in [0, 1].
+int64_t RestartDelayNs(uint32_t failures_in_a_row, double random);
+
+// How many failures in a row stand after an incarnation that ended.
+uint32_t FailuresAfter(uint32_t failures_before, bool answered, int64_t ready_for_ns);
+
+}  // namespace millrace

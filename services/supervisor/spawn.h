@@ -1,0 +1,30 @@
+// Starting a program of ours as a child.
+//
+// Purpose: fork and exec with the control socket as descriptor 3, standard error kept, and nothing
+//   else inherited. Who may call: the supervisor's main thread. Ownership: the caller gets the
+//   pidfd and reaps the child through it.
+// Invariants: 1. the child starts with default signal handling and nothing blocked. 2. It cannot
+//   gain privileges (no_new_privs). 3. PR_SET_PDEATHSIG is not used: it fires when the starting
+//   *thread* ends, and the keeper ends what a dead supervisor leaves.
+// What fails: NOT_FOUND where the program cannot be run, RESOURCE_EXHAUSTED where there is no room
+//   for another process.
+#pragma once
+
+#include <sys/types.h>
+
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "ipc/fd.h"
+
+namespace millrace {
+
+struct Child {
+  pid_t pid = 0;
+  Fd pidfd;
+};
+
+absl::StatusOr<Child> SpawnChild(const std::vector<std::string>& argv, Fd control);
+
+}  // namespace millrace

@@ -1,0 +1,388 @@
+// Keeper, supervisor and test workers as real processes: start, kills, hangs, stop, exit codes.
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <fstream>
+#include <functional>
+#include <sstream>
+#include <utility>
+#include <vector>
+
+#include "common/clock.h"
+#include "gtest/gtest.h"
+#include "ipc/fd.h"
+#include "nlohmann/json.hpp"
+#include "services/supervisor/exit_codes.h"
+
+namespace millrace {
+namespace {
+
+using nlohmann::json;
+
+constexpr const char* kKeeper = "services/keeper/keeper";
+constexpr const char* kSupervisor = "services/supervisor/supervisor";
+constexpr const char* kWorker = "services/supervisor/test_worker";
+
+class TreeTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    // Short, since a socket's path has 107 bytes; the sandbox lets tests write there.
+    dir_ = "/tmp/mr-tree-XXXXXX";
+    ASSERT_NE(mkdtemp(dir_.data()), nullptr);
+    char cwd[4096];
+    ASSERT_NE(getcwd(cwd, sizeof cwd), nullptr);
+    for (const char* stage : {"registry", "ingress", "features", "execution", "aggregation"}) {
+      mkdir((dir_ + "/" + stage).c_str(), 0700);
+      const std::string program = dir_ + "/" + stage + "/" + stage;
+      ASSERT_EQ(symlink((std::string(cwd) + "/" + kWorker).c_str(), program.c_str()), 0);
+    }
+    Write("config.yaml", "supervisor:\n  hang_ms: 300\n  drain_ms: 2000\n");
+    mkdir((dir_ + "/models").c_str(), 0700);
+    arguments_ = {kKeeper,
+                  "--listen=grpc=127.0.0.1:0",
+                  "--listen=http=unix:" + dir_ + "/http",
+                  std::string("--supervisor=") + kSupervisor,
+                  "--",
+                  "--config=" + dir_ + "/config.yaml",
+                  "--repository=" + dir_ + "/models",
+                  "--admin-socket=" + dir_ + "/admin",
+                  "--binaries=" + dir_,
+                  "--compiler=" + dir_ + "/registry/registry"};
+    // What a killed keeper leaves becomes ours, so that a test can see it end.
+    prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
+  }
+
+  void TearDown() override {
+    if (keeper_ > 0) {
+      kill(keeper_, SIGTERM);
+      kill(keeper_, SIGTERM);
+      waitpid(keeper_, nullptr, 0);
+    }
+    if (HasFailure()) fputs(LogText().c_str(), stderr);
+    const std::string remove = "rm -rf " + dir_;
+    EXPECT_EQ(system(remove.c_str()), 0);
+  }
+
+  void Write(const std::string& name, const std::string& text) {
+    std::ofstream(dir_ + "/" + name) << text;
+  }
+
+  void Start() {
+    keeper_ = fork();
+    if (keeper_ == 0) {
+      const int log = open((dir_ + "/log").c_str(), O_WRONLY | O_CREAT | O_APPEND, 0600);
+      dup2(log, STDERR_FILENO);
+      std::vector<char*> argv;
+      for (std::string& argument : arguments_) argv.push_back(argument.data());
+      argv.push_back(nullptr);
+      execv(argv[0], argv.data());
+      _exit(127);
+    }
+  }
+
+  void StartReady() {
+    Start();
+    ASSERT_TRUE(Until([this] { return Ready(); }));
+  }
+
+  int WaitKeeper() {
+    int status = 0;
+    waitpid(keeper_, &status, 0);
+    keeper_ = 0;
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
+  }
+
+  int RunToEnd() {
+    Start();
+    return WaitKeeper();
+  }
+
+  std::string LogText() const {
+    std::ifstream file(dir_ + "/log");
+    std::stringstream text;
+    text << file.rdbuf();
+    return text.str();
+  }
+
+  static bool Until(const std::function<bool()>& condition) {
+    const int64_t limit = MonotonicNanos() + 20 * kNanosPerSecond;
+    while (MonotonicNanos() < limit) {
+      if (condition()) return true;
+      usleep(5'000);
+    }
+    return false;
+  }
+
+  // Null where nobody answers.
+  json Ask(const json& request) const {
+    Fd fd(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    sockaddr_un address = {};
+    address.sun_family = AF_UNIX;
+    strcpy(address.sun_path, (dir_ + "/admin").c_str());
+    if (connect(fd.get(), reinterpret_cast<sockaddr*>(&address), sizeof address) != 0) return {};
+    const std::string line = request.dump() + "\n";
+    if (send(fd.get(), line.data(), line.size(), MSG_NOSIGNAL) < 0) return {};
+    std::string reply;
+    char text[4096];
+    for (ssize_t n; (n = recv(fd.get(), text, sizeof text, 0)) > 0;) {
+      reply.append(text, n);
+      if (reply.back() == '\n') break;
+    }
+    return json::parse(reply, nullptr, false);
+  }
+
+  json Status() const { return Ask({{"verb", "status"}}); }
+
+  bool Ready() const {
+    const json reply = Ask({{"verb", "wait_ready"}, {"timeout_ms", 10'000}});
+    return reply.is_object() && reply.value("ready", false);
+  }
+
+  // The living process of a name; null: none.
+  json Process(const std::string& name) const {
+    const json status = Status();
+    if (!status.is_object()) return {};
+    for (const json& process : status["processes"]) {
+      if (process["name"] == name && process["state"] != "dying") return process;
+    }
+    return {};
+  }
+
+  bool ReadyAgain(const std::string& name, const json& before) const {
+    const json now = Process(name);
+    return now.is_object() && now["state"] == "ready" && now["pid"] != before["pid"] && Ready();
+  }
+
+  std::vector<pid_t> Pids() const {
+    std::vector<pid_t> pids;
+    const json status = Status();
+    for (const json& process : status["processes"]) pids.push_back(process["pid"]);
+    return pids;
+  }
+
+  // In the order of the log.
+  std::vector<std::string> Ended() const {
+    std::vector<std::string> names;
+    std::istringstream lines(LogText());
+    for (std::string line; std::getline(lines, line);) {
+      const size_t at = line.find("event=worker_ended name=");
+      if (at == std::string::npos) continue;
+      const size_t begin = at + strlen("event=worker_ended name=");
+      names.push_back(line.substr(begin, line.find(' ', begin) - begin));
+    }
+    return names;
+  }
+
+  std::string dir_;
+  std::vector<std::string> arguments_;
+  pid_t keeper_ = 0;
+};
+
+TEST_F(TreeTest, StartsServesStatusAndStopsInOrder) {
+  StartReady();
+  const json status = Status();
+  ASSERT_EQ(status["processes"].size(), 5u);
+  for (const json& process : status["processes"]) EXPECT_EQ(process["state"], "ready");
+  EXPECT_EQ(Process("ingress0")["lanes"].size(), 2u);
+  EXPECT_EQ(status["listeners"][0]["name"], "grpc");
+  EXPECT_EQ(status["listeners"][0]["address"].get<std::string>().rfind("127.0.0.1:", 0), 0u);
+  EXPECT_NE(status["listeners"][0]["address"], "127.0.0.1:0");
+  EXPECT_EQ(status["listeners"][1]["address"], "unix:" + dir_ + "/http");
+  EXPECT_EQ(status["catalog"]["models"][0]["name"], "m");
+  EXPECT_EQ(status["catalog"]["failed"][0]["reason"], "model.json: cut short");
+  const std::vector<pid_t> pids = Pids();
+  kill(keeper_, SIGTERM);
+  EXPECT_EQ(WaitKeeper(), kExitStopped);
+  const std::vector<std::string> ended = Ended();
+  ASSERT_EQ(ended.size(), 5u);
+  EXPECT_EQ(ended.front(), "ingress0");
+  EXPECT_EQ(ended.back(), "registry0");
+  const std::string log = LogText();
+  EXPECT_LT(log.find("process=ingress0 event=drain"), log.find("event=worker_ended"));
+  for (pid_t pid : pids) EXPECT_NE(kill(pid, 0), 0) << pid;
+  EXPECT_NE(access((dir_ + "/admin").c_str(), F_OK), 0);
+  EXPECT_NE(access((dir_ + "/http").c_str(), F_OK), 0);
+}
+
+TEST_F(TreeTest, AKilledWorkerIsReroutedAndReplacedAtOnce) {
+  StartReady();
+  for (const char* name : {"execution0", "features0", "aggregation0", "ingress0"}) {
+    const json before = Process(name);
+    kill(before["pid"], SIGKILL);
+    ASSERT_TRUE(Until([&] { return ReadyAgain(name, before); })) << name;
+    EXPECT_GT(Process(name)["incarnation"], before["incarnation"]);
+    EXPECT_EQ(Process(name)["restarts"], 1);
+  }
+  const json status = Status();
+  EXPECT_EQ(status["deaths"], 4);
+  ASSERT_TRUE(status["last_reroute_us"].is_number());
+  EXPECT_LT(status["last_reroute_us"], 500'000) << "a loaded machine; usually 50";
+  // Whoever was linked hears of the end, once.
+  EXPECT_TRUE(Until(
+      [&] { return LogText().find("process=features0 event=peer_gone") != std::string::npos; }));
+}
+
+TEST_F(TreeTest, AKilledRegistryDisturbsNobody) {
+  StartReady();
+  const json before = Process("registry0"), ingress = Process("ingress0");
+  const int64_t generation = Status()["catalog"]["generation"];
+  kill(before["pid"], SIGKILL);
+  ASSERT_TRUE(Until([&] { return ReadyAgain("registry0", before); }));
+  ASSERT_TRUE(Until([&] { return Status()["catalog"]["live_generation"] == generation + 1; }));
+  EXPECT_EQ(Process("ingress0")["pid"], ingress["pid"]);
+}
+
+TEST_F(TreeTest, AStoppedWorkerIsKilledAndReplaced) {
+  StartReady();
+  const json before = Process("features0");
+  kill(before["pid"], SIGSTOP);
+  ASSERT_TRUE(Until([&] { return ReadyAgain("features0", before); }));
+  EXPECT_NE(LogText().find("hangs: it is stopped"), std::string::npos);
+  EXPECT_EQ(Status()["hangs"], 1);
+}
+
+TEST_F(TreeTest, AWorkerWhoseBeatStandsStillIsAborted) {
+  StartReady();
+  const json before = Process("execution0");
+  Write("models/misbehave-execution", "hang\n");
+  ASSERT_TRUE(Until([&] { return Status()["hangs"] > 0; }));
+  unlink((dir_ + "/models/misbehave-execution").c_str());
+  ASSERT_TRUE(Until([&] { return ReadyAgain("execution0", before); }));
+  EXPECT_NE(LogText().find("code=0 signal=6"), std::string::npos);
+}
+
+TEST_F(TreeTest, ACrashLoopBacksOffAndEnds) {
+  StartReady();
+  const json before = Process("aggregation0");
+  Write("models/misbehave-aggregation", "exit 3\n");
+  kill(before["pid"], SIGKILL);
+  ASSERT_TRUE(Until([&] {
+    const json waiting = Status()["waiting"];
+    return waiting.size() == 1 && waiting[0]["failures"] >= 3;
+  }));
+  // 100 + 200 ms and more were waited before the third failure; without them hundreds would be.
+  EXPECT_LE(Status()["deaths"], 6);
+  EXPECT_EQ(Process("execution0")["restarts"], 0);
+  unlink((dir_ + "/models/misbehave-aggregation").c_str());
+  ASSERT_TRUE(Until([&] { return ReadyAgain("aggregation0", before); }));
+}
+
+TEST_F(TreeTest, ScalesUpAndDown) {
+  StartReady();
+  EXPECT_EQ(Ask({{"verb", "scale"}, {"stage", "execution"}, {"count", 3}})["ok"], true);
+  ASSERT_TRUE(Until([&] {
+    const json last = Process("execution2");
+    return last.is_object() && last["state"] == "ready";
+  }));
+  EXPECT_EQ(Ask({{"verb", "scale"}, {"stage", "ingress"}, {"count", 3}})["ok"], false);
+  EXPECT_EQ(Ask({{"verb", "scale"}, {"stage", "execution"}, {"count", 1}})["ok"], true);
+  ASSERT_TRUE(Until([&] { return Status()["processes"].size() == 5; }));
+  EXPECT_EQ(Status()["deaths"], 0);
+}
+
+TEST_F(TreeTest, AKilledSupervisorIsReplacedAndRepeatsNoIncarnation) {
+  StartReady();
+  const std::string log = LogText();
+  const size_t at = log.find("event=supervisor_started pid=");
+  ASSERT_NE(at, std::string::npos);
+  const pid_t supervisor = atoi(log.c_str() + at + strlen("event=supervisor_started pid="));
+  const json before = Status();
+  uint32_t highest = 0;
+  for (const json& process : before["processes"]) {
+    for (const json& lane : process["lanes"]) {
+      highest = std::max(highest, lane["incarnation"].get<uint32_t>());
+    }
+  }
+  const std::vector<pid_t> pids = Pids();
+  kill(supervisor, SIGKILL);
+  ASSERT_TRUE(Until([&] {
+    const json now = Status();
+    return now.is_object() && now["supervisor_restarts"] == 1 && now["ready"] == true;
+  }));
+  const json after = Status();
+  for (const json& process : after["processes"]) EXPECT_GT(process["incarnation"], highest);
+  for (pid_t pid : pids) EXPECT_NE(kill(pid, 0), 0) << "a worker of the dead supervisor lives";
+  EXPECT_EQ(after["listeners"], before["listeners"]);
+}
+
+TEST_F(TreeTest, TheTreeEndsWithoutItsKeeper) {
+  StartReady();
+  const std::vector<pid_t> pids = Pids();
+  kill(keeper_, SIGKILL);
+  WaitKeeper();
+  EXPECT_TRUE(Until([&] {
+    while (waitpid(-1, nullptr, WNOHANG) > 0) {
+    }
+    for (pid_t pid : pids) {
+      if (kill(pid, 0) == 0) return false;
+    }
+    return true;
+  }));
+}
+
+TEST_F(TreeTest, ASecondSignalKills) {
+  StartReady();
+  kill(Process("ingress0")["pid"], SIGSTOP);
+  const std::vector<pid_t> pids = Pids();
+  kill(keeper_, SIGTERM);
+  ASSERT_TRUE(Until([&] { return LogText().find("event=draining") != std::string::npos; }));
+  kill(keeper_, SIGTERM);
+  EXPECT_EQ(WaitKeeper(), 1);
+  for (pid_t pid : pids) EXPECT_NE(kill(pid, 0), 0) << pid;
+}
+
+TEST_F(TreeTest, WhatCannotStartSaysWhyByItsExitCode) {
+  Write("config.yaml", "supervisor:\n  hang_ms: soon\n");
+  EXPECT_EQ(RunToEnd(), kExitConfiguration);
+  EXPECT_NE(LogText().find("config.yaml:2: supervisor.hang_ms: "), std::string::npos);
+  Write("config.yaml", "");
+  rename((dir_ + "/models").c_str(), (dir_ + "/elsewhere").c_str());
+  EXPECT_EQ(RunToEnd(), kExitRepository);
+  rename((dir_ + "/elsewhere").c_str(), (dir_ + "/models").c_str());
+  unlink((dir_ + "/features/features").c_str());
+  EXPECT_EQ(RunToEnd(), kExitBinary);
+  EXPECT_NE(LogText().find("/features/features"), std::string::npos);
+  arguments_.push_back("--nonsense");
+  EXPECT_EQ(RunToEnd(), kExitUsage);
+}
+
+TEST_F(TreeTest, AProcessThatWouldFailAgainEndsTheStart) {
+  Write("models/misbehave-registry", "exit 67\n");
+  EXPECT_EQ(RunToEnd(), kExitRepository);
+  unlink((dir_ + "/models/misbehave-registry").c_str());
+  Write("models/misbehave-execution", "exit 71\n");
+  EXPECT_EQ(RunToEnd(), kExitMemory);
+}
+
+TEST_F(TreeTest, ATakenPortEndsTheStart) {
+  StartReady();
+  const pid_t first = std::exchange(keeper_, 0);
+  EXPECT_EQ(RunToEnd(), kExitPort) << "the unix socket answers";
+  const std::string address = Status()["listeners"][0]["address"];
+  arguments_[1] = "--listen=grpc=" + address;
+  EXPECT_EQ(RunToEnd(), kExitPort);
+  arguments_[1] = "--listen=grpc=127.0.0.1:0";
+  arguments_[2] = "--listen=http=127.0.0.1:0";
+  EXPECT_EQ(RunToEnd(), kExitPort) << "the admin socket answers";
+  keeper_ = first;
+}
+
+TEST(CheckConfig, TellsOfFaultsWithoutAKeeper) {
+  const std::string program = std::string(kSupervisor) + " --check-config";
+  EXPECT_EQ(WEXITSTATUS(system((program + " >/dev/null").c_str())), kExitStopped);
+  EXPECT_EQ(WEXITSTATUS(system((program + " --config=/no/such 2>/dev/null").c_str())),
+            kExitConfiguration);
+  EXPECT_EQ(WEXITSTATUS(system((std::string(kSupervisor) + " 2>/dev/null").c_str())),
+            kExitRepository);
+}
+
+}  // namespace
+}  // namespace millrace
