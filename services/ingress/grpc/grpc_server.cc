@@ -1,0 +1,235 @@
+#include "services/ingress/grpc/grpc_server.h"
+
+#include <google/protobuf/stubs/logging.h>
+#include <grpc/support/log.h>
+
+#include <atomic>
+#include <thread>
+#include <utility>
+
+#include "services/ingress/grpc/acceptor.h"
+#include "services/ingress/grpc/infer_calls.h"
+#include "services/ingress/grpc/model_metadata.h"
+#include "services/ingress/grpc/plain_call.h"
+#include "services/ingress/grpc/raw_services.h"
+
+namespace millrace {
+namespace {
+
+using grpc::health::v1::HealthCheckRequest;
+using grpc::health::v1::HealthCheckResponse;
+
+// One may be answered while another arrives.
+constexpr int kPlainCallsPerMethod = 2;
+
+// A client has this long to say its first HTTP/2 words.
+constexpr int kHandshakeTimeoutMs = 10'000;
+
+// How often Shutdown looks whether gRPC has ended.
+constexpr int64_t kShutdownStepNs = 5'000'000;
+
+// A pointer to one of the generated Request... members, as a RawPost.
+template <typename Service, typename Method>
+RawPost PostOf(Service* service, Method method, grpc::ServerCompletionQueue* queue) {
+  return [service, method, queue](grpc::ServerContext* context, grpc::ByteBuffer* request,
+                                  RawWriter* writer, QueueEvent* event) {
+    (service->*method)(context, request, writer, queue, queue, event);
+  };
+}
+
+void SetLimits(const GrpcServerOptions& options, grpc::ServerBuilder* builder) {
+  builder->SetMaxReceiveMessageSize(static_cast<int>(options.max_message_bytes));
+  builder->AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, options.max_streams_per_connection);
+  builder->AddChannelArgument(GRPC_ARG_MAX_METADATA_SIZE, options.max_metadata_bytes);
+  builder->AddChannelArgument(GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS, kHandshakeTimeoutMs);
+  // Windows stay at 64 KiB a stream, and no pings are spent on measuring the line.
+  builder->AddChannelArgument(GRPC_ARG_HTTP2_BDP_PROBE, 0);
+  // A kilobyte of gzip can be a megabyte of message, and is unpacked before its size is checked.
+  builder->SetCompressionAlgorithmSupportStatus(GRPC_COMPRESS_GZIP, false);
+  builder->SetCompressionAlgorithmSupportStatus(GRPC_COMPRESS_DEFLATE, false);
+}
+
+gpr_timespec MonotonicIn(int64_t ns) {
+  return gpr_time_add(gpr_now(GPR_CLOCK_MONOTONIC), gpr_time_from_nanos(ns, GPR_TIMESPAN));
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<GrpcServer>> GrpcServer::Start(Frontend* frontend,
+                                                              const GrpcServerOptions& options,
+                                                              int listening_fd) {
+  std::unique_ptr<GrpcServer> server(new GrpcServer(frontend, options));
+  if (absl::Status status = server->Serve(listening_fd); !status.ok()) return status;
+  return server;
+}
+
+GrpcServer::GrpcServer(Frontend* frontend, const GrpcServerOptions& options)
+    : frontend_(frontend), options_(options) {}
+
+GrpcServer::~GrpcServer() { Shutdown(0); }
+
+absl::Status GrpcServer::Serve(int listening_fd) {
+  // Both would write a line for what a client did wrong, as often as it does.
+  google::protobuf::SetLogHandler(nullptr);
+  gpr_set_log_function([](gpr_log_func_args*) {});
+  services_ = std::make_unique<RawServices>();
+  grpc::ServerBuilder builder;
+  SetLimits(options_, &builder);
+  builder.RegisterService(&services_->inference);
+  builder.RegisterService(&services_->health);
+  connections_ = builder.experimental().AddExternalConnectionAcceptor(
+      grpc::ServerBuilder::experimental_type::ExternalConnectionType::FROM_FD,
+      grpc::InsecureServerCredentials());
+  queue_ = builder.AddCompletionQueue();
+  server_ = builder.BuildAndStart();
+  if (server_ == nullptr) return absl::InternalError("gRPC did not start");
+  {
+    std::lock_guard<std::mutex> lock(wake_mutex_);
+    wake_closed_ = false;
+  }
+
+  AddPlainCalls();
+  infer_calls_ = std::make_unique<InferCalls>(
+      frontend_,
+      InferCallsOptions{options_.max_in_flight + options_.waiting_calls, options_.waiting_calls,
+                        options_.retry_pushback_ms},
+      PostOf(&services_->inference, &RawInference::RequestModelInfer, queue_.get()));
+  for (const auto& call : plain_calls_) call->Post();
+  infer_calls_->Open();
+
+  auto acceptor = Acceptor::Start(listening_fd, [this, listening_fd](int fd) {
+    grpc::experimental::ExternalConnectionAcceptor::NewConnectionParameters connection;
+    connection.listener_fd = listening_fd;
+    connection.fd = fd;
+    connections_->HandleNewConnection(&connection);
+  });
+  if (!acceptor.ok()) return acceptor.status();
+  acceptor_ = *std::move(acceptor);
+  return absl::OkStatus();
+}
+
+void GrpcServer::AddPlainCalls() {
+  const auto add = [this](auto* service, auto method, PlainCall::Answer answer) {
+    for (int i = 0; i < kPlainCallsPerMethod; ++i) {
+      plain_calls_.push_back(
+          std::make_unique<PlainCall>(PostOf(service, method, queue_.get()), answer, &stopping_));
+    }
+  };
+  RawInference* const oip = &services_->inference;
+  add(oip, &RawInference::RequestServerLive,
+      AnswerWith<inference::ServerLiveRequest, inference::ServerLiveResponse>(
+          [](const auto&, auto* response) {
+            response->set_live(true);
+            return absl::OkStatus();
+          }));
+  add(oip, &RawInference::RequestServerReady,
+      AnswerWith<inference::ServerReadyRequest, inference::ServerReadyResponse>(
+          [this](const auto&, auto* response) {
+            response->set_ready(ready());
+            return absl::OkStatus();
+          }));
+  add(oip, &RawInference::RequestModelReady,
+      AnswerWith<inference::ModelReadyRequest, inference::ModelReadyResponse>(
+          [this](const auto& request, auto* response) {
+            const absl::Status status = frontend_->ModelReady(request.name(), request.version());
+            response->set_ready(status.ok() && !draining_);
+            return absl::IsNotFound(status) ? status : absl::OkStatus();
+          }));
+  add(oip, &RawInference::RequestServerMetadata,
+      AnswerWith<inference::ServerMetadataRequest, inference::ServerMetadataResponse>(
+          [this](const auto&, auto* response) {
+            response->set_name(options_.server_name);
+            response->set_version(options_.server_version);
+            for (const std::string& name : options_.extensions) response->add_extensions(name);
+            return absl::OkStatus();
+          }));
+  add(oip, &RawInference::RequestModelMetadata,
+      AnswerWith<inference::ModelMetadataRequest, inference::ModelMetadataResponse>(
+          [this](const auto& request, auto* response) {
+            const std::shared_ptr<const Catalog> catalog = frontend_->catalog();
+            if (catalog == nullptr) return absl::UnavailableError("no model is loaded yet");
+            return DescribeModel(*catalog, request.name(), request.version(), response);
+          }));
+  add(&services_->health, &RawHealth::RequestCheck,
+      AnswerWith<HealthCheckRequest, HealthCheckResponse>(
+          [this](const auto& request, auto* response) -> absl::Status {
+            if (!request.service().empty() && request.service() != Oip::service_full_name()) {
+              return absl::NotFoundError("service: not one of this server's");
+            }
+            response->set_status(ready() ? HealthCheckResponse::SERVING
+                                         : HealthCheckResponse::NOT_SERVING);
+            return absl::OkStatus();
+          }));
+}
+
+size_t GrpcServer::Poll(size_t max_events) {
+  size_t handled = 0;
+  void* tag = nullptr;
+  bool ok = false;
+  while (handled < max_events && queue_->AsyncNext(&tag, &ok, gpr_inf_past(GPR_CLOCK_MONOTONIC)) ==
+                                     grpc::CompletionQueue::GOT_EVENT) {
+    static_cast<QueueEvent*>(tag)->Fire(ok);
+    ++handled;
+  }
+  return handled;
+}
+
+bool GrpcServer::Wait(int64_t max_ns) {
+  void* tag = nullptr;
+  bool ok = false;
+  if (queue_->AsyncNext(&tag, &ok, MonotonicIn(max_ns)) != grpc::CompletionQueue::GOT_EVENT) {
+    return false;
+  }
+  static_cast<QueueEvent*>(tag)->Fire(ok);
+  return true;
+}
+
+void GrpcServer::Wake() {
+  std::lock_guard<std::mutex> lock(wake_mutex_);
+  if (wake_closed_ || wake_pending_) return;
+  wake_pending_ = true;
+  wake_alarm_.Set(queue_.get(), gpr_inf_past(GPR_CLOCK_MONOTONIC),
+                  static_cast<QueueEvent*>(&wake_event_));
+}
+
+void GrpcServer::WakeEvent::Fire(bool) {
+  std::lock_guard<std::mutex> lock(server_->wake_mutex_);
+  server_->wake_pending_ = false;
+}
+
+void GrpcServer::Drain() {
+  draining_ = true;
+  infer_calls_->Drain();
+}
+
+size_t GrpcServer::in_flight() const { return infer_calls_->in_flight(); }
+
+void GrpcServer::Shutdown(int64_t grace_ns) {
+  if (stopping_ || server_ == nullptr) return;
+  acceptor_.reset();  // a connection handed over later would never be closed
+  Drain();
+  infer_calls_->Stop();
+  stopping_ = true;
+
+  // gRPC's shutdown blocks until all replies are written or the grace is over; meanwhile the queue
+  // must be served, or the calls that end would never be let go.
+  std::atomic<bool> ended = false;
+  std::thread shutdown([this, grace_ns, &ended] {
+    server_->Shutdown(MonotonicIn(grace_ns));
+    ended.store(true, std::memory_order_release);  // pairs with the acquire below
+  });
+  while (!ended.load(std::memory_order_acquire)) Wait(kShutdownStepNs);
+  shutdown.join();
+
+  infer_calls_->Close();
+  {
+    std::lock_guard<std::mutex> lock(wake_mutex_);
+    wake_closed_ = true;
+  }
+  queue_->Shutdown();
+  void* tag = nullptr;
+  bool ok = false;
+  while (queue_->Next(&tag, &ok)) static_cast<QueueEvent*>(tag)->Fire(ok);
+}
+
+}  // namespace millrace

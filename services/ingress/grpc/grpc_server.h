@@ -1,0 +1,131 @@
+// The gRPC side of ingress: the Open Inference Protocol and gRPC's health service, served from one
+// completion queue that the lane's own thread polls.
+//
+// Purpose: turn calls into Frontend requests and Frontend answers into replies.
+// Who may call: only the lane's thread, the one that also polls the Frontend; Wake alone may be
+//   called by any thread at any time while the object lives.
+// Ownership: borrows the frontend and the listening socket, which outlive this object (the socket
+//   is the keeper's and several processes may accept on it; it is made non-blocking). A thread of
+//   its own accepts: gRPC cannot adopt a listening socket, but takes connections.
+// Invariants:
+//   1. Each call that arrives is answered exactly once, or ends by its client's cancel or by
+//      Shutdown. Frontend methods are called only inside Poll, Wait and Shutdown.
+//   2. A request reaches the frontend with its deadline on CLOCK_MONOTONIC: the earlier of gRPC's
+//      own and the parameter "timeout". Both absent: 0.
+//   3. A cancelled call (its client left, or gRPC's deadline passed) whose answer is outstanding
+//      leads to exactly one Frontend::Cancel.
+//   4. An answer's memory is read once, inside Completion::Done, into the reply.
+//   5. After Drain nothing new reaches the frontend. After Shutdown a late Done is ignored, but the
+//      object must then still live: end the frontend first, or let it answer.
+//   6. Start silences the logs of protobuf and gRPC in the whole process: clients could fill them.
+// What fails: Start, with a sentence, for a socket that cannot be used. Nothing else; what a client
+//   gets wrong is its own status.
+#pragma once
+
+#include <grpcpp/alarm.h>
+#include <grpcpp/grpcpp.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "services/ingress/frontend.h"
+#include "services/ingress/grpc/queue_event.h"
+
+namespace millrace {
+
+class Acceptor;
+class InferCalls;
+class PlainCall;
+struct RawServices;
+
+struct GrpcServerOptions {
+  // What ServerMetadata answers. Extensions: only those that ingress implements as a whole.
+  std::string server_name = "millrace";
+  std::string server_version;
+  std::vector<std::string> extensions;
+
+  // Of one request on the wire; a longer one is RESOURCE_EXHAUSTED. Typed contents and names come
+  // on top of the tensors' bytes, so this is more than the limit of those.
+  size_t max_message_bytes = (1 << 20) + (64 << 10);
+  // Requests the frontend holds at a time before it refuses. There are this many call objects plus
+  // `waiting_calls`, so that a full frontend is still asked, and can say UNAVAILABLE.
+  size_t max_in_flight = 256;
+  // Calls posted ahead; as many may arrive between two rounds of Poll without waiting for one.
+  size_t waiting_calls = 64;
+  int max_streams_per_connection = 256;
+  int max_metadata_bytes = 8 << 10;
+  // The hint (grpc-retry-pushback-ms) that goes with each UNAVAILABLE.
+  int64_t retry_pushback_ms = 100;
+};
+
+class GrpcServer {
+ public:
+  static absl::StatusOr<std::unique_ptr<GrpcServer>> Start(Frontend* frontend,
+                                                           const GrpcServerOptions& options,
+                                                           int listening_fd);
+  ~GrpcServer();  // Shutdown(0) where it was not called
+  GrpcServer(const GrpcServer&) = delete;
+  GrpcServer& operator=(const GrpcServer&) = delete;
+
+  // Handles at most `max_events` that are there now, without blocking; returns how many.
+  size_t Poll(size_t max_events);
+
+  // Blocks until an event was handled, Wake was called, or `max_ns` passed (rounded up to a
+  // millisecond). False for the last.
+  bool Wait(int64_t max_ns);
+
+  // Ends a Wait that blocks now, or the next one. Cheap to call again before that.
+  void Wake();
+
+  // Health and readiness say no, new requests are UNAVAILABLE; those in flight go on.
+  void Drain();
+
+  // Calls that arrived and are not yet done with: with the frontend, or their reply being written.
+  size_t in_flight() const;
+
+  // Ends all: no more connections, GOAWAY to clients, `grace_ns` for replies being written, then
+  // every call is cut off (and cancelled at the frontend). Idempotent.
+  void Shutdown(int64_t grace_ns);
+
+ private:
+  class WakeEvent final : public QueueEvent {
+   public:
+    explicit WakeEvent(GrpcServer* server) : server_(server) {}
+    void Fire(bool ok) override;
+
+   private:
+    GrpcServer* const server_;
+  };
+
+  GrpcServer(Frontend* frontend, const GrpcServerOptions& options);
+  absl::Status Serve(int listening_fd);
+  void AddPlainCalls();
+  bool ready() const { return !draining_ && frontend_->ServerReady(); }
+
+  Frontend* const frontend_;
+  const GrpcServerOptions options_;
+  bool draining_ = false;
+  bool stopping_ = false;  // nothing is posted any more
+
+  // Calls refer to the server, the server to the queue: destroyed in the reverse order.
+  std::unique_ptr<grpc::ServerCompletionQueue> queue_;
+  std::unique_ptr<RawServices> services_;
+  std::unique_ptr<grpc::experimental::ExternalConnectionAcceptor> connections_;
+  std::unique_ptr<grpc::Server> server_;
+  std::vector<std::unique_ptr<PlainCall>> plain_calls_;
+  std::unique_ptr<InferCalls> infer_calls_;
+  std::unique_ptr<Acceptor> acceptor_;
+
+  WakeEvent wake_event_{this};
+  std::mutex wake_mutex_;  // guards the three below; never held while blocked
+  bool wake_pending_ = false;
+  bool wake_closed_ = true;
+  grpc::Alarm wake_alarm_;
+};
+
+}  // namespace millrace

@@ -1,0 +1,258 @@
+// What each method answers, over real sockets.
+#include <gmock/gmock.h>
+#include <grpcpp/generic/generic_stub.h>
+
+#include "services/ingress/grpc/grpc_server_fixture_for_test.h"
+
+namespace millrace {
+namespace {
+
+using grpc::StatusCode;
+using grpc::health::v1::HealthCheckResponse;
+using inference::ModelInferRequest;
+using inference::ModelInferResponse;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+
+INSTANTIATE_TEST_SUITE_P(Sockets, GrpcServerTest,
+                         ::testing::Values(SocketKind::kTcp, SocketKind::kUnix),
+                         [](const auto& info) {
+                           return info.param == SocketKind::kTcp ? "Tcp" : "Unix";
+                         });
+
+TEST_P(GrpcServerTest, InferEchoesWhatTheFrontendAnswers) {
+  ModelInferRequest request = Request("abcdefghijkl");
+  request.add_outputs()->set_name("prediction");
+  (*request.mutable_parameters())["priority"].set_uint64_param(1);
+  ModelInferResponse response;
+  const grpc::Status status = Infer(request, &response);
+  ASSERT_TRUE(status.ok()) << status.error_message();
+  EXPECT_EQ(response.model_name(), "plain");
+  EXPECT_EQ(response.model_version(), "1");
+  EXPECT_EQ(response.id(), "request one");
+  ASSERT_EQ(response.outputs_size(), 1);
+  EXPECT_EQ(response.outputs(0).name(), "input");
+  EXPECT_EQ(response.outputs(0).datatype(), "FP32");
+  EXPECT_THAT(response.outputs(0).shape(), ElementsAre(1, 3));
+  EXPECT_THAT(response.raw_output_contents(), ElementsAre("abcdefghijkl"));
+
+  ASSERT_EQ(frontend_.seen().size(), 1u);
+  const FakeRequest& seen = frontend_.seen()[0];
+  EXPECT_EQ(seen.model, "plain");
+  EXPECT_THAT(seen.outputs, ElementsAre("prediction"));
+  EXPECT_EQ(seen.priority, 1u);
+  EXPECT_EQ(seen.deadline_ns, 0);
+}
+
+TEST_P(GrpcServerTest, TypedContentsReachTheFrontendAsBytes) {
+  ModelInferRequest request = Request();
+  request.clear_raw_input_contents();
+  for (float f : {1.0F, 2.0F, 3.0F}) {
+    request.mutable_inputs(0)->mutable_contents()->add_fp32_contents(f);
+  }
+  ModelInferResponse response;
+  ASSERT_TRUE(Infer(request, &response).ok());
+  const float floats[] = {1, 2, 3};
+  EXPECT_THAT(response.raw_output_contents(),
+              ElementsAre(std::string(reinterpret_cast<const char*>(floats), sizeof floats)));
+}
+
+TEST_P(GrpcServerTest, OtherMethodsSpeakOfServerAndModels) {
+  GrpcServerOptions options;
+  options.server_version = "9.8";
+  options.extensions = {"one", "two"};
+  Start(options);
+
+  inference::ServerLiveResponse live;
+  ASSERT_TRUE(Ask([&] {
+                grpc::ClientContext context;
+                return stub_->ServerLive(&context, {}, &live);
+              }).ok());
+  EXPECT_TRUE(live.live());
+
+  EXPECT_TRUE(ServerReady());
+  frontend_.set_ready(false);
+  EXPECT_FALSE(ServerReady());
+  frontend_.set_ready(true);
+
+  inference::ServerMetadataResponse server;
+  ASSERT_TRUE(Ask([&] {
+                grpc::ClientContext context;
+                return stub_->ServerMetadata(&context, {}, &server);
+              }).ok());
+  EXPECT_EQ(server.name(), "millrace");
+  EXPECT_EQ(server.version(), "9.8");
+  EXPECT_THAT(server.extensions(), ElementsAre("one", "two"));
+
+  const auto metadata = [&](const char* name, inference::ModelMetadataResponse* model) {
+    return Ask([&] {
+      inference::ModelMetadataRequest request;
+      request.set_name(name);
+      grpc::ClientContext context;
+      return stub_->ModelMetadata(&context, request, model);
+    });
+  };
+  inference::ModelMetadataResponse model;
+  ASSERT_TRUE(metadata("plain", &model).ok());
+  EXPECT_THAT(model.versions(), ElementsAre("1", "2"));
+  EXPECT_THAT(model.inputs(0).shape(), ElementsAre(-1, 3));
+  EXPECT_EQ(metadata("nobody", &model).error_code(), StatusCode::NOT_FOUND);
+  frontend_.set_catalog(nullptr);
+  EXPECT_EQ(metadata("plain", &model).error_code(), StatusCode::UNAVAILABLE);
+}
+
+TEST_P(GrpcServerTest, ModelReadyTellsUnreadyFromUnknown) {
+  const auto ready = [&](const char* name, const char* version, bool* value) {
+    inference::ModelReadyResponse response;
+    const grpc::Status status = Ask([&] {
+      inference::ModelReadyRequest request;
+      request.set_name(name);
+      request.set_version(version);
+      grpc::ClientContext context;
+      return stub_->ModelReady(&context, request, &response);
+    });
+    *value = response.ready();
+    return status.error_code();
+  };
+  bool value = false;
+  EXPECT_EQ(ready("plain", "", &value), StatusCode::OK);
+  EXPECT_TRUE(value);
+  EXPECT_EQ(ready("plain", "7", &value), StatusCode::NOT_FOUND);
+  EXPECT_EQ(ready("nobody", "", &value), StatusCode::NOT_FOUND);
+  frontend_.set_ready(false);
+  EXPECT_EQ(ready("plain", "", &value), StatusCode::OK);
+  EXPECT_FALSE(value);
+}
+
+TEST_P(GrpcServerTest, HealthFollowsTheFrontend) {
+  HealthCheckResponse response;
+  for (const char* service : {"", "inference.GRPCInferenceService"}) {
+    ASSERT_TRUE(Check(service, &response).ok());
+    EXPECT_EQ(response.status(), HealthCheckResponse::SERVING);
+  }
+  EXPECT_EQ(Check("another.Service", &response).error_code(), StatusCode::NOT_FOUND);
+  frontend_.set_ready(false);
+  ASSERT_TRUE(Check("", &response).ok());
+  EXPECT_EQ(response.status(), HealthCheckResponse::NOT_SERVING);
+}
+
+TEST_P(GrpcServerTest, BadInputIsNamedAndTheServerGoesOn) {
+  ModelInferResponse response;
+  ModelInferRequest request = Request();
+  request.mutable_inputs(0)->set_datatype("FLOAT");
+  grpc::Status status = Infer(request, &response);
+  EXPECT_EQ(status.error_code(), StatusCode::INVALID_ARGUMENT);
+  EXPECT_THAT(status.error_message(), HasSubstr("inputs[0] \"input\": datatype \"FLOAT\""));
+
+  request = Request();
+  request.mutable_inputs(0)->mutable_contents()->add_fp32_contents(1);
+  status = Infer(request, &response);
+  EXPECT_EQ(status.error_code(), StatusCode::INVALID_ARGUMENT);
+  EXPECT_THAT(status.error_message(), HasSubstr("raw_input_contents"));
+
+  EXPECT_THAT(frontend_.seen(), IsEmpty());
+  EXPECT_TRUE(Infer(Request(), &response).ok());
+}
+
+// Bytes of any kind to any method, by a client without our messages.
+TEST_P(GrpcServerTest, WhatIsNotProtobufIsInvalidArgument) {
+  grpc::GenericStub generic(channel_);
+  const auto ask = [&](const std::string& method, const std::string& bytes) {
+    return Ask([&] {
+      grpc::ClientContext context;
+      grpc::CompletionQueue queue;
+      const grpc::Slice slice(bytes);
+      const grpc::ByteBuffer request(&slice, 1);
+      grpc::ByteBuffer reply;
+      grpc::Status status;
+      auto reader = generic.PrepareUnaryCall(&context, method, request, &queue);
+      reader->StartCall();
+      reader->Finish(&reply, &status, nullptr);
+      void* tag;
+      bool ok;
+      queue.Next(&tag, &ok);
+      return status;
+    });
+  };
+  const std::string service = "/inference.GRPCInferenceService/";
+  for (const char* method : {"ModelInfer", "ModelReady", "ModelMetadata", "ServerLive"}) {
+    const grpc::Status status = ask(service + method, "\xff\xff\xff");
+    EXPECT_EQ(status.error_code(), StatusCode::INVALID_ARGUMENT) << method;
+    EXPECT_THAT(status.error_message(), HasSubstr("not a valid")) << method;
+  }
+  EXPECT_EQ(ask(service + "ModelStreamInfer", "").error_code(), StatusCode::UNIMPLEMENTED);
+  EXPECT_EQ(ask("/grpc.health.v1.Health/Watch", "").error_code(), StatusCode::UNIMPLEMENTED);
+  ModelInferResponse response;
+  EXPECT_TRUE(Infer(Request(), &response).ok());
+}
+
+TEST_P(GrpcServerTest, ARequestOverTheLimitIsResourceExhausted) {
+  GrpcServerOptions options;
+  options.max_message_bytes = 100'000;
+  Start(options);
+  ModelInferResponse response;
+  EXPECT_TRUE(Infer(Request(std::string(12 * 8000, 'x')), &response).ok());
+  EXPECT_EQ(response.raw_output_contents(0), std::string(12 * 8000, 'x'));
+  const grpc::Status status = Infer(Request(std::string(12 * 9000, 'x')), &response);
+  EXPECT_EQ(status.error_code(), StatusCode::RESOURCE_EXHAUSTED) << status.error_message();
+  EXPECT_EQ(frontend_.seen().size(), 1u);
+  EXPECT_TRUE(Infer(Request(), &response).ok());
+}
+
+TEST_P(GrpcServerTest, ACompressedRequestIsUnimplementedNotUnpacked) {
+  grpc::ClientContext context;
+  context.set_compression_algorithm(GRPC_COMPRESS_GZIP);
+  ModelInferResponse response;
+  const grpc::Status status = Infer(Request(std::string(120'000, 'x')), &response, &context);
+  EXPECT_EQ(status.error_code(), StatusCode::UNIMPLEMENTED) << status.error_message();
+  EXPECT_THAT(frontend_.seen(), IsEmpty());
+  EXPECT_TRUE(Infer(Request(), &response).ok());
+}
+
+TEST_P(GrpcServerTest, MegabytesGoThroughBothWays) {
+  const std::string raw(12 * 80'000, 'm');
+  ModelInferResponse response;
+  ASSERT_TRUE(Infer(Request(raw), &response).ok());
+  EXPECT_EQ(response.raw_output_contents(0), raw);
+}
+
+TEST_P(GrpcServerTest, StatusesOfTheFrontendAreTheClients) {
+  for (int code = 1; code <= 16; ++code) {
+    frontend_.set_answerer([code](const FakeRequest&) {
+      return FakeAnswer{
+          absl::Status(static_cast<absl::StatusCode>(code), "field x: why"), "", "", {}};
+    });
+    ModelInferResponse response;
+    grpc::ClientContext context;
+    const grpc::Status status = Infer(Request(), &response, &context);
+    EXPECT_EQ(static_cast<int>(status.error_code()), code);
+    EXPECT_EQ(status.error_message(), "field x: why");
+    const auto& trailers = context.GetServerTrailingMetadata();
+    const auto hint = trailers.find("grpc-retry-pushback-ms");
+    if (status.error_code() == StatusCode::UNAVAILABLE) {
+      ASSERT_NE(hint, trailers.end());
+      EXPECT_EQ(hint->second, "100");
+    } else {
+      EXPECT_EQ(hint, trailers.end()) << code;
+    }
+  }
+}
+
+TEST_P(GrpcServerTest, HeadersOverTheLimitAreRefused) {
+  grpc::ClientContext context;
+  context.AddMetadata("long", std::string(20'000, 'h'));
+  ModelInferResponse response;
+  const grpc::Status refused = Infer(Request(), &response, &context);
+  EXPECT_EQ(refused.error_code(), StatusCode::RESOURCE_EXHAUSTED) << refused.error_message();
+  Connect();  // gRPC may close the connection that such headers came on
+  EXPECT_TRUE(Infer(Request(), &response).ok());
+}
+
+TEST(GrpcServer, RefusesADescriptorThatDoesNotListen) {
+  FakeFrontend frontend;
+  EXPECT_FALSE(GrpcServer::Start(&frontend, GrpcServerOptions{}, -1).ok());
+}
+
+}  // namespace
+}  // namespace millrace

@@ -1,0 +1,206 @@
+#include "services/ingress/grpc/infer_calls.h"
+
+#include <algorithm>
+#include <optional>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "common/check.h"
+#include "common/clock.h"
+#include "services/ingress/grpc/grpc_status.h"
+
+namespace millrace {
+namespace {
+
+// A longer id of a client is not kept in the object that carried it.
+constexpr size_t kKeptIdBytes = 1 << 10;
+
+// gRPC's own deadline of a call on CLOCK_MONOTONIC; 0 for none.
+int64_t DeadlineNanos(const grpc::ServerContext& context) {
+  const gpr_timespec deadline = gpr_convert_clock_type(context.raw_deadline(), GPR_CLOCK_MONOTONIC);
+  if (gpr_time_cmp(deadline, gpr_inf_future(GPR_CLOCK_MONOTONIC)) == 0) return 0;
+  return deadline.tv_sec * kNanosPerSecond + deadline.tv_nsec;
+}
+
+// 0 stands for none in both.
+int64_t Earlier(int64_t a_ns, int64_t b_ns) {
+  if (a_ns == 0 || b_ns == 0) return std::max(a_ns, b_ns);
+  return std::min(a_ns, b_ns);
+}
+
+}  // namespace
+
+// One call. It is itself the event of its arrival and of its reply; the end of the call (which
+// comes early when the client leaves) is an event of its own.
+class InferCalls::Call final : public QueueEvent, public Completion {
+ public:
+  explicit Call(InferCalls* owner) : owner_(owner), ended_(this) {}
+
+  void Post();
+  void Fire(bool ok) override;
+  void Done(const InferAnswer& answer) override;
+  void Run();
+  void CancelAtFrontend();
+
+ private:
+  enum class State { kFree, kWaiting, kRunning, kFinishing };
+
+  class Ended final : public QueueEvent {
+   public:
+    explicit Ended(Call* call) : call_(call) {}
+    void Fire(bool) override { call_->OnEnded(); }
+
+   private:
+    Call* const call_;
+  };
+
+  void OnEnded();
+  void Refuse(const absl::Status& status);
+  void FreeIfOver();
+  QueueEvent* self() { return this; }
+
+  InferCalls* const owner_;
+  Ended ended_;
+  State state_ = State::kFree;
+  bool call_ended_ = false;   // gRPC has returned the call's end
+  bool reply_ended_ = false;  // gRPC has returned the reply's event
+  RequestId request_id_ = 0;  // at the frontend; 0 when there is nothing to cancel
+  std::string id_;            // the client's
+  std::optional<grpc::ServerContext> context_;
+  std::optional<RawWriter> writer_;
+  grpc::ByteBuffer wire_;
+};
+
+void InferCalls::Call::Post() {
+  MR_CHECK(state_ == State::kFree, "only a free call is posted");
+  state_ = State::kWaiting;
+  call_ended_ = false;
+  reply_ended_ = false;
+  context_.emplace();
+  context_->AsyncNotifyWhenDone(static_cast<QueueEvent*>(&ended_));
+  writer_.emplace(&*context_);
+  owner_->post_(&*context_, &wire_, &*writer_, this);
+}
+
+void InferCalls::Call::Fire(bool ok) {
+  if (state_ == State::kWaiting) {
+    --owner_->waiting_;
+    if (ok) return owner_->Arrived(this);
+    state_ = State::kFree;  // the server stops: this call never began, so it will not end
+    return;
+  }
+  MR_CHECK(state_ == State::kFinishing, "an event belongs to a call that waits or finishes");
+  reply_ended_ = true;
+  FreeIfOver();
+}
+
+void InferCalls::Call::Run() {
+  state_ = State::kRunning;
+  InferDecoder& decoder = owner_->decoder_;
+  absl::Status status = owner_->draining_ ? absl::UnavailableError("the server is shutting down")
+                                          : decoder.Decode(&wire_);
+  if (!status.ok()) {
+    wire_.Clear();
+    Refuse(status);
+  } else {
+    InferRequest& request = decoder.request();
+    const int64_t timeout_ns = decoder.timeout_ns();
+    request.deadline_ns =
+        Earlier(DeadlineNanos(*context_), timeout_ns == 0 ? 0 : MonotonicNanos() + timeout_ns);
+    id_.assign(decoder.id());
+    const RequestId id = owner_->frontend_->Infer(request, this);
+    // Answered inside Infer: there is nothing left to cancel.
+    request_id_ = state_ == State::kRunning ? id : 0;
+  }
+  decoder.Release();
+}
+
+void InferCalls::Call::Refuse(const absl::Status& status) {
+  InferAnswer answer;
+  answer.status = status;
+  Done(answer);
+}
+
+void InferCalls::Call::Done(const InferAnswer& answer) {
+  if (owner_->closed_) return;
+  MR_CHECK(state_ == State::kRunning, "a request is answered once");
+  state_ = State::kFinishing;
+  request_id_ = 0;
+  if (answer.status.ok()) {
+    writer_->Finish(owner_->encoder_.Encode(answer, id_), grpc::Status::OK, self());
+    return;
+  }
+  if (answer.status.code() == absl::StatusCode::kUnavailable) {
+    context_->AddTrailingMetadata("grpc-retry-pushback-ms", owner_->retry_pushback_);
+  }
+  writer_->FinishWithError(ToGrpcStatus(answer.status), self());
+}
+
+void InferCalls::Call::OnEnded() {
+  call_ended_ = true;
+  if (context_->IsCancelled()) CancelAtFrontend();
+  FreeIfOver();
+}
+
+void InferCalls::Call::CancelAtFrontend() {
+  if (request_id_ == 0) return;
+  // Done may come inside Cancel.
+  owner_->frontend_->Cancel(std::exchange(request_id_, 0));
+}
+
+void InferCalls::Call::FreeIfOver() {
+  if (!call_ended_ || !reply_ended_ || state_ != State::kFinishing) return;
+  state_ = State::kFree;
+  writer_.reset();
+  context_.reset();
+  if (id_.capacity() > kKeptIdBytes) std::string().swap(id_);
+  owner_->Free(this);
+}
+
+InferCalls::InferCalls(Frontend* frontend, const InferCallsOptions& options, RawPost post)
+    : frontend_(frontend),
+      waiting_calls_(options.waiting_calls),
+      retry_pushback_(absl::StrCat(options.retry_pushback_ms)),
+      post_(std::move(post)) {
+  MR_CHECK(options.waiting_calls > 0 && options.calls >= options.waiting_calls,
+           "some calls are posted ahead");
+  calls_.reserve(options.calls);
+  free_.reserve(options.calls);
+  for (size_t i = 0; i < options.calls; ++i) {
+    calls_.push_back(std::make_unique<Call>(this));
+    free_.push_back(calls_.back().get());
+  }
+}
+
+InferCalls::~InferCalls() = default;
+
+void InferCalls::Open() { PostMore(); }
+
+void InferCalls::PostMore() {
+  while (!stopping_ && waiting_ < waiting_calls_ && !free_.empty()) {
+    Call* call = free_.back();
+    free_.pop_back();
+    ++waiting_;
+    call->Post();
+  }
+}
+
+void InferCalls::Arrived(Call* call) {
+  ++in_flight_;
+  PostMore();
+  call->Run();
+}
+
+void InferCalls::Free(Call* call) {
+  --in_flight_;
+  free_.push_back(call);
+  PostMore();
+}
+
+void InferCalls::Close() {
+  MR_CHECK(stopping_, "calls are no more waited for when the queue ends");
+  for (const auto& call : calls_) call->CancelAtFrontend();
+  closed_ = true;
+}
+
+}  // namespace millrace

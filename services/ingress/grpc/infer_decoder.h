@@ -1,0 +1,57 @@
+// A ModelInfer request from the wire to views.
+//
+// Purpose: everything a client can get wrong in the message itself is found here and named; the
+//   lane then checks the views against the model's signature.
+// Who may call: one thread; one object serves all calls, since a request's views are needed only
+//   until Frontend::Infer returns.
+// Ownership: request() and id() point into this object and end with the next Decode or Release.
+// Invariants: 1. storage is reused from request to request and let go after a large one.
+//   2. Either every input has raw bytes or every input has typed contents, never a mixture.
+// What fails: Decode, with INVALID_ARGUMENT and the field's name.
+#pragma once
+
+#include <grpcpp/grpcpp.h>
+#include <stdint.h>
+
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "common/api/inference.pb.h"
+#include "services/ingress/frontend.h"
+
+namespace millrace {
+
+class InferDecoder {
+ public:
+  // Empties `wire`.
+  absl::Status Decode(grpc::ByteBuffer* wire);
+
+  // Valid after Decode succeeded. The deadline is left 0: it is the call's to know.
+  InferRequest& request() { return request_; }
+  // The parameter "timeout"; 0 where it was not sent.
+  int64_t timeout_ns() const { return timeout_ns_; }
+  // Valid even where only the parameters or inputs were wrong.
+  std::string_view id() const { return message_->id(); }
+
+  // The request is over: drops storage that only a rare large request needs.
+  void Release();
+
+ private:
+  absl::Status DecodeParameters();
+  absl::Status DecodeInputs();
+  absl::Status DecodeOutputs();
+
+  std::unique_ptr<inference::ModelInferRequest> message_ =
+      std::make_unique<inference::ModelInferRequest>();
+  size_t wire_bytes_ = 0;
+  InferRequest request_;
+  int64_t timeout_ns_ = 0;
+  std::vector<TensorView> inputs_;
+  std::vector<std::string> typed_;  // raw bytes of typed contents, by input
+  std::vector<std::string_view> outputs_;
+};
+
+}  // namespace millrace

@@ -1,0 +1,35 @@
+// The generated services with every method raw: requests and replies are byte buffers.
+//
+// Purpose: we parse ourselves, so that a malformed message is INVALID_ARGUMENT by our words, and a
+//   tensor goes from a peer's memory into the reply in one copy.
+// Invariant: no method stays synchronous; one that did would make gRPC start threads of its own.
+#pragma once
+
+#include <grpcpp/grpcpp.h>
+
+#include <functional>
+
+#include "common/api/health.grpc.pb.h"
+#include "common/api/inference.grpc.pb.h"
+#include "services/ingress/grpc/queue_event.h"
+
+namespace millrace {
+
+using Oip = inference::GRPCInferenceService;
+using RawInference = Oip::WithRawMethod_ServerLive<
+    Oip::WithRawMethod_ServerReady<Oip::WithRawMethod_ModelReady<Oip::WithRawMethod_ServerMetadata<
+        Oip::WithRawMethod_ModelMetadata<Oip::WithRawMethod_ModelInfer<Oip::Service>>>>>>;
+using RawHealth = grpc::health::v1::Health::WithRawMethod_Check<grpc::health::v1::Health::Service>;
+
+struct RawServices {
+  RawInference inference;
+  RawHealth health;
+};
+
+using RawWriter = grpc::ServerAsyncResponseWriter<grpc::ByteBuffer>;
+
+// Asks the server for the next call of one method; `event` fires when it is there.
+using RawPost = std::function<void(grpc::ServerContext* context, grpc::ByteBuffer* request,
+                                   RawWriter* writer, QueueEvent* event)>;
+
+}  // namespace millrace

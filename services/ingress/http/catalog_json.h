@@ -1,0 +1,32 @@
+// What the server says of itself and of its models, as JSON.
+//
+// Purpose: the bodies of the GET requests, from the catalog. Who may call: any thread.
+// Invariants:
+//   1. Shapes begin with -1, the rows. A model with a feature view has "properties" beside the
+//      tensor it takes: "feature_view", and for each raw column that a request may send instead
+//      "raw_column.<name>" with "number" or "string"; the same strings as in gRPC's metadata.
+//   2. No path, no internal name, no reason of a failed version (the log has it).
+// What fails: NOT_FOUND; UNAVAILABLE before the first catalog.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include "absl/status/statusor.h"
+#include "ipc/catalog.pb.h"
+
+namespace millrace::http {
+
+// {"name":"millrace","version":...,"extensions":[...]}
+std::string ServerJson(std::string_view version);
+
+// {"models":["a","b"]}, sorted, each once. An empty list before the first catalog.
+std::string ModelsJson(const Catalog* catalog);
+
+// `version` empty: the latest. The model lives as long as the catalog.
+absl::StatusOr<const Model*> FindModel(const Catalog* catalog, std::string_view name,
+                                       std::string_view version);
+
+std::string ModelJson(const Catalog& catalog, const Model& model);
+
+}  // namespace millrace::http

@@ -1,0 +1,352 @@
+#include "services/ingress/http/connection.h"
+
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <array>
+#include <boost/asio/buffer.hpp>
+#include <boost/asio/write.hpp>
+#include <boost/beast/http/error.hpp>
+#include <exception>
+#include <limits>
+#include <utility>
+
+#include "common/check.h"
+#include "common/clock.h"
+#include "services/ingress/http/catalog_json.h"
+#include "services/ingress/http/describe.h"
+#include "services/ingress/http/http_status.h"
+#include "services/ingress/http/json_writer.h"
+#include "services/ingress/http/text.h"
+
+namespace millrace::http {
+namespace {
+
+using boost::system::error_code;
+namespace beast_http = boost::beast::http;
+
+// Bytes of later requests that are taken in while one is in flight.
+constexpr size_t kPipelineBytes = 16 << 10;
+// Capacity an idle connection may keep.
+constexpr size_t kKeepBytes = 64 << 10;
+constexpr int64_t kNever = std::numeric_limits<int64_t>::max();
+
+void Shrink(std::string* text) {
+  text->clear();
+  if (text->capacity() > kKeepBytes) text->shrink_to_fit();
+}
+
+// When a request is late: the shorter of the two times; 0 where the client named none.
+int64_t DeadlineNanos(int64_t arrival_ns, int64_t header_us, int64_t parameter_us) {
+  constexpr int64_t kLongestMicros = 1'000'000'000'000'000;  // 31 years: the sum cannot overflow
+  if (header_us == 0 && parameter_us == 0) return 0;
+  int64_t us = kLongestMicros;
+  if (header_us != 0) us = std::min(us, header_us);
+  if (parameter_us != 0) us = std::min(us, parameter_us);
+  return arrival_ns + us * kNanosPerMicro;
+}
+
+}  // namespace
+
+Connection::Connection(ServerContext* context, Socket socket)
+    : context_(context),
+      socket_(std::move(socket)),
+      buffer_(context->options.max_header_bytes + kPipelineBytes + sizeof(chunk_)) {}
+
+Connection::~Connection() {
+  MR_CHECK(state_ != State::kInFlight && state_ != State::kAbandoned,
+           "the frontend still holds this completion");
+}
+
+template <typename Event>
+void Connection::Guarded(Event event) {
+  try {
+    event();
+  } catch (const std::exception&) {
+    // Out of memory, or a library's surprise: this client is lost, the server is not.
+    Close();
+  }
+}
+
+void Connection::Enter(State state, int64_t limit_ms) {
+  MR_CHECK(state_ != State::kClosed, "a closed connection stays closed");
+  state_ = state;
+  limit_ns_ = limit_ms == kNever ? kNever : MonotonicNanos() + limit_ms * kNanosPerMilli;
+}
+
+void Connection::Start() {
+  Guarded([this] {
+    Enter(State::kIdle, context_->options.idle_timeout_ms);
+    ReadMore();
+  });
+}
+
+void Connection::Sweep(int64_t now_ns) {
+  if (now_ns < limit_ns_) return;
+  Guarded([this] {
+    ++context_->counters.timeouts;
+    if (state_ == State::kHeader) return FailAndClose(408, "the header took too long");
+    if (state_ == State::kBody) return FailAndClose(408, "the body took too long");
+    Close();
+  });
+}
+
+void Connection::Drain() {
+  if (state_ != State::kIdle) return;
+  Guarded([this] { Enter(State::kIdle, context_->options.drain_idle_ms); });
+}
+
+void Connection::ReadMore() {
+  const bool busy = state_ == State::kInFlight || state_ == State::kWriting;
+  if (reading_ || peer_ended_ || state_ == State::kClosed || state_ == State::kAbandoned) return;
+  if (busy && buffer_.size() >= kPipelineBytes) return;
+  reading_ = true;
+  socket_.async_read_some(boost::asio::buffer(chunk_),
+                          [self = shared_from_this()](error_code error, size_t bytes) {
+                            self->Guarded([&] { self->OnRead(error, bytes); });
+                          });
+}
+
+void Connection::OnRead(error_code error, size_t bytes) {
+  reading_ = false;
+  if (state_ == State::kClosed || state_ == State::kAbandoned) return;
+  if (error) {
+    peer_ended_ = true;
+    // An answer on its way is still written; the client may read it.
+    if (state_ != State::kWriting) Close();
+    return;
+  }
+  if (state_ != State::kLingering) {
+    buffer_.commit(boost::asio::buffer_copy(buffer_.prepare(bytes),
+                                            boost::asio::buffer(chunk_.data(), bytes)));
+    Advance();
+  }
+  ReadMore();
+}
+
+void Connection::Advance() {
+  while (buffer_.size() > 0 &&
+         (state_ == State::kIdle || state_ == State::kHeader || state_ == State::kBody)) {
+    if (state_ == State::kIdle) {
+      parser_.emplace();
+      parser_->header_limit(static_cast<uint32_t>(context_->options.max_header_bytes));
+      parser_->body_limit(context_->options.max_body_bytes);
+      parser_->get().body() = std::move(body_);
+      head_ = RequestHead();
+      Enter(State::kHeader, context_->options.header_timeout_ms);
+    }
+    error_code error;
+    const size_t taken = parser_->put(buffer_.data(), error);
+    buffer_.consume(taken);
+    if (error && error != beast_http::error::need_more) return OnParseFault(error);
+    if (error && taken == 0) {
+      // More than a header's worth that is no header, chunk or trailer yet.
+      const bool endless = buffer_.size() >= context_->options.max_header_bytes;
+      if (endless) FailAndClose(431, "a header, chunk extension or trailer is too long");
+      return;
+    }
+    if (state_ == State::kHeader && parser_->is_header_done() && !OnHeader()) return;
+    if (parser_->is_done()) return OnRequest();
+    // A body with a length was charged at once, a chunked one as it grows.
+    if (!Charge(std::max(charged_, parser_->get().body().capacity()))) return;
+  }
+}
+
+bool Connection::OnHeader() {
+  Enter(State::kBody, context_->options.body_timeout_ms);
+  arrival_ns_ = MonotonicNanos();
+  HeadFault fault = ReadHead(*parser_, &head_);
+  if (fault.code != 0) {
+    FailAndClose(fault.code, fault.sentence, fault.allow);
+    return false;
+  }
+  if (parser_->is_done()) return true;
+  if (!Charge(parser_->content_length().value_or(0))) return false;
+  // The socket's buffer is empty, or this client does not read: then it is not worth waiting for.
+  constexpr std::string_view kContinue = "HTTP/1.1 100 Continue\r\n\r\n";
+  if (head_.expects_continue &&
+      send(socket_.native_handle(), kContinue.data(), kContinue.size(),
+           MSG_DONTWAIT | MSG_NOSIGNAL) != static_cast<ssize_t>(kContinue.size())) {
+    Close();
+    return false;
+  }
+  return true;
+}
+
+void Connection::OnParseFault(error_code error) {
+  if (error == beast_http::error::body_limit) {
+    return FailAndClose(
+        413, Concat("the body is over the limit of ", context_->options.max_body_bytes, " bytes"));
+  }
+  if (error == beast_http::error::header_limit) {
+    return FailAndClose(431, Concat("the header is over the limit of ",
+                                    context_->options.max_header_bytes, " bytes"));
+  }
+  FailAndClose(400, Concat("the request is not valid HTTP: ", error.message()));
+}
+
+// Counts what this body takes against the sum of all; a body beyond it is refused.
+bool Connection::Charge(size_t bytes) {
+  context_->buffered_bytes = context_->buffered_bytes - charged_ + bytes;
+  charged_ = bytes;
+  if (context_->buffered_bytes <= context_->options.max_buffered_bytes) return true;
+  FailAndClose(503, "too many large requests at once");
+  return false;
+}
+
+void Connection::Discharge() {
+  MR_CHECK(context_->buffered_bytes >= charged_, "what is given back was charged");
+  context_->buffered_bytes -= std::exchange(charged_, 0);
+}
+
+void Connection::OnRequest() {
+  ++context_->counters.requests;
+  if (head_.route.post()) return StartInfer();
+  const Description answer = Describe(head_.route, *context_->frontend,
+                                      context_->options.server_version, context_->draining);
+  answer_ = {answer.json, "", false};
+  Send(answer.code);
+}
+
+absl::Status Connection::Parse(const Catalog* catalog) {
+  const std::string& body = parser_->get().body();
+  // A request without a body has a string without padding, too.
+  if (body.empty()) return absl::InvalidArgumentError("the body is empty");
+  if (head_.route.endpoint == Endpoint::kInfer) {
+    return context_->infer_parser.Parse(body, head_.json_bytes, &context_->parsed);
+  }
+  const absl::StatusOr<const Model*> model =
+      FindModel(catalog, head_.route.model, head_.route.version);
+  if (!model.ok()) return model.status();
+  return context_->predict_parser.Parse(body, **model, &context_->parsed);
+}
+
+void Connection::StartInfer() {
+  const std::shared_ptr<const Catalog> catalog = context_->frontend->catalog();
+  const absl::Status status = Parse(catalog.get());
+  if (!status.ok()) return Fail(status);
+  ParsedInfer& parsed = context_->parsed;
+  form_ = std::move(parsed.form);
+  const int64_t deadline_ns = DeadlineNanos(arrival_ns_, head_.timeout_us, parsed.timeout_us);
+  Enter(State::kInFlight, kNever);
+  ++context_->in_flight;
+  id_ = 0;
+  const RequestId id =
+      context_->frontend->Infer({head_.route.model, head_.route.version, parsed.inputs,
+                                 parsed.outputs, deadline_ns, parsed.priority},
+                                this);
+  if (state_ == State::kInFlight) {
+    MR_CHECK(id != 0, "a request that is not answered has a name");
+    id_ = id;
+  }
+  // What the frontend needed it has copied; from here on the request holds no body.
+  Shrink(&parser_->get().body());
+  Discharge();
+}
+
+void Connection::Done(const InferAnswer& answer) {
+  MR_CHECK(state_ == State::kInFlight || state_ == State::kAbandoned, "Done is called once");
+  --context_->in_flight;
+  if (state_ == State::kAbandoned) {
+    state_ = State::kClosed;
+    ++context_->closed;
+    return;
+  }
+  // From here on Close is final: nothing is with the frontend any more.
+  Enter(State::kWriting, context_->options.write_timeout_ms);
+  Guarded([&] {
+    absl::Status status = answer.status;
+    if (status.ok()) status = WriteAnswer(answer, form_, &answer_);
+    if (!status.ok()) return Fail(status);
+    Send(200);
+  });
+}
+
+void Connection::Fail(const absl::Status& status) {
+  answer_ = {JsonError(Message(status)), "", false};
+  Send(HttpCode(status));
+}
+
+void Connection::FailAndClose(int code, std::string_view sentence, std::string_view allow) {
+  // A request that was read whole leaves the connection in order.
+  if (!parser_.has_value() || !parser_->is_done()) close_after_ = true;
+  if (parser_.has_value()) Shrink(&parser_->get().body());
+  Discharge();
+  answer_ = {JsonError(sentence), "", false};
+  Send(code, allow);
+}
+
+void Connection::Send(int code, std::string_view allow) {
+  MR_CHECK(code >= 200 && code < 600, "an answer has an HTTP code");
+  ++context_->counters.responses[code / 100];
+  if (!head_.keep_alive || context_->draining) close_after_ = true;
+  std::string& head = response_head_;
+  head.clear();
+  Append(&head, "HTTP/1.1 ", code, " ", ReasonPhrase(code),
+         "\r\nContent-Length: ", answer_.json.size() + answer_.binary.size(),
+         "\r\nContent-Type: ", answer_.has_binary ? "application/octet-stream" : "application/json",
+         "\r\n");
+  if (answer_.has_binary) {
+    Append(&head, "Inference-Header-Content-Length: ", answer_.json.size(), "\r\n");
+  }
+  if (MayRetry(code)) Append(&head, "Retry-After: 1\r\n");
+  if (!allow.empty()) Append(&head, "Allow: ", allow, "\r\n");
+  if (close_after_) {
+    Append(&head, "Connection: close\r\n");
+  } else if (head_.http10) {
+    Append(&head, "Connection: keep-alive\r\n");
+  }
+  Append(&head, "\r\n");
+  Enter(State::kWriting, context_->options.write_timeout_ms);
+  const bool body = !head_.head_only;
+  const std::array<boost::asio::const_buffer, 3> parts = {
+      boost::asio::buffer(head),
+      boost::asio::buffer(answer_.json.data(), body ? answer_.json.size() : 0),
+      boost::asio::buffer(answer_.binary.data(), body ? answer_.binary.size() : 0)};
+  boost::asio::async_write(socket_, parts, [self = shared_from_this()](error_code error, size_t) {
+    self->Guarded([&] { self->OnWritten(error); });
+  });
+}
+
+void Connection::OnWritten(error_code error) {
+  if (state_ != State::kWriting) return;
+  if (error || peer_ended_) return Close();
+  if (!close_after_) return NextRequest();
+  // To close with unread bytes would reset the connection and take the answer from the client.
+  socket_.shutdown(Socket::shutdown_send, error);
+  if (error) return Close();
+  buffer_.clear();
+  Enter(State::kLingering, context_->options.linger_ms);
+  ReadMore();
+}
+
+void Connection::NextRequest() {
+  if (parser_.has_value()) body_ = std::move(parser_->get().body());
+  parser_.reset();
+  Shrink(&body_);
+  Discharge();
+  Shrink(&answer_.json);
+  Shrink(&answer_.binary);
+  Enter(State::kIdle, context_->options.idle_timeout_ms);
+  Advance();
+  ReadMore();
+}
+
+void Connection::Close() {
+  if (state_ == State::kClosed || state_ == State::kAbandoned) return;
+  error_code ignored;
+  socket_.close(ignored);
+  Discharge();
+  limit_ns_ = kNever;
+  if (state_ == State::kInFlight) {
+    state_ = State::kAbandoned;
+    ++context_->counters.cancelled;
+    MR_CHECK(id_ != 0, "nothing ends a connection while it is inside Infer");
+    context_->frontend->Cancel(id_);
+    return;
+  }
+  state_ = State::kClosed;
+  ++context_->closed;
+}
+
+}  // namespace millrace::http

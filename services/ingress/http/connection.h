@@ -1,0 +1,133 @@
+// One client's connection: its requests one after the other, each answered before the next is read.
+//
+// Purpose: the state machine between bytes of a socket and the Frontend.
+// Who may call: the lane's thread only.
+// Ownership: the server holds a connection until closed(); handlers in the event loop hold it while
+//   an operation is pending. The ServerContext outlives all.
+// Invariants:
+//   1. At most one request of a connection is in the pipeline. Pipelined ones wait in a buffer of
+//      bounded size, so answers are in order by construction.
+//   2. A read is pending all the time (unless that buffer is full), so that a client that goes away
+//      while its request is in flight is noticed and its request cancelled. An end of stream counts
+//      as gone: a client must not half-close before its answer.
+//   3. After Infer, Done is called once whatever happened to the socket; closed() comes after it.
+//   4. Each state but kInFlight has a time limit; the lane guarantees an answer.
+//   5. An error before the request was read whole closes the connection (after the answer): what
+//      follows cannot be told apart from the body.
+//   6. No exception leaves a public function.
+// What fails: nothing; faults end the connection and are counted.
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include <array>
+#include <boost/asio/basic_stream_socket.hpp>
+#include <boost/asio/generic/stream_protocol.hpp>
+#include <boost/asio/io_context.hpp>
+#include <boost/beast/core/flat_buffer.hpp>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "services/ingress/frontend.h"
+#include "services/ingress/http/answer_writer.h"
+#include "services/ingress/http/http_options.h"
+#include "services/ingress/http/infer_parser.h"
+#include "services/ingress/http/parsed_infer.h"
+#include "services/ingress/http/predict_parser.h"
+#include "services/ingress/http/request_head.h"
+
+namespace millrace::http {
+
+using Socket = boost::asio::basic_stream_socket<boost::asio::generic::stream_protocol,
+                                                boost::asio::io_context::executor_type>;
+
+// What the connections of one server share; one thread, so the parsers' scratch is used in turn.
+struct ServerContext {
+  Frontend* frontend = nullptr;
+  HttpOptions options;
+  HttpCounters counters;
+  InferParser infer_parser;
+  PredictParser predict_parser;
+  ParsedInfer parsed;
+  bool draining = false;
+  size_t in_flight = 0;       // requests with the frontend
+  size_t buffered_bytes = 0;  // of bodies being received
+  size_t closed = 0;          // connections the server may let go
+};
+
+class Connection final : public Completion, public std::enable_shared_from_this<Connection> {
+ public:
+  Connection(ServerContext* context, Socket socket);
+  ~Connection() override;
+
+  void Start();
+  // Ends what has passed its time limit.
+  void Sweep(int64_t now_ns);
+  // An idle connection gets one last short chance; a busy one closes after its answer.
+  void Drain();
+  bool closed() const { return state_ == State::kClosed; }
+
+  void Done(const InferAnswer& answer) override;
+
+ private:
+  enum class State {
+    kIdle,       // between requests
+    kHeader,     // part of a header is there
+    kBody,       // the header was accepted
+    kInFlight,   // with the frontend
+    kAbandoned,  // with the frontend; the client is gone and the socket closed
+    kWriting,    // an answer is being written
+    kLingering,  // answered for the last time; what the client still sends is dropped
+    kClosed,
+  };
+
+  // Runs an event; an exception of a library ends the connection.
+  template <typename Event>
+  void Guarded(Event event);
+
+  void Enter(State state, int64_t limit_ms);
+  void ReadMore();
+  void OnRead(boost::system::error_code error, size_t bytes);
+  void Advance();
+  bool OnHeader();
+  void OnParseFault(boost::system::error_code error);
+  bool Charge(size_t bytes);
+
+  void OnRequest();
+  absl::Status Parse(const Catalog* catalog);
+  void StartInfer();
+
+  void Fail(const absl::Status& status);
+  void FailAndClose(int code, std::string_view sentence, std::string_view allow = {});
+  void Send(int code, std::string_view allow = {});
+  void OnWritten(boost::system::error_code error);
+  void NextRequest();
+  void Discharge();
+  void Close();
+
+  ServerContext* context_;
+  Socket socket_;
+  State state_ = State::kIdle;
+  int64_t limit_ns_ = 0;  // when the state's time is up
+  bool reading_ = false;
+  bool peer_ended_ = false;
+  bool close_after_ = false;
+  size_t charged_ = 0;
+
+  // A pending read writes here, since buffer_ may move its bytes while one is pending.
+  std::array<char, 16 << 10> chunk_;
+  boost::beast::flat_buffer buffer_;  // read and not yet parsed
+  std::optional<Parser> parser_;
+  RequestHead head_;
+  int64_t arrival_ns_ = 0;  // of the header
+  std::string body_;        // kept for its capacity while no parser has it
+  RequestId id_ = 0;
+  AnswerForm form_;
+  std::string response_head_;
+  AnswerBody answer_;
+};
+
+}  // namespace millrace::http

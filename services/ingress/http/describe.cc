@@ -1,0 +1,69 @@
+#include "services/ingress/http/describe.h"
+
+#include "common/check.h"
+#include "services/ingress/http/catalog_json.h"
+#include "services/ingress/http/http_status.h"
+#include "services/ingress/http/json_writer.h"
+#include "services/ingress/http/text.h"
+
+namespace millrace::http {
+namespace {
+
+Description Fault(const absl::Status& status) {
+  return {HttpCode(status), JsonError(Message(status))};
+}
+
+Description Flag(std::string_view name, bool value) {
+  return {value ? 200 : 503, Concat("{\"", name, "\":", value ? "true}" : "false}")};
+}
+
+Description DescribeModel(const Route& route, const Catalog* catalog) {
+  const absl::StatusOr<const Model*> model = FindModel(catalog, route.model, route.version);
+  if (!model.ok()) return Fault(model.status());
+  if (route.endpoint == Endpoint::kModelConfig) return {200, (*model)->config_json()};
+  return {200, ModelJson(*catalog, **model)};
+}
+
+Description DescribeReadiness(const Route& route, const Frontend& frontend, bool draining) {
+  const absl::Status status = frontend.ModelReady(route.model, route.version);
+  if (absl::IsNotFound(status)) return Fault(status);
+  const bool ready = status.ok() && !draining;
+  std::string json = "{\"name\":";
+  AppendJsonString(route.model, &json);
+  Append(&json, ",\"ready\":", ready ? "true}" : "false}");
+  return {ready ? 200 : 503, json};
+}
+
+}  // namespace
+
+Description Describe(const Route& route, const Frontend& frontend, std::string_view server_version,
+                     bool draining) {
+  // Held while it is read: the frontend may take up another one at any time.
+  const std::shared_ptr<const Catalog> catalog = frontend.catalog();
+  switch (route.endpoint) {
+    case Endpoint::kAlive:
+      return {200, "{\"status\":\"alive\"}"};
+    case Endpoint::kServer:
+      return {200, ServerJson(server_version)};
+    case Endpoint::kLive:
+      return Flag("live", true);
+    case Endpoint::kReady:
+      return Flag("ready", frontend.ServerReady() && !draining);
+    case Endpoint::kModels:
+      return {200, ModelsJson(catalog.get())};
+    case Endpoint::kModel:
+    case Endpoint::kModelConfig:
+      return DescribeModel(route, catalog.get());
+    case Endpoint::kModelReady:
+    case Endpoint::kV1Model:
+      return DescribeReadiness(route, frontend, draining);
+    case Endpoint::kInfer:
+    case Endpoint::kPredict:
+    case Endpoint::kUnknown:
+      break;
+  }
+  MR_CHECK(false, "inference and unknown paths are handled before");
+  return {};
+}
+
+}  // namespace millrace::http

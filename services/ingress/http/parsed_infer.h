@@ -1,0 +1,40 @@
+// What the body of an inference request says, once it is read.
+//
+// Purpose: the common result of the two body formats (infer_parser.h, predict_parser.h).
+// Ownership: views point into the body and into the parser's storage; they live until the body
+//   changes or the parser reads the next one. AnswerForm owns what it holds: it outlives both.
+#pragma once
+
+#include <stdint.h>
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "services/ingress/frontend.h"
+
+namespace millrace::http {
+
+// How the client wants its answer.
+struct AnswerForm {
+  struct Output {
+    std::string name;
+    bool binary = false;
+  };
+  bool predictions = false;  // {"predictions": [...]} instead of the Open Inference Protocol
+  std::string id;            // echoed; empty: none
+  bool binary = false;       // for outputs not named in `outputs`
+  std::vector<Output> outputs;
+};
+
+struct ParsedInfer {
+  std::vector<TensorView> inputs;
+  std::vector<std::string_view> outputs;
+  int64_t timeout_us = 0;  // 0: none given
+  uint32_t priority = 0;
+  AnswerForm form;
+
+  void Clear() { *this = ParsedInfer(); }
+};
+
+}  // namespace millrace::http

@@ -1,0 +1,90 @@
+#include "services/ingress/http/request_head.h"
+
+#include "absl/strings/numbers.h"
+#include "common/check.h"
+#include "services/ingress/http/text.h"
+
+namespace millrace::http {
+namespace {
+
+namespace beast_http = boost::beast::http;
+
+constexpr std::string_view kJsonLength = "Inference-Header-Content-Length";
+constexpr std::string_view kTimeout = "X-Request-Timeout-Ms";
+constexpr int64_t kLongestTimeoutMs = int64_t{1} << 40;  // 34 years
+
+template <typename Key>
+std::string_view Get(const Parser& parser, Key key) {
+  const auto value = parser.get()[key];
+  return {value.data(), value.size()};
+}
+
+boost::beast::string_view Name(std::string_view name) { return {name.data(), name.size()}; }
+
+bool SameWord(std::string_view a, std::string_view b) {
+  return boost::beast::iequals(Name(a), Name(b));
+}
+
+// Absent is fine and leaves `out`.
+bool ReadNumber(std::string_view text, int64_t most, std::optional<int64_t>* out) {
+  if (text.empty()) return true;
+  int64_t number = 0;
+  if (text[0] < '0' || text[0] > '9') return false;  // no sign, no blank
+  if (!absl::SimpleAtoi(Abseil(text), &number) || number > most) return false;
+  *out = number;
+  return true;
+}
+
+HeadFault CheckMethod(const Parser& parser, const Route& route) {
+  if (route.endpoint == Endpoint::kUnknown) {
+    return {404, "there is nothing at this path; see GET /v2", ""};
+  }
+  const auto method = parser.get().method();
+  if (route.post()) {
+    if (method == beast_http::verb::post) return {};
+    return {405, "this path takes POST", "POST"};
+  }
+  if (method == beast_http::verb::get || method == beast_http::verb::head) return {};
+  return {405, "this path takes GET", "GET, HEAD"};
+}
+
+}  // namespace
+
+HeadFault ReadHead(const Parser& parser, RequestHead* head) {
+  MR_CHECK(parser.is_header_done(), "a header is read when it is whole");
+  *head = RequestHead();
+  const auto& request = parser.get();
+  head->keep_alive = parser.keep_alive();
+  head->http10 = request.version() == 10;
+  head->head_only = request.method() == beast_http::verb::head;
+  head->route = ParseTarget({request.target().data(), request.target().size()});
+
+  const std::string_view coding = Get(parser, beast_http::field::transfer_encoding);
+  if (!coding.empty() && !(parser.chunked() && SameWord(coding, "chunked"))) {
+    head->keep_alive = false;  // the parser saw no body, and there may be one
+    return {400, "Transfer-Encoding: only chunked is supported", ""};
+  }
+  if (HeadFault fault = CheckMethod(parser, head->route); fault.code != 0) return fault;
+  const std::string_view encoding = Get(parser, beast_http::field::content_encoding);
+  if (!encoding.empty() && !SameWord(encoding, "identity")) {
+    return {400, "Content-Encoding: compressed bodies are not supported", ""};
+  }
+  const std::string_view expect = Get(parser, beast_http::field::expect);
+  head->expects_continue = SameWord(expect, "100-continue") && !head->http10;
+  if (!expect.empty() && !SameWord(expect, "100-continue")) {
+    return {417, "Expect: only 100-continue is supported", ""};
+  }
+  std::optional<int64_t> number;
+  if (!ReadNumber(Get(parser, Name(kJsonLength)), int64_t{1} << 40, &number)) {
+    return {400, Concat(kJsonLength, ": must be a number of bytes"), ""};
+  }
+  if (number.has_value()) head->json_bytes = static_cast<size_t>(*number);
+  number.reset();
+  if (!ReadNumber(Get(parser, Name(kTimeout)), kLongestTimeoutMs, &number)) {
+    return {400, Concat(kTimeout, ": must be a number of milliseconds"), ""};
+  }
+  head->timeout_us = number.value_or(0) * 1000;
+  return {};
+}
+
+}  // namespace millrace::http

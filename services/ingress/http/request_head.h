@@ -1,0 +1,42 @@
+// What the header of a request says that this server acts upon.
+//
+// Purpose: one place that reads header fields, and refuses what must not go on to a body.
+// Who may call: the connection's thread, once the header is parsed.
+// Invariants: 1. a message whose end is not certain (a transfer coding other than chunked) is
+//   refused, so that no byte of a body is ever taken for the next request.
+// What fails: a HeadFault with its HTTP code; code 0 is none.
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include <boost/beast/http/parser.hpp>
+#include <optional>
+#include <string>
+
+#include "services/ingress/http/body.h"
+#include "services/ingress/http/route.h"
+
+namespace millrace::http {
+
+using Parser = boost::beast::http::request_parser<PaddedBody>;
+
+struct RequestHead {
+  Route route;
+  bool head_only = false;   // HEAD: the answer has no body
+  bool keep_alive = false;  // what the client wants
+  bool http10 = false;      // keep-alive must then be said
+  bool expects_continue = false;
+  std::optional<size_t> json_bytes;  // Inference-Header-Content-Length
+  int64_t timeout_us = 0;            // X-Request-Timeout-Ms; 0: none
+};
+
+struct HeadFault {
+  int code = 0;
+  std::string sentence;
+  std::string_view allow;  // of 405
+};
+
+HeadFault ReadHead(const Parser& parser, RequestHead* head);
+
+}  // namespace millrace::http

@@ -1,0 +1,105 @@
+// A Frontend without a pipeline, for the tests of the protocol adapters.
+//
+// Purpose: record what an adapter asked for, and answer as the test says and when it says.
+// Who may call: one thread (the adapter's), like the real Frontend.
+// Ownership: a Completion stays the adapter's; what was seen and what is answered are copies.
+// Invariants:
+//   1. Done is called once for each Infer: inside Infer (kInline), from the next Poll (kPoll), or
+//      from the first Poll after Release (kHold).
+//   2. A request that is cancelled before its answer gets CANCELLED from the next Poll.
+//   3. The views handed to Done lie in memory that is overwritten right after Done returns.
+// Nothing fails; an id that is not in flight is ignored by Cancel and Release.
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include <deque>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "services/ingress/frontend.h"
+
+namespace millrace {
+
+struct FakeTensor {
+  std::string name;
+  DataType datatype = DataType::kInvalid;
+  std::vector<int64_t> shape;
+  std::string raw;
+};
+
+// A request as the adapter handed it in.
+struct FakeRequest {
+  RequestId id = 0;
+  std::string model;
+  std::string version;
+  std::vector<FakeTensor> inputs;
+  std::vector<std::string> outputs;
+  int64_t deadline_ns = 0;
+  uint32_t priority = 0;
+};
+
+struct FakeAnswer {
+  absl::Status status;
+  std::string model;
+  std::string version;
+  std::vector<FakeTensor> outputs;
+};
+
+class FakeFrontend final : public Frontend {
+ public:
+  enum class Mode { kInline, kPoll, kHold };
+  using Answerer = std::function<FakeAnswer(const FakeRequest&)>;
+
+  // Serves FakeCatalog(), is ready, and answers each request with its own inputs.
+  FakeFrontend();
+
+  void set_mode(Mode mode) { mode_ = mode; }
+  void set_answerer(Answerer answerer) { answerer_ = std::move(answerer); }
+  void set_catalog(std::shared_ptr<const Catalog> catalog) { catalog_ = std::move(catalog); }
+  void set_ready(bool ready) { ready_ = ready; }
+
+  // Lets a held request be answered by the next Poll.
+  void Release(RequestId id);
+  void ReleaseAll();
+  // Calls Done for what is due; returns how many.
+  size_t Poll();
+
+  const std::deque<FakeRequest>& seen() const { return seen_; }
+  const std::vector<RequestId>& cancelled() const { return cancelled_; }
+  size_t in_flight() const { return in_flight_.size(); }
+
+  RequestId Infer(const InferRequest& request, Completion* completion) override;
+  void Cancel(RequestId id) override;
+  std::shared_ptr<const Catalog> catalog() const override { return catalog_; }
+  bool ServerReady() const override { return ready_; }
+  absl::Status ModelReady(std::string_view model, std::string_view version) const override;
+
+ private:
+  struct Pending {
+    Completion* completion = nullptr;
+    FakeAnswer answer;
+    bool due = false;
+  };
+
+  Mode mode_ = Mode::kInline;
+  Answerer answerer_;
+  std::shared_ptr<const Catalog> catalog_;
+  bool ready_ = true;
+  RequestId next_id_ = 1;
+  std::deque<FakeRequest> seen_;
+  std::vector<RequestId> cancelled_;
+  std::map<RequestId, Pending> in_flight_;
+};
+
+// Three models: "plain" (versions 1 and 2, one FP32 tensor of 3 columns, one output), "viewed"
+// (a feature view with the number "age" and the string "plan"; outputs "prediction", "class" and
+// "label") and "ints" (INT64, 2 columns). "broken" is listed as failed.
+std::shared_ptr<const Catalog> FakeCatalog();
+
+}  // namespace millrace
