@@ -43,21 +43,17 @@ size_t Lane::RunPosted() {
   return actions.size();
 }
 
-void Lane::ReadRoster() {
-  absl::StatusOr<RosterSnapshot> snapshot = memory_.roster.Read();
-  MR_CHECK(snapshot.ok(), "the supervisor's roster cannot be read");
-  roster_ = *snapshot;
-  // relaxed: a statistic.
-  page().roster_generation.store(roster_.generation, std::memory_order_relaxed);
-}
-
 bool Lane::IsLive(const PeerLane& peer) {
   return !peer.lost && roster_.Find(peer.id.incarnation) != nullptr;
 }
 
 size_t Lane::CheckRoster() {
   if (memory_.roster.generation() == roster_.generation) return 0;
-  ReadRoster();
+  absl::StatusOr<RosterSnapshot> snapshot = memory_.roster.Read();
+  MR_CHECK(snapshot.ok(), "the supervisor's roster cannot be read");
+  roster_ = *snapshot;
+  // relaxed: a statistic.
+  page().roster_generation.store(roster_.generation, std::memory_order_relaxed);
   std::vector<std::shared_ptr<PeerLane>> lost;
   for (const auto& peer : peers_) {
     if (!IsLive(*peer)) lost.push_back(peer);
@@ -197,7 +193,9 @@ bool Lane::Send(uint32_t incarnation, const Message& message) {
     // Credits may lie there uncollected since the start of this cycle. Without them the peer has
     // answered what it says it never took, since past admission a link is not full.
     if (!out->link.CanSubmit()) CollectReturns(*out);
-    if (!out->link.CanSubmit()) Fault(*out->peer, "does not take what was sent within its window");
+    if (!out->peer->lost && !out->link.CanSubmit()) {
+      Fault(*out->peer, "does not take what was sent within its window");
+    }
     if (out->peer->lost) return false;
     if (message.block.length > 0) arena().AddReference(message.block.offset);
     out->link.Submit(message);

@@ -116,7 +116,7 @@ class Lane {
   // Whether a message may go to this lane now: a live link with room.
   bool CanSend(uint32_t incarnation) const;
   // Publishes; the receiver is woken by Flush. Adds a reference to the message's block for the time
-  // it is lent. False: no live link (the block is untouched).
+  // it is lent. False: no live link (the block is untouched). A full link is a fault of its peer.
   bool Send(uint32_t incarnation, const Message& message);
   void Return(Inbound& from, const BlockRef& block);
   // Drops a reference to a block of ours.
@@ -148,7 +148,6 @@ class Lane {
   void End(const std::shared_ptr<PeerLane>& peer);
   void AddPeer(const std::shared_ptr<PeerLane>& peer);
   bool IsLive(const PeerLane& peer);
-  void ReadRoster();
 
   LaneId id_;
   Memory memory_;

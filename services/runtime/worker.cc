@@ -33,10 +33,21 @@ Worker::Worker(Lane* lane) : lane_(lane) {
 }
 
 size_t Worker::Poll() {
-  const size_t done = lane_->Poll();
-  AnswerEpochs();
+  size_t done = lane_->Poll();
+  done += AnswerEpochs();
   page().Set(Counter::kQueueDepth, queue_.size());
   return done;
+}
+
+bool Worker::HasWork() const {
+  if (lane_->HasWork()) return true;
+  for (const Origin& origin : origins_) {
+    if (origin.peer == nullptr || origin.peer->lost || !origin.answered) continue;
+    // relaxed: the look between the fences of ipc/waiter.h; AnswerEpochs takes the acquire.
+    const uint32_t epoch = origin.peer->page().epoch.load(std::memory_order_relaxed);
+    if (epoch != origin.seen_epoch) return true;
+  }
+  return false;
 }
 
 void Worker::Push(WorkItem item) {
@@ -223,7 +234,8 @@ void Worker::OnBlockFree(uint64_t tag) {
   --origin.held[tag & 1];
 }
 
-void Worker::AnswerEpochs() {
+size_t Worker::AnswerEpochs() {
+  size_t counting = 0;
   size_t place = 0;
   for (Origin& origin : origins_) {
     if (origin.peer == nullptr) continue;
@@ -238,9 +250,11 @@ void Worker::AnswerEpochs() {
         origin.seen_epoch = epoch;
         origin.polls_left = kPollsToDrain;
         origin.answered = false;
+        ++counting;
       }
     } else if (origin.polls_left > 0) {
       if (--origin.polls_left == 0) origin.parity ^= 1;
+      ++counting;
     }
     if (!origin.answered && origin.polls_left == 0 && origin.held[origin.parity ^ 1] == 0) {
       origin.answered = true;
@@ -252,6 +266,7 @@ void Worker::AnswerEpochs() {
     }
     ++place;
   }
+  return counting;
 }
 
 }  // namespace millrace

@@ -57,6 +57,8 @@ class Worker : public LaneHandler {
     return PopIf([](const WorkItem&) { return true; });
   }
   bool Empty() const { return queue_.empty(); }
+  // The lane's look before parking, and whether an ingress lane asks for a new epoch.
+  bool HasWork() const;
   // Nothing queued, nothing held, every block free.
   bool Idle() const;
 
@@ -108,7 +110,8 @@ class Worker : public LaneHandler {
   };
 
   std::optional<BlockRef> ErrorText(const WorkItem& item, const absl::Status& status);
-  void AnswerEpochs();
+  // The count of epochs whose polls are being counted: the lane must not park meanwhile.
+  size_t AnswerEpochs();
   void Push(WorkItem item);
   WorkItem TakeTop();
   // Whether to work on it; if not, it is finished here.

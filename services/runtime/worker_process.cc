@@ -81,7 +81,7 @@ class WorkerProcess : public StageProcess {
 
   void Park() {
     lane_->Arm();
-    if (!lane_->HasWork() && !lane_->Sleep(Waiter::kMaxSleepMs) && lane_->HasWork()) {
+    if (!worker_->HasWork() && !lane_->Sleep(Waiter::kMaxSleepMs) && worker_->HasWork()) {
       lane_->page().Add(Counter::kRescues);
     }
     lane_->Unpark();

@@ -1,0 +1,47 @@
+// A load of golden requests over gRPC: so many in flight all the time.
+//
+// Purpose: benches, the demo and the tests of the whole process tree. Who may call: one thread; it
+//   returns when the load is done. Invariants: 1. every request sent is counted once, as answered,
+//   as mismatched (answered, but with other bytes than expected) or as failed, by its code;
+//   2. latencies are those of answered requests, from the call's start to its end, in nanoseconds.
+// What fails: nothing; what does is counted.
+#pragma once
+
+#include <stdint.h>
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include "tools/load/golden.h"
+
+namespace millrace {
+
+struct LoadOptions {
+  std::string address;  // host:port or unix:/path
+  int in_flight = 1;
+  int channels = 1;            // connections
+  int64_t requests = 0;        // stop after so many; 0: by time
+  int64_t duration_ms = 1000;  // stop after so long; 0: by count
+  int64_t deadline_ms = 10'000;
+  int retries = 0;  // of a request that failed UNAVAILABLE
+};
+
+struct LoadReport {
+  int64_t sent = 0;
+  int64_t answered = 0;
+  int64_t mismatched = 0;
+  int64_t failed = 0;
+  int64_t retried = 0;
+  std::map<std::string, int64_t> failures;  // by code and sentence
+  std::vector<int64_t> latencies_ns;        // sorted
+  double seconds = 0;
+
+  // Of the sorted latencies; 0 without any. `q` from 0 to 1.
+  int64_t PercentileNs(double q) const;
+  std::string ToJson() const;
+};
+
+LoadReport RunGrpcLoad(const GoldenSet& golden, const LoadOptions& options);
+
+}  // namespace millrace
