@@ -5,7 +5,8 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 
-#include <atomic>
+#include <fstream>
+#include <string>
 
 #include "absl/strings/str_cat.h"
 
@@ -40,7 +41,26 @@ absl::StatusOr<mapped_region> Map(int fd, boost::interprocess::mode_t mode, size
   }
 }
 
+// What the kernel says it can give without taking it from anybody; no bound where it does not say.
+// Asked before a reservation, since reserving more than there is wakes the OOM killer instead of
+// failing.
+uint64_t AvailableBytes() {
+  std::ifstream meminfo("/proc/meminfo");
+  std::string key;
+  uint64_t kib = 0;
+  std::string unit;
+  while (meminfo >> key >> kib) {
+    if (key == "MemAvailable:") return kib * 1024;
+    std::getline(meminfo, unit);
+  }
+  return UINT64_MAX;
+}
+
 absl::StatusOr<Fd> MakeReserved(const char* name, size_t size) {
+  if (const uint64_t available = AvailableBytes(); size > available) {
+    return absl::ResourceExhaustedError(absl::StrCat(
+        "cannot reserve ", size, " bytes of shared memory: ", available, " are available"));
+  }
   Fd fd(memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING));
   if (!fd.valid()) return SystemError("memfd_create", errno);
   if (fchmod(fd.get(), 0600) != 0) return SystemError("fchmod of a memfd", errno);
@@ -143,7 +163,9 @@ absl::StatusOr<mapped_region> MapImmutable(int fd, size_t max_size) {
   if (fstat(fd, &info) != 0) return SystemError("fstat", errno);
   if (info.st_size <= 0) return Refuse("empty");
   if (static_cast<size_t>(info.st_size) > max_size) return Refuse("over the size limit");
-  absl::StatusOr<mapped_region> map = Map(fd, boost::interprocess::read_only, info.st_size);
+  // Private, since kernels before 6.7 refuse a shared mapping of what is sealed against writing,
+  // read-only or not. The pages are the same.
+  absl::StatusOr<mapped_region> map = Map(fd, boost::interprocess::read_private, info.st_size);
   if (map.ok()) madvise(map->get_address(), info.st_size, MADV_DONTDUMP);
   return map;
 }

@@ -1,0 +1,73 @@
+// A whole process tree under test: keeper, supervisor and every stage, on free loopback ports.
+//
+// Purpose: start it, ask its status, hurt it, wait for what must follow, stop it.
+// Who may call: the test's thread. Invariants: 1. nothing of a tree outlives its object; 2. waits
+//   are for events, with a time limit only to end a test that has failed.
+// What fails: Start and the waits abort with the tree's last status (the test has failed).
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+#include "services/e2e/child.h"
+
+namespace millrace {
+
+class Tree {
+ public:
+  struct Options {
+    std::string repository = "deploy/demo/models";
+    std::string config;  // YAML text; empty: none
+  };
+  // Returns once every stage is ready.
+  static std::unique_ptr<Tree> Start(const Options& options);
+  // Only starts it.
+  explicit Tree(const Options& options);
+  ~Tree();
+
+  nlohmann::json Status();
+  nlohmann::json Admin(const nlohmann::json& request);
+  // "host:port" of the listener "grpc" or "http".
+  std::string Address(const std::string& listener);
+  // The process with that name ("execution0"); null if there is none now.
+  nlohmann::json Process(const std::string& name);
+  std::vector<std::string> ProcessNames();
+
+  // Sends `signal`, then waits until another incarnation of the process is ready.
+  void Hurt(const std::string& name, int signal);
+  void WaitUntil(const char* what, const std::function<bool()>& holds);
+  void WaitReady();
+
+  Child& keeper() { return keeper_; }
+  // SIGTERM, then the keeper's exit code.
+  int Stop();
+
+ private:
+  static std::vector<std::string> Command(const Options& options, const std::string& dir);
+
+  std::string dir_;
+  std::string socket_;
+  Child keeper_;
+};
+
+// Descriptors that a process has open now.
+size_t OpenDescriptors(int pid);
+
+// A load of golden requests by the load generator, in a process of its own.
+class GoldenLoad {
+ public:
+  // `raw`: named raw columns instead of the tensor.
+  GoldenLoad(Tree& tree, const std::string& model, bool raw, const std::vector<std::string>& flags);
+  // Waits for its end (by count or time): its report.
+  nlohmann::json Report();
+  // Ends it now, letting what is in flight finish: its report.
+  nlohmann::json End();
+
+ private:
+  Child child_;
+};
+
+}  // namespace millrace
