@@ -64,6 +64,7 @@ absl::StatusOr<Arena> Arena::Create(uint32_t incarnation, ArenaShape shape) {
 }
 
 std::optional<BlockRef> Arena::Allocate(size_t length, uint64_t tag) {
+  MR_CHECK(length > 0, "a block of no length would never be released");
   for (Pool& pool : pools_) {
     if (length > pool.block_bytes) continue;
     if (pool.free.empty()) return std::nullopt;

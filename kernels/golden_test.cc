@@ -77,9 +77,8 @@ template <typename Float, typename Int>
     *worst = std::max(*worst, distance);
     if (distance > ulps) {
       return ::testing::AssertionFailure()
-             << "row " << i / columns << " column " << i % columns << ": expected "
-             << std::hexfloat << e << ", got " << a << std::defaultfloat << ", " << distance
-             << " ulp apart";
+             << "row " << i / columns << " column " << i % columns << ": expected " << std::hexfloat
+             << e << ", got " << a << std::defaultfloat << ", " << distance << " ulp apart";
     }
   }
   return ::testing::AssertionSuccess();
@@ -88,9 +87,8 @@ template <typename Float, typename Int>
 ::testing::AssertionResult AgreeAs(DataType type, const std::string& expected,
                                    const std::string& actual, size_t columns, uint64_t ulps,
                                    uint64_t* worst) {
-  return type == DataType::kFp64
-             ? Agree<double, int64_t>(expected, actual, columns, ulps, worst)
-             : Agree<float, int32_t>(expected, actual, columns, ulps, worst);
+  return type == DataType::kFp64 ? Agree<double, int64_t>(expected, actual, columns, ulps, worst)
+                                 : Agree<float, int32_t>(expected, actual, columns, ulps, worst);
 }
 
 struct Outputs {
@@ -142,8 +140,7 @@ TEST_P(GoldenTest, AgreesWithTheLibrary) {
   ASSERT_EQ(shape.margin_type, c.Type("margin_dtype"));
   ASSERT_EQ(shape.prediction_type, c.Type("prediction_dtype"));
   ASSERT_TRUE(shape.Accepts(c.Type("input_dtype")));
-  ASSERT_EQ(c.rows.size(),
-            c.Number("rows") * shape.features * DataTypeSize(c.Type("input_dtype")));
+  ASSERT_EQ(c.rows.size(), c.Number("rows") * shape.features * DataTypeSize(c.Type("input_dtype")));
 
   const Outputs whole = RunInBatches(**kernel, c, {c.Number("rows")});
   uint64_t margin_ulps = 0, prediction_ulps = 0;

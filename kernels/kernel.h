@@ -48,11 +48,11 @@ struct KernelShape {
 
 // One batch. All matrices are dense and row-major, aligned to their element.
 struct KernelBatch {
-  const void* input;       // [rows, features] of `input_type`, which the shape must accept
+  const void* input;  // [rows, features] of `input_type`, which the shape must accept
   DataType input_type;
   size_t rows;
-  void* margins;           // [rows, groups]; may be null where only predictions are wanted
-  void* predictions;       // [rows, prediction_columns]; may be null where only margins are
+  void* margins;                  // [rows, groups]; may be null where only predictions are wanted
+  void* predictions;              // [rows, prediction_columns]; may be null where only margins are
   absl::Span<std::byte> scratch;  // at least ScratchBytes(rows), aligned to 64
 };
 

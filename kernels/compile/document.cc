@@ -34,7 +34,9 @@ class Builder : public nlohmann::json_sax<Json> {
 
   bool key(std::string& key) override {
     auto [it, added] = open_.back()->get_ref<Json::object_t&>().emplace(key, Json());
-    if (!added) return Refuse(absl::StrCat("the key \"", absl::CHexEscape(key), "\" is given twice in an object"));
+    if (!added)
+      return Refuse(
+          absl::StrCat("the key \"", absl::CHexEscape(key), "\" is given twice in an object"));
     slot_ = &it->second;
     return true;
   }
@@ -74,8 +76,8 @@ class Builder : public nlohmann::json_sax<Json> {
   }
 
   Json* const root_;
-  Json* slot_ = nullptr;       // where the value of the last key goes
-  std::vector<Json*> open_;    // stays valid: a container does not grow while a child is open
+  Json* slot_ = nullptr;     // where the value of the last key goes
+  std::vector<Json*> open_;  // stays valid: a container does not grow while a child is open
   std::string fault_;
 };
 
@@ -238,8 +240,7 @@ absl::StatusOr<std::vector<int64_t>> ReadIntegers(const Place& object, const cha
   std::vector<int64_t> out(place->value->size());
   for (size_t i = 0; i < out.size(); ++i) {
     if (!IntegerOf((*place->value)[i], &out[i])) {
-      return Fault(place->path, "[", i, "]: must be an integer, is ",
-                   Describe((*place->value)[i]));
+      return Fault(place->path, "[", i, "]: must be an integer, is ", Describe((*place->value)[i]));
     }
   }
   return out;
@@ -251,8 +252,7 @@ absl::StatusOr<std::vector<float>> ReadFloats(const Place& object, const char* k
   std::vector<float> out(place->value->size());
   for (size_t i = 0; i < out.size(); ++i) {
     if (!FloatOf((*place->value)[i], &out[i])) {
-      return Fault(place->path, "[", i, "]: must be a number, is ",
-                   Describe((*place->value)[i]));
+      return Fault(place->path, "[", i, "]: must be a number, is ", Describe((*place->value)[i]));
     }
   }
   return out;

@@ -43,8 +43,8 @@ absl::Status Fault(const Parts&... parts) {
   return absl::InvalidArgumentError(absl::StrCat(parts...));
 }
 
-#define MR_RETURN_IF_ERROR(expression)                          \
-  do {                                                          \
+#define MR_RETURN_IF_ERROR(expression)                                      \
+  do {                                                                      \
     if (absl::Status status_ = (expression); !status_.ok()) return status_; \
   } while (false)
 

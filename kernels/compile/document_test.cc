@@ -60,8 +60,8 @@ TEST(ParseUbjsonTest, ReadsXgboostsDialect) {
   const std::string one = "\0\0\0\0\0\0\0\x01"s, two = "\0\0\0\0\0\0\0\x02"s, zero(8, '\0');
   const auto key = [&one](char c) { return "L" + one + c; };
   const std::string bytes = "{" + key('a') + "[$d#L" + two + "\x3f\xc0\x00\x00"s + nan + key('b') +
-                            "[$l#L" + one + "\xff\xff\xff\xff" + key('c') + "[$U#L" + one +
-                            "\xff" + key('d') + "[$L#L" + zero + key('s') + "SL" + two + "xy}";
+                            "[$l#L" + one + "\xff\xff\xff\xff" + key('c') + "[$U#L" + one + "\xff" +
+                            key('d') + "[$L#L" + zero + key('s') + "SL" + two + "xy}";
   const auto document = ParseUbjson(bytes);
   ASSERT_TRUE(document.ok()) << document.status();
   const Place root = {&*document, ""};
@@ -82,8 +82,7 @@ TEST(ParseUbjsonTest, HostileLengthsAndDepth) {
   EXPECT_FALSE(ParseUbjson("[$d#L\x7f\xff\xff\xff\xff\xff\xff\xff").ok());
   EXPECT_FALSE(ParseUbjson("[$d#L\xff\xff\xff\xff\xff\xff\xff\xff").ok());
   EXPECT_FALSE(ParseUbjson("{L\x7f\xff\xff\xff\xff\xff\xff\xff").ok());
-  EXPECT_THAT(Message(ParseUbjson(std::string(1 << 20, '[')).status()),
-              HasSubstr("nested deeper"));
+  EXPECT_THAT(Message(ParseUbjson(std::string(1 << 20, '[')).status()), HasSubstr("nested deeper"));
   EXPECT_THAT(Message(ParseUbjson("[" + std::string(1 << 20, '{')).status()),
               HasSubstr("not a well-formed"));
 }

@@ -29,7 +29,7 @@ constexpr int kRows = 64;
 
 // Values that thresholds and rows share, so that ties are frequent.
 float Value(Random& random) {
-  constexpr float kSpecial[] = {0.0f,  -0.0f, 1.0f,   -1.0f, 0.5f,   1e-35f, -1e-35f, 1e-40f,
+  constexpr float kSpecial[] = {0.0f,    -0.0f, 1.0f,  -1.0f, 0.5f,   1e-35f, -1e-35f,    1e-40f,
                                 -1e-40f, 3.0f,  33.0f, 1e30f, -1e30f, 0.1f,   16777216.0f};
   if (random() % 3 != 0) return kSpecial[random() % std::size(kSpecial)];
   return std::uniform_real_distribution<float>(-4, 4)(random);
@@ -272,8 +272,8 @@ bool LightgbmGoesLeft(const Fields& tree, size_t node, double x) {
     const double begin = tree.at("cat_boundaries")[set];
     const double end = tree.at("cat_boundaries")[set + 1];
     if (category / 32 >= end - begin) return false;
-    const auto word = static_cast<uint32_t>(
-        tree.at("cat_threshold")[static_cast<size_t>(begin) + category / 32]);
+    const auto word =
+        static_cast<uint32_t>(tree.at("cat_threshold")[static_cast<size_t>(begin) + category / 32]);
     return word >> (category % 32) & 1;
   }
   const int missing = decision >> 2;
@@ -308,8 +308,7 @@ TEST(GeneratedForestTest, LightgbmEqualsTheInterpreter) {
   Random random(2);
   for (int turn = 0; turn < 60; ++turn) {
     const int classes = turn % 3 + 1;
-    const std::string text =
-        LightgbmForest(random, turn % 7 * classes, classes, turn % 5 == 4);
+    const std::string text = LightgbmForest(random, turn % 7 * classes, classes, turn % 5 == 4);
     const auto model = CompileModel(text, ModelFormat::kAuto);
     ASSERT_TRUE(model.ok()) << model.status();
     const auto plan = TreePlan::Open(model->plan);

@@ -43,9 +43,7 @@ constexpr Row kObjectives[] = {
     {"custom", Transform::kIdentity, false},
 };
 
-bool IsMulticlass(std::string_view name) {
-  return name == "multiclass" || name == "multiclassova";
-}
+bool IsMulticlass(std::string_view name) { return name == "multiclass" || name == "multiclassova"; }
 
 // The value behind "key:" among the words of an objective; empty where there is none.
 std::string_view Option(const std::vector<std::string_view>& words, std::string_view key) {
@@ -101,18 +99,17 @@ absl::Status ReadObjective(const LightgbmBlock& header, PlanTraits* traits) {
     traits->objective = std::string(text);
     return ApplyOptions(row, words, traits);
   }
-  return absl::UnimplementedError(
-      absl::StrCat("header.objective: \"", absl::CHexEscape(std::string(words[0])),
-                   "\" is not supported"));
+  return absl::UnimplementedError(absl::StrCat(
+      "header.objective: \"", absl::CHexEscape(std::string(words[0])), "\" is not supported"));
 }
 
 absl::Status ReadHeader(const LightgbmBlock& header, PlanTraits* traits) {
   const absl::StatusOr<std::string_view> version = FieldText(header, "version");
   if (!version.ok()) return version.status();
   if (*version != "v2" && *version != "v3" && *version != "v4") {
-    return absl::UnimplementedError(
-        absl::StrCat("header.version: \"", absl::CHexEscape(std::string(*version)),
-                     "\" is not supported, v2 to v4 are"));
+    return absl::UnimplementedError(absl::StrCat("header.version: \"",
+                                                 absl::CHexEscape(std::string(*version)),
+                                                 "\" is not supported, v2 to v4 are"));
   }
   const auto classes = FieldInteger(header, "num_class", 1, kMaxGroups);
   if (!classes.ok()) return classes.status();
@@ -130,8 +127,8 @@ absl::Status ReadHeader(const LightgbmBlock& header, PlanTraits* traits) {
   if (!names.ok()) return names.status();
   for (const std::string_view name : SplitWords(*names)) traits->feature_names.emplace_back(name);
   if (traits->feature_names.size() != traits->features) {
-    return Fault("header.feature_names: has ", traits->feature_names.size(),
-                 " entries, must have ", traits->features);
+    return Fault("header.feature_names: has ", traits->feature_names.size(), " entries, must have ",
+                 traits->features);
   }
   return ReadObjective(header, traits);
 }

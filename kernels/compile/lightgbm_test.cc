@@ -101,17 +101,17 @@ TEST(LightgbmTest, WindowsLineEndsAreRead) {
 }
 
 TEST(LightgbmTest, AverageOutputDividesByIterations) {
-  const auto model = CompileModel(Changed("feature_names", "average_output\nfeature_names"),
-                                  ModelFormat::kAuto);
+  const auto model =
+      CompileModel(Changed("feature_names", "average_output\nfeature_names"), ModelFormat::kAuto);
   ASSERT_TRUE(model.ok()) << model.status();
   EXPECT_EQ(TreePlan::Open(model->plan)->average_divisor(), 2u);
 }
 
 TEST(LightgbmTest, LinearLeavesAreRead) {
-  const auto model = CompileModel(
-      Changed("is_linear=0", "is_linear=1\nleaf_const=1 2 3\nnum_features=1 0 2\n"
-                             "leaf_features=1   0 1 \nleaf_coeff=0.5   1.5 2.5 "),
-      ModelFormat::kAuto);
+  const auto model = CompileModel(Changed("is_linear=0",
+                                          "is_linear=1\nleaf_const=1 2 3\nnum_features=1 0 2\n"
+                                          "leaf_features=1   0 1 \nleaf_coeff=0.5   1.5 2.5 "),
+                                  ModelFormat::kAuto);
   ASSERT_TRUE(model.ok()) << model.status();
   const auto plan = TreePlan::Open(model->plan);
   ASSERT_EQ(plan->linears().size(), 3u);
@@ -174,8 +174,10 @@ TEST(LightgbmTest, EveryFaultIsNamed) {
       {"is_linear=0", "is_linear=1", "Tree=0.leaf_const: is missing"},
       {"is_linear=0", "is_linear=2", "Tree=0.is_linear: 2 is not in"},
       {"is_linear=0", "is_linear=1\nleaf_const=1 2 3\nnum_features=0 0 3", "num_features[2]: 3"},
-      {"is_linear=0", "is_linear=1\nleaf_const=1 2 3\nnum_features=0 0 1\nleaf_features=2\n"
-                      "leaf_coeff=1", "Tree=0.leaf_features[0]: feature 2 is out of range"},
+      {"is_linear=0",
+       "is_linear=1\nleaf_const=1 2 3\nnum_features=0 0 1\nleaf_features=2\n"
+       "leaf_coeff=1",
+       "Tree=0.leaf_features[0]: feature 2 is out of range"},
       {"shrinkage=1", "new_idea=1", "Tree=0: the field \"new_idea\" is not supported"},
   };
   for (const auto& refusal : refusals) {
@@ -196,7 +198,8 @@ TEST(LightgbmTest, RandomDamageNeverCrashes) {
   for (int turn = 0; turn < 20000; ++turn) {
     std::string file = kModel;
     for (unsigned flips = 1 + random() % 3; flips > 0; --flips) {
-      file[random() % file.size()] = static_cast<char>(random() % 2 ? random() : '0' + random() % 10);
+      file[random() % file.size()] =
+          static_cast<char>(random() % 2 ? random() : '0' + random() % 10);
     }
     const auto model = CompileModel(file, ModelFormat::kLightgbmText);
     EXPECT_TRUE(model.ok() || !model.status().message().empty());

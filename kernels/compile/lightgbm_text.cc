@@ -11,16 +11,16 @@ namespace millrace {
 namespace {
 
 constexpr std::string_view kHeaderKeys[] = {
-    "average_output", "feature_infos",        "feature_names", "label_index",
+    "average_output",  "feature_infos",        "feature_names", "label_index",
     "max_feature_idx", "monotone_constraints", "num_class",     "num_tree_per_iteration",
-    "objective",      "tree_sizes",           "version"};
+    "objective",       "tree_sizes",           "version"};
 
 constexpr std::string_view kTreeKeys[] = {
-    "cat_boundaries",  "cat_threshold",  "decision_type", "has_categorical", "internal_count",
-    "internal_value",  "internal_weight", "is_linear",    "leaf_coeff",      "leaf_const",
-    "leaf_count",      "leaf_features",  "leaf_parent",   "leaf_value",      "leaf_weight",
-    "left_child",      "num_cat",        "num_features",  "num_leaves",      "right_child",
-    "shrinkage",       "split_feature",  "split_gain",    "threshold"};
+    "cat_boundaries", "cat_threshold",   "decision_type", "has_categorical", "internal_count",
+    "internal_value", "internal_weight", "is_linear",     "leaf_coeff",      "leaf_const",
+    "leaf_count",     "leaf_features",   "leaf_parent",   "leaf_value",      "leaf_weight",
+    "left_child",     "num_cat",         "num_features",  "num_leaves",      "right_child",
+    "shrinkage",      "split_feature",   "split_gain",    "threshold"};
 
 std::string Show(std::string_view text) {
   return absl::CHexEscape(std::string(text.substr(0, 40)));
@@ -121,8 +121,8 @@ absl::StatusOr<int64_t> FieldInteger(const LightgbmBlock& block, std::string_vie
   return value;
 }
 
-absl::StatusOr<std::vector<int64_t>> FieldIntegers(const LightgbmBlock& block,
-                                                   std::string_view key, uint64_t count) {
+absl::StatusOr<std::vector<int64_t>> FieldIntegers(const LightgbmBlock& block, std::string_view key,
+                                                   uint64_t count) {
   return FieldNumbers<int64_t>(block, key, count);
 }
 

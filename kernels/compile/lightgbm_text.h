@@ -16,7 +16,7 @@
 namespace millrace {
 
 struct LightgbmBlock {
-  std::string path;  // "header" or "Tree=3"
+  std::string path;                                     // "header" or "Tree=3"
   std::map<std::string_view, std::string_view> fields;  // a bare flag has an empty value
 
   bool Has(std::string_view key) const { return fields.count(key) != 0; }
@@ -35,8 +35,8 @@ absl::StatusOr<std::string_view> FieldText(const LightgbmBlock& block, std::stri
 absl::StatusOr<int64_t> FieldInteger(const LightgbmBlock& block, std::string_view key, int64_t low,
                                      int64_t high);
 // Exactly `count` numbers.
-absl::StatusOr<std::vector<int64_t>> FieldIntegers(const LightgbmBlock& block,
-                                                   std::string_view key, uint64_t count);
+absl::StatusOr<std::vector<int64_t>> FieldIntegers(const LightgbmBlock& block, std::string_view key,
+                                                   uint64_t count);
 absl::StatusOr<std::vector<double>> FieldDoubles(const LightgbmBlock& block, std::string_view key,
                                                  uint64_t count);
 

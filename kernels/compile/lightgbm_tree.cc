@@ -46,8 +46,8 @@ absl::Status ReadCategories(const LightgbmBlock& tree, int64_t sets, Columns* co
                    " is out of order");
     }
   }
-  MR_RETURN_IF_ERROR(Take(FieldIntegers(tree, "cat_threshold", columns->boundaries.back()),
-                          &columns->words));
+  MR_RETURN_IF_ERROR(
+      Take(FieldIntegers(tree, "cat_threshold", columns->boundaries.back()), &columns->words));
   for (size_t i = 0; i < columns->words.size(); ++i) {
     if (columns->words[i] < 0 || columns->words[i] > UINT32_MAX) {
       return Fault(tree.path, ".cat_threshold[", i, "]: is not a 32-bit word");
@@ -94,8 +94,7 @@ absl::Status ReadColumns(const LightgbmBlock& tree, uint32_t features, Columns* 
   if (!sets.ok()) return sets.status();
   columns->leaves = static_cast<uint32_t>(*leaves);
   columns->inner = columns->leaves - 1;
-  MR_RETURN_IF_ERROR(
-      Take(FieldDoubles(tree, "leaf_value", columns->leaves), &columns->leaf_value));
+  MR_RETURN_IF_ERROR(Take(FieldDoubles(tree, "leaf_value", columns->leaves), &columns->leaf_value));
   if (tree.Has("is_linear")) {
     const absl::StatusOr<int64_t> linear = FieldInteger(tree, "is_linear", 0, 1);
     if (!linear.ok()) return linear.status();
@@ -158,8 +157,8 @@ class NodeReader {
       if (std::isnan(threshold)) {
         return Fault(tree_.path, ".threshold[", i, "]: the threshold is NaN");
       }
-      return DraftNumeric(static_cast<uint32_t>(feature), threshold,
-                          static_cast<Missing>(missing), default_left);
+      return DraftNumeric(static_cast<uint32_t>(feature), threshold, static_cast<Missing>(missing),
+                          default_left);
     }
     const double sets = static_cast<double>(columns_.boundaries.size()) - 1;
     if (!(threshold >= 0 && threshold < sets && threshold == std::floor(threshold))) {

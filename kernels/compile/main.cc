@@ -69,10 +69,10 @@ absl::StatusOr<std::string> ReadModel(int fd) {
 
 absl::Status WritePlan(int fd, const std::vector<std::byte>& plan) {
   for (size_t done = 0; done < plan.size();) {
-    const ssize_t n =
-        pwrite(fd, plan.data() + done, plan.size() - done, static_cast<off_t>(done));
+    const ssize_t n = pwrite(fd, plan.data() + done, plan.size() - done, static_cast<off_t>(done));
     if (n < 0 && errno == EINTR) continue;
-    if (n <= 0) return absl::InternalError(std::string("cannot write the plan: ") + strerror(errno));
+    if (n <= 0)
+      return absl::InternalError(std::string("cannot write the plan: ") + strerror(errno));
     done += static_cast<size_t>(n);
   }
   return absl::OkStatus();
@@ -156,7 +156,8 @@ int Main(int argc, char** argv) {
     return app.exit(error) == 0 ? kDone : kUsage;
   }
   const absl::StatusOr<ModelFormat> format = ParseModelFormat(options.format);
-  if (!format.ok()) return Refuse({format.status().message().data(), format.status().message().size()});
+  if (!format.ok())
+    return Refuse({format.status().message().data(), format.status().message().size()});
   return CompileFds(options, *format);
 }
 

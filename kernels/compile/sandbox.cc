@@ -28,11 +28,6 @@ absl::Status Failed(const char* what, int error) {
   return absl::InternalError(absl::StrCat("sandbox: ", what, ": ", strerror(error)));
 }
 
-absl::Status Limit(__rlimit_resource resource, uint64_t value, const char* name) {
-  const rlimit limit = {.rlim_cur = value, .rlim_max = value};
-  return setrlimit(resource, &limit) == 0 ? absl::OkStatus() : Failed(name, errno);
-}
-
 absl::Status SetLimits(const SandboxLimits& limits) {
   const struct {
     __rlimit_resource resource;
@@ -46,7 +41,9 @@ absl::Status SetLimits(const SandboxLimits& limits) {
       {RLIMIT_NOFILE, 0, "RLIMIT_NOFILE"},  // those that are open stay open
   };
   for (const auto& row : rows) {
-    if (absl::Status s = Limit(row.resource, row.value, row.name); !s.ok()) return s;
+    rlimit limit = {.rlim_cur = row.value, .rlim_max = row.value};
+    if (row.resource == RLIMIT_CPU) ++limit.rlim_max;  // SIGXCPU names the cause, SIGKILL does not
+    if (setrlimit(row.resource, &limit) != 0) return Failed(row.name, errno);
   }
   // A plan over the limit is then a failed write with a reason instead of a signal.
   signal(SIGXFSZ, SIG_IGN);

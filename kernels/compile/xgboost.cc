@@ -60,8 +60,8 @@ absl::Status ReadParameters(const Place& learner, const XgboostObjective& object
                             const Version& version, PlanTraits* traits) {
   const absl::StatusOr<Place> parameters = Member(learner, "learner_model_param");
   if (!parameters.ok()) return parameters.status();
-  MR_RETURN_IF_ERROR(OnlyMembers(*parameters, {"base_score", "boost_from_average", "num_class",
-                                            "num_feature", "num_target"}));
+  MR_RETURN_IF_ERROR(OnlyMembers(
+      *parameters, {"base_score", "boost_from_average", "num_class", "num_feature", "num_target"}));
   const auto features = ReadInteger(*parameters, "num_feature", 0, kMaxFeatures);
   if (!features.ok()) return features.status();
   const auto classes = ReadInteger(*parameters, "num_class", 0, kMaxGroups);
@@ -138,12 +138,12 @@ absl::StatusOr<Booster> ReadBooster(const Place& learner) {
   const absl::StatusOr<Place> model = Member(home, "model");
   if (!model.ok()) return model.status();
   MR_RETURN_IF_ERROR(OnlyMembers(*model, {"cats", "gbtree_model_param", "iteration_indptr",
-                                       "tree_info", "trees", "weight_drop"}));
+                                          "tree_info", "trees", "weight_drop"}));
   Booster result = {*model, {}};
   const bool inside = FindMember(*model, "weight_drop") != nullptr;
   if (*name == "dart" || inside) {
-    absl::StatusOr<std::vector<float>> weights = ReadFloats(inside ? *model : *booster,
-                                                            "weight_drop");
+    absl::StatusOr<std::vector<float>> weights =
+        ReadFloats(inside ? *model : *booster, "weight_drop");
     if (!weights.ok()) return weights.status();
     result.weights = *std::move(weights);
   }
@@ -239,9 +239,9 @@ absl::StatusOr<CompiledModel> CompileXgboost(const Json& document, ModelFormat f
   MR_RETURN_IF_ERROR(AddTrees(*booster, &traits, &writer));
   absl::StatusOr<std::vector<std::byte>> plan = writer.Finish(traits);
   if (!plan.ok()) return plan.status();
-  return CompiledModel{*std::move(plan), format,
-                       absl::StrCat("xgboost ", version->major, ".", version->minor, ".",
-                                    version->patch)};
+  return CompiledModel{
+      *std::move(plan), format,
+      absl::StrCat("xgboost ", version->major, ".", version->minor, ".", version->patch)};
 }
 
 }  // namespace millrace

@@ -106,7 +106,10 @@ TEST(XgboostTest, EveryFaultOfATreeIsNamed) {
       {set("categories_segments", 0, 3), ".categories_segments[0]: 3 is out of range"},
       {set("categories_sizes", 0, 3), ".categories_sizes[0]: 3 is out of range"},
       {set("categories_sizes", 0, 0), ".categories_sizes[0]: 0 is out of range"},
-      {[](json& d) { FirstTree(d)["categories_nodes"] = {2, 2}; }, ".categories_segments: has 1"},
+      {[](json& d) {
+         FirstTree(d)["categories_nodes"] = {2, 2};
+       },
+       ".categories_segments: has 1"},
       {[](json& d) { FirstTree(d)["left_children"].push_back(0); },
        ".left_children: has 6 entries, must have 5"},
       {[](json& d) { FirstTree(d)["default_left"] = json::array(); }, ".default_left: has 0"},
@@ -134,8 +137,14 @@ TEST(XgboostTest, EveryFaultOfTheModelIsNamed) {
   const Refusal refusals[] = {
       {[](json& d) { d.erase("learner"); }, "learner: is missing"},
       {[](json& d) { d = json::array(); }, "the document: must be an object, is array"},
-      {[](json& d) { d["version"] = {4, 0, 0}; }, "version: XGBoost 4 is not supported"},
-      {[](json& d) { d["version"] = {2, 1}; }, "version: must have 3 numbers"},
+      {[](json& d) {
+         d["version"] = {4, 0, 0};
+       },
+       "version: XGBoost 4 is not supported"},
+      {[](json& d) {
+         d["version"] = {2, 1};
+       },
+       "version: must have 3 numbers"},
       {[](json& d) { d.erase("version"); }, "version: is missing"},
       {[](json& d) { d["learner"]["objective"]["name"] = "multi:magic"; },
        "learner.objective.name: \"multi:magic\" is not supported"},
@@ -149,7 +158,10 @@ TEST(XgboostTest, EveryFaultOfTheModelIsNamed) {
       {[](json& d) { Parameters(d)["base_score"] = "1E0"; }, "base_score: must be a probability"},
       {[](json& d) { Parameters(d)["num_feature"] = "-1"; }, "num_feature: -1 is not in"},
       {[](json& d) { Parameters(d)["num_feature"] = "99999999"; }, "num_feature: 99999999 is not"},
-      {[](json& d) { Parameters(d)["num_class"] = "3"; Parameters(d)["num_target"] = "2"; },
+      {[](json& d) {
+         Parameters(d)["num_class"] = "3";
+         Parameters(d)["num_target"] = "2";
+       },
        "num_target: many targets"},
       {[](json& d) { Parameters(d)["num_flags"] = "1"; }, "num_flags: is not supported"},
       {[](json& d) { d["learner"]["feature_names"] = {"a"}; }, "feature_names: has 1 entries"},
@@ -159,11 +171,17 @@ TEST(XgboostTest, EveryFaultOfTheModelIsNamed) {
       {[=](json& d) { booster(d)["name"] = "dart"; }, "gradient_booster.gbtree: is missing"},
       {[=](json& d) { booster(d)["weight_drop"] = {1.0}; }, "weight_drop: is not supported"},
       {[=](json& d) { booster(d).erase("model"); }, "gradient_booster.model: is missing"},
-      {[](json& d) { Model(d)["weight_drop"] = {1.0, 2.0}; }, "weight_drop: has 2 entries"},
+      {[](json& d) {
+         Model(d)["weight_drop"] = {1.0, 2.0};
+       },
+       "weight_drop: has 2 entries"},
       {[](json& d) { Model(d)["weight_drop"] = {"NaN"}; }, "weight_drop[0]: is not finite"},
       {[](json& d) { Model(d)["shrink"] = 1; }, "model.shrink: is not supported"},
       {[](json& d) { Model(d)["tree_info"] = {1}; }, "tree_info[0]: group 1 of 1"},
-      {[](json& d) { Model(d)["tree_info"] = {0, 0}; }, "tree_info: has 2 entries"},
+      {[](json& d) {
+         Model(d)["tree_info"] = {0, 0};
+       },
+       "tree_info: has 2 entries"},
       {[](json& d) { Model(d)["trees"] = "none"; }, "trees: must be an array, is string"},
   };
   for (const Refusal& refusal : refusals) {
@@ -177,8 +195,8 @@ TEST(XgboostTest, PrunedNodesAreNotLookedAt) {
   json document = Document();
   json& tree = FirstTree(document);
   tree["split_type"] = {0, 0, 0, 0, 0};
-  for (const char* key : {"categories", "categories_nodes", "categories_segments",
-                          "categories_sizes"}) {
+  for (const char* key :
+       {"categories", "categories_nodes", "categories_segments", "categories_sizes"}) {
     tree[key] = json::array();
   }
   tree["left_children"][2] = tree["right_children"][2] = -1;
@@ -231,7 +249,8 @@ TEST(XgboostTest, RandomDamageNeverCrashes) {
   for (int turn = 0; turn < 20000; ++turn) {
     std::string file = turn % 2 ? text : binary;
     for (unsigned flips = 1 + random() % 3; flips > 0; --flips) {
-      file[random() % file.size()] = static_cast<char>(random() % 2 ? random() : '0' + random() % 10);
+      file[random() % file.size()] =
+          static_cast<char>(random() % 2 ? random() : '0' + random() % 10);
     }
     const auto model =
         CompileModel(file, turn % 2 ? ModelFormat::kXgboostJson : ModelFormat::kXgboostUbj);

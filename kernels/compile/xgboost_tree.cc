@@ -103,7 +103,7 @@ absl::Status ReadColumns(const Place& tree, const XgboostTreeContext& context, C
   MR_RETURN_IF_ERROR(TakeIntegers(tree, "split_indices", *count, &columns->feature));
   MR_RETURN_IF_ERROR(TakeIntegers(tree, "default_left", *count, &columns->default_left));
   MR_RETURN_IF_ERROR(Take(ReadFloats(tree, "split_conditions"), tree, "split_conditions", *count,
-                       &columns->condition));
+                          &columns->condition));
   if (FindMember(tree, "split_type") != nullptr) MR_RETURN_IF_ERROR(ReadCategories(tree, columns));
   if (context.vector_leaves) MR_RETURN_IF_ERROR(ReadLeafVectors(tree, context.groups, columns));
   return absl::OkStatus();
@@ -205,8 +205,7 @@ class NodeReader {
 absl::StatusOr<uint32_t> XgboostLeafWidth(const Place& tree) {
   const absl::StatusOr<Place> parameters = Member(tree, "tree_param");
   if (!parameters.ok()) return parameters.status();
-  const absl::StatusOr<int64_t> width =
-      ReadInteger(*parameters, "size_leaf_vector", 0, kMaxGroups);
+  const absl::StatusOr<int64_t> width = ReadInteger(*parameters, "size_leaf_vector", 0, kMaxGroups);
   if (!width.ok()) return width.status();
   return *width == 0 ? 1 : static_cast<uint32_t>(*width);
 }
@@ -216,9 +215,8 @@ absl::Status AddXgboostTree(const Place& tree, const XgboostTreeContext& context
   MR_RETURN_IF_ERROR(OnlyMembers(
       tree, {"base_weights", "categories", "categories_nodes", "categories_segments",
              "categories_sizes", "default_left", "id", "leaf_child_counts", "leaf_weights",
-             "left_children",
-             "loss_changes", "parents", "right_children", "split_conditions", "split_indices",
-             "split_type", "sum_hessian", "tree_param"}));
+             "left_children", "loss_changes", "parents", "right_children", "split_conditions",
+             "split_indices", "split_type", "sum_hessian", "tree_param"}));
   Columns columns;
   MR_RETURN_IF_ERROR(ReadColumns(tree, context, &columns));
   const TreeNames names = {tree.path, "left_children", "right_children"};

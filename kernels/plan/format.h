@@ -32,7 +32,7 @@ enum class TreeFamily : uint32_t {
 // From margins to predictions, in the precision of the margins.
 enum class Transform : uint32_t {
   kIdentity = 1,
-  kSigmoid = 2,       // of parameter * margin
+  kSigmoid = 2,  // of parameter * margin
   kExp = 3,
   kSoftmax = 4,       // over the groups
   kArgmax = 5,        // one column: the index of the greatest margin, the first of equals
@@ -110,16 +110,16 @@ static_assert(sizeof(PlanTerm) == 16);
 
 // The sections, in the order in which they follow the header.
 enum Section : uint32_t {
-  kBases,        // double[groups]: what each margin starts from
-  kTrees,        // PlanTree, in the order in which they are summed
-  kNodes,        // PlanNode
-  kVectors,      // double: leaves of plans with vector leaves, `groups` each
-  kSets,         // PlanSet
-  kWords,        // uint32_t
-  kLinears,      // PlanLinear
-  kTerms,        // PlanTerm
-  kNameEnds,     // uint32_t: where the name of each feature ends in kNameBytes; none or all
-  kNameBytes,    // char
+  kBases,      // double[groups]: what each margin starts from
+  kTrees,      // PlanTree, in the order in which they are summed
+  kNodes,      // PlanNode
+  kVectors,    // double: leaves of plans with vector leaves, `groups` each
+  kSets,       // PlanSet
+  kWords,      // uint32_t
+  kLinears,    // PlanLinear
+  kTerms,      // PlanTerm
+  kNameEnds,   // uint32_t: where the name of each feature ends in kNameBytes; none or all
+  kNameBytes,  // char
   kSectionCount,
 };
 
@@ -142,7 +142,7 @@ struct PlanHeader {
   Transform transform;
   double transform_parameter;  // finite and above 0; 1 where the transform has none
   uint32_t average_divisor;    // margins are divided by it before the transform; 0: they are not,
-                             // nor ever for kArgmax
+                               // nor ever for kArgmax
   uint32_t features;
   uint32_t groups;
   uint32_t prediction_columns;  // 1 for kArgmax, else groups

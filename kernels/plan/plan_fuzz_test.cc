@@ -49,8 +49,9 @@ constexpr size_t kRows = 6;
 // Rows that steer into every kind of branch.
 template <typename T>
 void FillRows(T* rows, size_t features) {
-  constexpr T kValues[kRows] = {T(0), T(1), T(33), std::numeric_limits<T>::quiet_NaN(),
-                                -std::numeric_limits<T>::infinity(), T(1e30)};
+  constexpr T kValues[kRows] = {
+      T(0),   T(1), T(33), std::numeric_limits<T>::quiet_NaN(), -std::numeric_limits<T>::infinity(),
+      T(1e30)};
   for (size_t r = 0; r < kRows; ++r) {
     // Features beyond these stay 0: a flipped header may ask for millions.
     for (size_t f = 0; f < std::min<size_t>(features, 16); ++f) {
@@ -119,8 +120,8 @@ TEST(PlanFuzzTest, ManyBytesAtOnceBehindTheHeader) {
 }
 
 TEST(PlanFuzzTest, HeaderNumbersReplaced) {
-  const uint64_t values[] = {0, 1, 2, 3, 64, 128, 1u << 16, 1u << 24, UINT32_MAX, 1ull << 32,
-                             1ull << 60, UINT64_MAX};
+  const uint64_t values[] = {0,        1,        2,          3,          64,         128,
+                             1u << 16, 1u << 24, UINT32_MAX, 1ull << 32, 1ull << 60, UINT64_MAX};
   for (const SamplePlan& sample : SamplePlans()) {
     Fenced image(sample.image.size());
     for (size_t at = 0; at + 8 <= sizeof(PlanHeader); at += 4) {

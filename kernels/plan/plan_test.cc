@@ -132,7 +132,10 @@ TEST(TreePlanTest, EveryCorruptFieldIsNamed) {
       {"xgboost", header([](auto& h) { h.sections[kNodes].count = 1ull << 60; }),
        "sections[2].count"},
       {"xgboost", header([](auto& h) { h.sections[kNameEnds].count = 2; }), "name_ends"},
-      {"xgboost", header([](auto& h) { h.features = 2; h.sections[kNameEnds].count = 0; }),
+      {"xgboost", header([](auto& h) {
+         h.features = 2;
+         h.sections[kNameEnds].count = 0;
+       }),
        "feature 2 of 2"},
       {"xgboost", [](Image& i) { SectionOf<PlanTree>(i, kTrees)[1].first_node = 4; }, "trees[1]"},
       {"xgboost", [](Image& i) { SectionOf<PlanTree>(i, kTrees)[0].node_count = 0; }, "trees[0]"},

@@ -14,8 +14,8 @@ DraftNode WithChildren(DraftNode node, uint32_t left, uint32_t right) {
 
 void AddTree(uint32_t group, const std::vector<DraftNode>& nodes, PlanWriter* writer) {
   const auto read = [&nodes](uint32_t i) -> absl::StatusOr<DraftNode> { return nodes[i]; };
-  const absl::Status status = writer->AddTree(group, static_cast<uint32_t>(nodes.size()),
-                                              {"tree", "left", "right"}, read);
+  const absl::Status status =
+      writer->AddTree(group, static_cast<uint32_t>(nodes.size()), {"tree", "left", "right"}, read);
   MR_CHECK(status.ok(), "samples are valid");
 }
 
@@ -33,9 +33,10 @@ std::vector<std::byte> LightgbmPlan() {
            WithChildren(DraftCategorical(0, set, Missing::kNan, false), 3, 4), DraftLeaf(-1.5),
            DraftLeaf(2.25), DraftLeaf(0.125)},
           &writer);
-  AddTree(0, {WithChildren(DraftNumeric(0, -3, Missing::kNone, false), 2, 1), DraftLeaf(7),
-              DraftLeaf(8)},
-          &writer);
+  AddTree(
+      0,
+      {WithChildren(DraftNumeric(0, -3, Missing::kNone, false), 2, 1), DraftLeaf(7), DraftLeaf(8)},
+      &writer);
   PlanTraits traits;
   traits.family = TreeFamily::kLightgbm;
   traits.transform = Transform::kSigmoid;

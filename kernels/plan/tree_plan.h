@@ -46,7 +46,8 @@ class TreePlan {
   DataType prediction_type() const { return margin_type(); }
   // XGBoost compares in float, so it takes FP32 alone; LightGBM widens what it is given.
   bool AcceptsInput(DataType type) const {
-    return type == DataType::kFp32 || (type == DataType::kFp64 && family() == TreeFamily::kLightgbm);
+    return type == DataType::kFp32 ||
+           (type == DataType::kFp64 && family() == TreeFamily::kLightgbm);
   }
 
   std::string_view objective() const;

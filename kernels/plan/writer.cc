@@ -101,8 +101,7 @@ uint64_t PlanWriter::AddVector(absl::Span<const double> values) {
   return vectors_.size() - values.size();
 }
 
-uint32_t PlanWriter::AddLinear(double constant, double fallback,
-                               absl::Span<const PlanTerm> terms) {
+uint32_t PlanWriter::AddLinear(double constant, double fallback, absl::Span<const PlanTerm> terms) {
   linears_.push_back({.constant = constant,
                       .fallback = fallback,
                       .first_term = static_cast<uint32_t>(terms_.size()),

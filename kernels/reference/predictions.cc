@@ -58,7 +58,8 @@ template <typename T>
 void RowPredictions(const TreePlan& plan, const T* margins, T* out) {
   const uint32_t groups = plan.groups();
   if (plan.average_divisor() != 0) {
-    for (uint32_t g = 0; g < groups; ++g) out[g] = margins[g] / static_cast<T>(plan.average_divisor());
+    for (uint32_t g = 0; g < groups; ++g)
+      out[g] = margins[g] / static_cast<T>(plan.average_divisor());
     margins = out;
   }
   switch (plan.transform()) {

@@ -101,8 +101,7 @@ TEST(LightgbmRules, MissingNoneTakesNanForZero) {
 }
 
 TEST(LightgbmRules, MissingZeroSendsZeroAndNanToTheDefault) {
-  const auto image =
-      OneSplit(TreeFamily::kLightgbm, DraftNumeric(0, 1, Missing::kZero, false));
+  const auto image = OneSplit(TreeFamily::kLightgbm, DraftNumeric(0, 1, Missing::kZero, false));
   EXPECT_EQ(Sides(image, {0, -0.0f, kNan, 1e-35f, -1e-36f, 1.1e-35f, 1, 2}), "RRRRRLLR");
 }
 
@@ -110,14 +109,12 @@ TEST(LightgbmRules, MissingNanSendsOnlyNanToTheDefault) {
   const auto image = OneSplit(TreeFamily::kLightgbm, DraftNumeric(0, -1, Missing::kNan, true));
   EXPECT_EQ(Sides(image, {kNan, 0, -1, -2}), "LRLL");
   // What is near zero is zero before it is compared.
-  const auto tiny =
-      OneSplit(TreeFamily::kLightgbm, DraftNumeric(0, -1e-37, Missing::kNan, true));
+  const auto tiny = OneSplit(TreeFamily::kLightgbm, DraftNumeric(0, -1e-37, Missing::kNan, true));
   EXPECT_EQ(Sides(tiny, {-1e-36f, -2e-35f, 0}), "RLR");
 }
 
 TEST(LightgbmRules, ThresholdsAreComparedInDouble) {
-  const auto image = OneSplit(TreeFamily::kLightgbm,
-                              DraftNumeric(0, 0.1, Missing::kNone, true));
+  const auto image = OneSplit(TreeFamily::kLightgbm, DraftNumeric(0, 0.1, Missing::kNone, true));
   EXPECT_EQ(Sides(image, {0.1f}), "R");  // 0.1f is above 0.1
 }
 
@@ -199,7 +196,8 @@ TEST(Transforms, Float) {
   const auto x = TreeFamily::kXgboost;
   using Values = std::vector<float>;
   EXPECT_EQ(Transformed(TransformPlan(x, Transform::kIdentity, 1), Values{3, -1}), (Values{3, -1}));
-  EXPECT_EQ(Transformed(TransformPlan(x, Transform::kSigmoid, 1), Values{0, 200}), (Values{.5f, 1}));
+  EXPECT_EQ(Transformed(TransformPlan(x, Transform::kSigmoid, 1), Values{0, 200}),
+            (Values{.5f, 1}));
   EXPECT_GT(Transformed(TransformPlan(x, Transform::kSigmoid, 1), Values{-200})[0], 0);
   EXPECT_EQ(Transformed(TransformPlan(x, Transform::kExp, 1), Values{0, 1}),
             (Values{1, std::exp(1.0f)}));

@@ -51,9 +51,6 @@ std::string Ask(const std::string& socket_path, const std::string& line) {
 }  // namespace
 
 std::vector<std::string> Tree::Command(const Options& options, const std::string& dir) {
-  // A copy, since a test's data are symbolic links, which the registry does not follow.
-  std::filesystem::copy(options.repository, dir + "/models",
-                        std::filesystem::copy_options::recursive);
   std::vector<std::string> command = {"services/keeper/keeper",
                                       "--listen=grpc=127.0.0.1:0",
                                       "--listen=http=127.0.0.1:0",
@@ -61,8 +58,13 @@ std::vector<std::string> Tree::Command(const Options& options, const std::string
                                       "--",
                                       "--binaries=services",
                                       "--compiler=kernels/compile/compiler",
-                                      "--repository=" + dir + "/models",
                                       "--admin-socket=" + dir + "/admin"};
+  if (!options.repository.empty()) {
+    // A copy, since a test's data are symbolic links, which the registry does not follow.
+    std::filesystem::copy(options.repository, dir + "/models",
+                          std::filesystem::copy_options::recursive);
+    command.push_back("--repository=" + dir + "/models");
+  }
   if (!options.config.empty()) {
     std::ofstream(dir + "/millrace.yaml") << options.config;
     command.push_back("--config=" + dir + "/millrace.yaml");

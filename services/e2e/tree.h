@@ -19,8 +19,8 @@ namespace millrace {
 class Tree {
  public:
   struct Options {
-    std::string repository = "deploy/demo/models";
-    std::string config;  // YAML text; empty: none
+    std::string repository = "deploy/demo/models";  // empty: what the configuration says
+    std::string config;                             // YAML text; empty: none
   };
   // Returns once every stage is ready.
   static std::unique_ptr<Tree> Start(const Options& options);

@@ -33,6 +33,7 @@ constexpr int kExitKilled = 1;  // the tree had to be killed
 constexpr int64_t kMinBackOffNs = 100 * kNanosPerMilli, kMaxBackOffNs = 10 * kNanosPerSecond;
 constexpr int64_t kLongLifeNs = 10 * kNanosPerSecond;   // a supervisor that lived so long was sound
 constexpr int64_t kReapLimitNs = 10 * kNanosPerSecond;  // for the killed; some cannot be (state D)
+constexpr int kTurnMs = 10;                             // while a time is awaited
 constexpr size_t kMaxKept = 128;  // with the listeners, well within one message
 
 struct Arguments {
@@ -90,7 +91,7 @@ class Keeper {
   void Turn() {
     if (supervisor_ == 0 && MonotonicNanos() >= start_at_ns_) Start();
     pollfd waits[] = {{signals_.get(), POLLIN, 0}, {channel_.fd(), POLLIN, 0}};
-    poll(waits, 2, MillisToNext());
+    poll(waits, 2, supervisor_ == 0 || stopping_ ? kTurnMs : -1);
     signalfd_siginfo info;
     while (read(signals_.get(), &info, sizeof info) == sizeof info) {
       if (info.ssi_signo != SIGCHLD) OnSignal(static_cast<int>(info.ssi_signo));
@@ -101,14 +102,6 @@ class Keeper {
       if (pid == supervisor_) OnSupervisorEnd(status);
     }
     if (stopping_ && MonotonicNanos() >= kill_at_ns_) End(kExitKilled, "the stop took too long");
-  }
-
-  int MillisToNext() const {
-    const int64_t next =
-        std::min(supervisor_ == 0 ? start_at_ns_ : INT64_MAX, stopping_ ? kill_at_ns_ : INT64_MAX);
-    if (next == INT64_MAX) return -1;
-    return static_cast<int>(
-        std::clamp<int64_t>((next - MonotonicNanos()) / kNanosPerMilli + 1, 0, 60'000));
   }
 
   void Start() {

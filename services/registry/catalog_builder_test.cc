@@ -195,7 +195,12 @@ TEST_F(CatalogBuilderTest, RoutesStayWithWhatIsUnchangedAndAreNeverGivenAgain) {
 
   // Back to what it was: still a fresh route.
   temp_.AddModel("b", kPlain, FakeReport{}.Line());
-  EXPECT_GT(Routes(Build())["b/1"], after["e/1"]);
+  std::map<std::string, uint32_t> back = Routes(Build());
+  EXPECT_GT(back["b/1"], after["e/1"]);
+
+  // Trained anew: the same signature, and another plan of the same size.
+  temp_.AddModel("b", kPlain, FakeReport{}.Line() + "\nLEAF");
+  EXPECT_GT(Routes(Build())["b/1"], back["e/1"]);
 
   // A new version takes `latest` away and leaves the old one where it was.
   temp_.Write("a/config.pbtxt", std::string(kPlain) + "version_policy { all { } }");

@@ -101,7 +101,7 @@ absl::StatusOr<pid_t> Spawn(const ChildRequest& request, int output, int errors)
   const int error = plan.Spawn(request, &pid);
   if (error == 0) return pid;
   if (error == ENOMEM || error == EAGAIN) return Exhausted("cannot start a child", error);
-  return absl::NotFoundError(absl::StrCat("cannot start ", request.program, ": ", strerror(error)));
+  return absl::NotFoundError(absl::StrCat("cannot be started: ", strerror(error)));
 }
 
 // Takes what is there. False: the stream has ended.

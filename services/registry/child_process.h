@@ -8,8 +8,8 @@
 //      other descriptor, no environment, signals at their defaults, a process group of its own.
 //   2. When RunChild returns, the child and what was left of its group are dead and reaped.
 //   3. No more than `max_output` bytes of each stream are kept; the rest is read and dropped.
-// What fails: NOT_FOUND where the program cannot be started, RESOURCE_EXHAUSTED for what it needs.
-//   How the child ended is a result, not a failure.
+// What fails: NOT_FOUND where the program cannot be started (its path is not named),
+//   RESOURCE_EXHAUSTED for what it needs. How the child ended is a result, not a failure.
 #pragma once
 
 #include <stddef.h>

@@ -76,7 +76,10 @@ absl::StatusOr<CompiledPlan> RunCompiler(int file, const std::string& format,
                        absl::StrCat("--max_memory_mb=", options.max_memory_mb),
                        absl::StrCat("--max_cpu_s=", options.timeout_ms / 1000 + 1)};
   absl::StatusOr<ChildResult> child = RunChild(request);
-  if (!child.ok()) return child.status();
+  if (!child.ok()) {
+    return absl::Status(child.status().code(),
+                        absl::StrCat("the compiler: ", child.status().message()));
+  }
   absl::StatusOr<CompileReport> report = ReadResult(*child, options.timeout_ms);
   if (!report.ok()) return report.status();
   compiled.report = std::move(*report);

@@ -92,6 +92,7 @@ TEST_F(CompileTest, APlanOfAnotherSizeThanReportedIsRefused) {
 TEST_F(CompileTest, ACompilerThatIsNotThereIsNotTheFilesFault) {
   options_.compiler = "/nonexistent/compiler";
   EXPECT_TRUE(absl::IsNotFound(Compile("x").status()));
+  EXPECT_EQ(Error("x"), "the compiler: cannot be started: No such file or directory");
 }
 
 // Each field of a report taken away, and set to what it cannot be.

@@ -36,8 +36,12 @@ int RunProcess(int argc, char** argv, Stage stage, StageProcess* process) {
   fcntl(fd, F_SETFD, FD_CLOEXEC);
   IgnoreTerminalSignals();
   prctl(PR_SET_DUMPABLE, 0);  // closes /proc/PID/mem to other processes of this user
-  Control control(Fd(fd), stage, process);
-  return control.Run();
+  // Never destroyed: the page stays mapped until the kernel has marked its liveness word.
+  static Control* const control = new Control(Fd(fd), stage, process);
+  const int code = control->Run();
+  // Without a Stop the lanes still run, a hung one for ever: nothing may wait for them.
+  if (code != kExitOk) _exit(code);
+  return code;
 }
 
 }  // namespace millrace

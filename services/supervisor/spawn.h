@@ -6,8 +6,9 @@
 // Invariants: 1. the child starts with default signal handling and nothing blocked. 2. It cannot
 //   gain privileges (no_new_privs). 3. PR_SET_PDEATHSIG is not used: it fires when the starting
 //   *thread* ends, and the keeper ends what a dead supervisor leaves.
-// What fails: NOT_FOUND where the program cannot be run, RESOURCE_EXHAUSTED where there is no room
-//   for another process.
+//   4. Nobody waits for the exec: on a busy machine that takes milliseconds in which a death would
+//   not be seen. A program that cannot be run ends with kExitBinary.
+// What fails: RESOURCE_EXHAUSTED where there is no room for another process.
 #pragma once
 
 #include <sys/types.h>

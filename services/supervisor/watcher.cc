@@ -17,6 +17,13 @@ namespace {
 constexpr int64_t kRecheckNs = 100 * kNanosPerMilli;
 constexpr timespec kPause = {0, 1'000'000};  // after a wake-up that was no death
 
+bool PageSaysDead(const Page* page) {
+  // acquire: meets the release stores of a dying process's signal handler.
+  const uint32_t state = page->state.load(std::memory_order_acquire);
+  // acquire: as above.
+  return SaysDead(page->liveness.load(std::memory_order_acquire), state);
+}
+
 uint32_t* Word(const Page* page) {
   return reinterpret_cast<uint32_t*>(const_cast<std::atomic<uint32_t>*>(&page->liveness));
 }
@@ -65,20 +72,18 @@ Watcher::~Watcher() {
 void Watcher::Run() {
   // relaxed: as in the destructor.
   while (!stop_.load(std::memory_order_relaxed)) {
-    // acquire: meets the release of the dying process's handler, and costs nothing.
+    // acquire: the word must be older than the look at the page, or its last change could be slept
+    // over: FUTEX_WAIT returns at once where the word is not this one any more.
     const uint32_t word = page_->liveness.load(std::memory_order_acquire);
-    const uint32_t state = page_->state.load(std::memory_order_acquire);
-    if (SaysDead(word, state)) {
+    if (PageSaysDead(page_)) {
       board_->Post({key_, MonotonicNanos()});
       return;
     }
     const timespec limit = {kRecheckNs / kNanosPerSecond, kRecheckNs % kNanosPerSecond};
-    if (syscall(SYS_futex, Word(page_), FUTEX_WAIT, word, &limit, nullptr, 0) != 0 &&
-        errno == ETIMEDOUT) {
-      continue;
-    }
-    const uint32_t now = page_->liveness.load(std::memory_order_acquire);
-    if (!SaysDead(now, page_->state.load(std::memory_order_acquire))) nanosleep(&kPause, nullptr);
+    const bool timed_out =
+        syscall(SYS_futex, Word(page_), FUTEX_WAIT, word, &limit, nullptr, 0) != 0 &&
+        errno == ETIMEDOUT;
+    if (!timed_out && !PageSaysDead(page_)) nanosleep(&kPause, nullptr);
   }
 }
 

@@ -70,4 +70,11 @@ absl::StatusOr<Csv> ReadCsv(const std::string& path) {
   return ParseCsv(text.str(), path);
 }
 
+std::string CsvCell(const std::string& text) {
+  if (text.find_first_of(",\"\r\n") == std::string::npos) return text;
+  std::string cell = "\"";
+  for (const char c : text) cell.append(c == '"' ? 2 : 1, c);
+  return cell + "\"";
+}
+
 }  // namespace millrace

@@ -1,4 +1,4 @@
-// Reads CSV: a header, then rows of as many cells.
+// CSV: a header, then rows of as many cells.
 //
 // Purpose: golden rows and predictions for the tools. Who may call: any thread.
 // Invariants: 1. RFC 4180: quoted cells, doubled quotes, CRLF or LF; 2. every row has as many cells
@@ -22,5 +22,8 @@ struct Csv {
 
 absl::StatusOr<Csv> ParseCsv(std::string_view text, std::string_view name);
 absl::StatusOr<Csv> ReadCsv(const std::string& path);
+
+// `text` as one cell, quoted where it must be.
+std::string CsvCell(const std::string& text);
 
 }  // namespace millrace

@@ -1,16 +1,15 @@
 #include "tools/load/golden.h"
 
-#include <errno.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include <algorithm>
-#include <limits>
 #include <map>
 #include <set>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "tools/load/element.h"
 
 namespace millrace {
 namespace {
@@ -18,11 +17,6 @@ namespace {
 using inference::ModelMetadataResponse;
 
 constexpr char kRawColumn[] = "raw_column.";
-
-template <typename T>
-void AppendBytes(T value, std::string* raw) {
-  raw->append(reinterpret_cast<const char*>(&value), sizeof value);
-}
 
 // The raw columns of the model's view, by name: "string" or "number".
 std::map<std::string, std::string> RawColumns(const ModelMetadataResponse& metadata) {
@@ -37,6 +31,18 @@ std::string CellName(const Csv& csv, size_t row, size_t column) {
   return absl::StrCat("row ", row + 1, ", column '", csv.header[column], "'");
 }
 
+// Says what the model takes: a tensor of so many columns, or its raw columns by name.
+absl::Status WrongColumns(const ModelMetadataResponse& metadata, const Csv& rows) {
+  std::string takes =
+      absl::StrCat("a tensor of shape [", absl::StrJoin(metadata.inputs(0).shape(), ", "), "]");
+  std::vector<std::string> names;
+  for (const auto& [name, type] : RawColumns(metadata)) names.push_back(name);
+  if (!names.empty()) absl::StrAppend(&takes, ", or the columns ", absl::StrJoin(names, ", "));
+  return absl::InvalidArgumentError(absl::StrCat("rows: ", rows.header.size(), " columns (",
+                                                 absl::StrJoin(rows.header, ", "),
+                                                 "), but the model takes ", takes));
+}
+
 absl::Status AddTensor(const ModelMetadataResponse& metadata, const Csv& rows, size_t begin,
                        size_t end, inference::ModelInferRequest* request) {
   if (metadata.inputs_size() != 1) {
@@ -45,10 +51,7 @@ absl::Status AddTensor(const ModelMetadataResponse& metadata, const Csv& rows, s
   const auto& spec = metadata.inputs(0);
   const bool fits =
       spec.shape_size() == 2 && spec.shape(1) == static_cast<int64_t>(rows.header.size());
-  if (!fits) {
-    return absl::InvalidArgumentError(absl::StrCat("the rows have ", rows.header.size(),
-                                                   " columns, which the model's input has not"));
-  }
+  if (!fits) return WrongColumns(metadata, rows);
   auto* input = request->add_inputs();
   input->set_name(spec.name());
   input->set_datatype(spec.datatype());
@@ -129,33 +132,6 @@ absl::Status CheckHeader(const ModelMetadataResponse& metadata, const Csv& expec
 }
 
 }  // namespace
-
-absl::Status AppendElement(std::string_view cell, const std::string& datatype,
-                           const std::string& what, std::string* raw) {
-  const std::string text(cell);
-  char* end = nullptr;
-  errno = 0;
-  if (datatype == "BYTES") {
-    AppendBytes(static_cast<uint32_t>(text.size()), raw);
-    raw->append(text);
-    return absl::OkStatus();
-  }
-  if (datatype == "FP32") {
-    AppendBytes(strtof(text.c_str(), &end), raw);
-  } else if (datatype == "FP64") {
-    AppendBytes(strtod(text.c_str(), &end), raw);
-  } else if (datatype == "INT64") {
-    AppendBytes(static_cast<int64_t>(strtoll(text.c_str(), &end, 10)), raw);
-    if (errno == ERANGE) end = nullptr;
-  } else {
-    return absl::InvalidArgumentError(
-        absl::StrCat(what, ": datatype ", datatype, " cannot be read from a CSV"));
-  }
-  if (text.empty() || end != text.c_str() + text.size()) {
-    return absl::InvalidArgumentError(absl::StrCat(what, ": '", text, "' is no ", datatype));
-  }
-  return absl::OkStatus();
-}
 
 absl::StatusOr<GoldenSet> MakeGolden(const ModelMetadataResponse& metadata, const Csv& rows,
                                      const Csv* expect, size_t rows_per_request) {

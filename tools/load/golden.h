@@ -32,8 +32,4 @@ struct GoldenSet {
 absl::StatusOr<GoldenSet> MakeGolden(const inference::ModelMetadataResponse& metadata,
                                      const Csv& rows, const Csv* expect, size_t rows_per_request);
 
-// A cell as the little-endian bytes of one element. `what` names it in the error.
-absl::Status AppendElement(std::string_view cell, const std::string& datatype,
-                           const std::string& what, std::string* raw);
-
 }  // namespace millrace

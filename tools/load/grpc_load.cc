@@ -1,14 +1,12 @@
-#include "tools/load/grpc_load.h"
-
 #include <grpcpp/grpcpp.h>
 
 #include <algorithm>
 #include <chrono>
 #include <memory>
-#include <nlohmann/json.hpp>
 
 #include "common/api/inference.grpc.pb.h"
 #include "common/clock.h"
+#include "tools/load/load.h"
 
 namespace millrace {
 namespace {
@@ -65,10 +63,7 @@ class Load {
   }
 
  private:
-  bool More() const {
-    if (options_.requests > 0 && report_.sent >= options_.requests) return false;
-    return options_.duration_ms == 0 || MonotonicNanos() < end_ns_;
-  }
+  bool More() const { return MayStart(options_, report_.sent, end_ns_); }
 
   void Next(Call* call) {
     call->golden = &golden_.requests[report_.sent % golden_.requests.size()];
@@ -98,21 +93,13 @@ class Load {
     }
     if (call->status.ok()) {
       report_.latencies_ns.push_back(MonotonicNanos() - call->start_ns);
-      ++(Matches(*call) ? report_.answered : report_.mismatched);
+      ++(Matches(*call->golden, call->response) ? report_.answered : report_.mismatched);
     } else {
       ++report_.failed;
       ++report_.failures[std::to_string(call->status.error_code()) + " " +
                          call->status.error_message()];
     }
     if (More()) Next(call);
-  }
-
-  static bool Matches(const Call& call) {
-    const auto& expected = call.golden->expected;
-    if (expected.empty()) return true;
-    const auto& raw = call.response.raw_output_contents();
-    return static_cast<size_t>(raw.size()) == expected.size() &&
-           std::equal(raw.begin(), raw.end(), expected.begin());
   }
 
   const GoldenSet& golden_;
@@ -125,28 +112,6 @@ class Load {
 };
 
 }  // namespace
-
-int64_t LoadReport::PercentileNs(double q) const {
-  if (latencies_ns.empty()) return 0;
-  const auto last = static_cast<double>(latencies_ns.size() - 1);
-  return latencies_ns[static_cast<size_t>(q * last + 0.5)];
-}
-
-std::string LoadReport::ToJson() const {
-  nlohmann::json json = {{"sent", sent},
-                         {"answered", answered},
-                         {"mismatched", mismatched},
-                         {"failed", failed},
-                         {"retried", retried},
-                         {"failures", failures},
-                         {"seconds", seconds},
-                         {"requests_per_s", seconds > 0 ? answered / seconds : 0},
-                         {"p50_us", PercentileNs(0.5) / 1e3},
-                         {"p90_us", PercentileNs(0.9) / 1e3},
-                         {"p99_us", PercentileNs(0.99) / 1e3},
-                         {"p999_us", PercentileNs(0.999) / 1e3}};
-  return json.dump();
-}
 
 LoadReport RunGrpcLoad(const GoldenSet& golden, const LoadOptions& options) {
   return Load(golden, options).Run();

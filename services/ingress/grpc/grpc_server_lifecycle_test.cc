@@ -117,7 +117,8 @@ TEST_P(GrpcServerTest, ACancelReachesTheFrontendOnce) {
 
 TEST_P(GrpcServerTest, ADeadlineThatPassesCancelsAtTheFrontend) {
   frontend_.set_mode(Mode::kHold);
-  ClientCall* call = Send(Request(), 50);
+  ClientCall* call = Send(Request(), 500);
+  Turn([&] { return frontend_.in_flight() == 1; });
   Turn([&] { return call->over && !frontend_.cancelled().empty() && server_->in_flight() == 0; });
   EXPECT_EQ(call->status.error_code(), StatusCode::DEADLINE_EXCEEDED);
 }

@@ -91,6 +91,10 @@ void Connection::Sweep(int64_t now_ns) {
   });
 }
 
+void Connection::Abort() {
+  Guarded([this] { Close(); });
+}
+
 void Connection::Drain() {
   if (state_ != State::kIdle) return;
   Guarded([this] { Enter(State::kIdle, context_->options.drain_idle_ms); });

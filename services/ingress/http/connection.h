@@ -68,6 +68,8 @@ class Connection final : public Completion, public std::enable_shared_from_this<
   void Sweep(int64_t now_ns);
   // An idle connection gets one last short chance; a busy one closes after its answer.
   void Drain();
+  // The server goes: nothing more is read or written.
+  void Abort();
   bool closed() const { return state_ == State::kClosed; }
 
   void Done(const InferAnswer& answer) override;

@@ -30,7 +30,9 @@ sockaddr_un UnixAddress(const std::string& path) {
 
 }  // namespace
 
-TestServer::TestServer(const HttpOptions& options, bool unix_socket, int wake_fd) {
+TestServer::TestServer(const HttpOptions& options, bool unix_socket, int wake_fd,
+                       FakeFrontend* frontend)
+    : frontend_(frontend != nullptr ? frontend : &own_frontend_) {
   if (unix_socket) {
     path_ = Concat("http-test-", getpid(), ".sock");
     unlink(path_.c_str());
@@ -47,13 +49,13 @@ TestServer::TestServer(const HttpOptions& options, bool unix_socket, int wake_fd
              "a free port");
   }
   MR_CHECK(listen(listening_fd_, 64) == 0, "a bound socket listens");
-  auto server = HttpServer::Create(&frontend_, options, listening_fd_, wake_fd);
+  auto server = HttpServer::Create(frontend_, options, listening_fd_, wake_fd);
   MR_CHECK(server.ok(), "the server starts");
   server_ = std::move(*server);
 }
 
 TestServer::~TestServer() {
-  frontend_.ReleaseAll();
+  own_frontend_.ReleaseAll();
   Settle();
   server_.reset();
   close(listening_fd_);
@@ -83,7 +85,7 @@ int TestServer::Connect() {
 void TestServer::Settle() {
   // Loopback delivers at once; a few empty rounds are enough.
   for (int quiet = 0; quiet < 3;) {
-    const size_t events = server_->Poll() + frontend_.Poll();
+    const size_t events = server_->Poll() + frontend_->Poll();
     quiet = events == 0 ? quiet + 1 : 0;
   }
 }

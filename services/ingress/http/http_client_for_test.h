@@ -4,6 +4,7 @@
 //   decides what has arrived when. Who may call: the test's thread.
 #pragma once
 
+#include <map>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -24,10 +25,12 @@ struct Response {
 
 class TestServer {
  public:
-  explicit TestServer(const HttpOptions& options = {}, bool unix_socket = false, int wake_fd = -1);
+  // `frontend`: one that outlives this object, where the own one will not do.
+  explicit TestServer(const HttpOptions& options = {}, bool unix_socket = false, int wake_fd = -1,
+                      FakeFrontend* frontend = nullptr);
   ~TestServer();
 
-  FakeFrontend& frontend() { return frontend_; }
+  FakeFrontend& frontend() { return *frontend_; }
   HttpServer& server() { return *server_; }
 
   // A new connection, not yet accepted; the test closes it.
@@ -48,7 +51,8 @@ class TestServer {
  private:
   bool Pull(int fd);  // false at the end of the stream
 
-  FakeFrontend frontend_;
+  FakeFrontend own_frontend_;
+  FakeFrontend* frontend_;
   int listening_fd_ = -1;
   std::string path_;  // of a Unix socket
   std::unique_ptr<HttpServer> server_;

@@ -275,5 +275,23 @@ TEST(HttpDrain, FinishesWhatIsInFlight) {
   close(next);
 }
 
+TEST(HttpDrain, DestroyedWithRequestsInFlight) {
+  FakeFrontend frontend;
+  frontend.set_mode(FakeFrontend::Mode::kHold);
+  int fd = -1;
+  {
+    TestServer test(Small(), false, -1, &frontend);
+    fd = test.Connect();
+    test.Send(fd, Post(kInfer, kPlainBody));
+    test.Settle();
+    EXPECT_EQ(frontend.in_flight(), 1u);
+  }
+  EXPECT_EQ(frontend.cancelled().size(), 1u);
+  EXPECT_EQ(frontend.Poll(), 1u);  // the late answer finds its completion
+  char byte;
+  EXPECT_LE(recv(fd, &byte, 1, MSG_DONTWAIT), 0);
+  close(fd);
+}
+
 }  // namespace
 }  // namespace millrace::http

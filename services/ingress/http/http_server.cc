@@ -61,6 +61,9 @@ class HttpServer::Impl {
   size_t Poll();
   size_t RunFor(std::chrono::nanoseconds most);
   void Drain();
+  void CloseAll() {
+    for (const auto& connection : connections_) connection->Abort();
+  }
 
   const http::ServerContext& context() const { return context_; }
   size_t connections() const { return connections_.size() - context_.closed; }
@@ -212,7 +215,14 @@ void HttpServer::Impl::Drain() {
 }
 
 HttpServer::HttpServer(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
-HttpServer::~HttpServer() = default;
+
+HttpServer::~HttpServer() {
+  impl_->CloseAll();
+  if (impl_->context().in_flight == 0) return;
+  // The frontend holds completions that lie in here.
+  static auto* const kept = new std::vector<std::unique_ptr<Impl>>();
+  kept->push_back(std::move(impl_));
+}
 
 absl::StatusOr<std::unique_ptr<HttpServer>> HttpServer::Create(Frontend* frontend,
                                                                const HttpOptions& options,

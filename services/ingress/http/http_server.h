@@ -16,7 +16,9 @@
 //   3. Time limits are kept as long as Poll or RunFor is called: RunFor never blocks past the next.
 //   4. No exception leaves, and no client can make the memory held pass HttpOptions' bounds.
 //   5. After Drain no connection is accepted, readiness says no, each answer closes its connection.
-//   6. The server may be destroyed only while active_requests() is 0.
+//   6. Destroying the server ends all connections and cancels what is in flight. An answer may
+//   still
+//      come after that: what it needs is kept (to the end of the process).
 // What fails: Create, with a sentence, for a descriptor that cannot be used.
 #pragma once
 

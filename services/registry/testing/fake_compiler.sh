@@ -1,6 +1,6 @@
 #!/bin/sh
 # Stands in for the compiler in tests: does what the first line of the "model" tells it to. Any
-# other line is taken as the report to print; the plan is then "PLAN" and a newline.
+# other line is taken as the report to print; the plan is then the second line, else "PLAN".
 IFS= read -r line <&3
 case "$line" in
 hang) exec /bin/sleep 1000 ;;
@@ -21,7 +21,8 @@ linger)
 # More than anybody should keep.
 flood) exec /usr/bin/yes "a long line of nothing in particular" ;;
 *)
-  echo PLAN >&4
+  IFS= read -r plan <&3
+  printf '%s\n' "${plan:-PLAN}" >&4
   printf '%s\n' "$line"
   ;;
 esac

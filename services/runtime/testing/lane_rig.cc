@@ -74,9 +74,9 @@ void RawPeer::Publish(uint64_t n, const Message& message) {
 
 LaneRig::LaneRig() : roster_(Must(RosterWriter::Create(0))) {}
 
-LaneId LaneRig::NextId(Stage stage) {
+LaneId LaneRig::NextId(Stage stage, RosterState state) {
   const LaneId id = {next_incarnation_++, stage, 0, 0};
-  entries_.push_back({id.incarnation, stage, 0, 0, RosterState::kReady});
+  entries_.push_back({id.incarnation, stage, 0, 0, state});
   roster_.Publish(entries_);
   return id;
 }

@@ -82,6 +82,9 @@ class LaneRig {
   // In the roster as ready from here on. `shape`: a few blocks of each size if empty.
   TestLane& Add(Stage stage, ArenaShape shape = {});
   RawPeer& AddRaw(Stage stage);
+  // A lane of another process: only its entry in the roster.
+  LaneId AddRemote(Stage stage, RosterState state) { return NextId(stage, state); }
+  int roster_fd() const { return roster_.fd(); }
   // Both ends, given to their lanes; taken up in their next Poll.
   void Link(TestLane& producer, TestLane& consumer);
   // Only one end, the other being raw.
@@ -95,7 +98,7 @@ class LaneRig {
   std::shared_ptr<PeerLane> View(TestLane& lane, RawPeer& peer);
 
  private:
-  LaneId NextId(Stage stage);
+  LaneId NextId(Stage stage, RosterState state = RosterState::kReady);
   std::shared_ptr<PeerLane> MakeView(uint32_t lane, const LaneId& peer, const Region& page,
                                      const Region& arena, const Ledger* ledger, const Fd& wake);
 

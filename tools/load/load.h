@@ -1,4 +1,4 @@
-// A load of golden requests over gRPC: so many in flight all the time.
+// A load of golden requests: so many in flight all the time, over gRPC or over HTTP.
 //
 // Purpose: benches, the demo and the tests of the whole process tree. Who may call: one thread; it
 //   returns when the load is done. Invariants: 1. every request sent is counted once, as answered,
@@ -9,6 +9,7 @@
 
 #include <stdint.h>
 
+#include <atomic>
 #include <map>
 #include <string>
 #include <vector>
@@ -20,11 +21,12 @@ namespace millrace {
 struct LoadOptions {
   std::string address;  // host:port or unix:/path
   int in_flight = 1;
-  int channels = 1;            // connections
+  int channels = 1;            // connections; over HTTP there is one for each in flight
   int64_t requests = 0;        // stop after so many; 0: by time
   int64_t duration_ms = 1000;  // stop after so long; 0: by count
   int64_t deadline_ms = 10'000;
-  int retries = 0;  // of a request that failed UNAVAILABLE
+  int retries = 0;                          // of a request that failed UNAVAILABLE
+  const std::atomic<bool>* stop = nullptr;  // once true, nothing new is sent
 };
 
 struct LoadReport {
@@ -39,9 +41,20 @@ struct LoadReport {
 
   // Of the sorted latencies; 0 without any. `q` from 0 to 1.
   int64_t PercentileNs(double q) const;
-  std::string ToJson() const;
+  double RequestsPerSecond() const;
+  std::string ToJson() const;  // one line
+  std::string ToText() const;  // a few lines to read
+  // Adds another part of the same load; sorts.
+  void Add(const LoadReport& other);
 };
 
+// By count, time and `stop`: whether one more may be sent after `sent` of them.
+bool MayStart(const LoadOptions& options, int64_t sent, int64_t end_ns);
+
+// Whether the answer's bytes are the expected ones; true where nothing is expected.
+bool Matches(const GoldenRequest& golden, const inference::ModelInferResponse& response);
+
 LoadReport RunGrpcLoad(const GoldenSet& golden, const LoadOptions& options);
+LoadReport RunHttpLoad(const GoldenSet& golden, const LoadOptions& options);
 
 }  // namespace millrace

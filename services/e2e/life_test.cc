@@ -1,0 +1,116 @@
+// The whole tree from its start to its end, with what can be wrong at either.
+#include <gtest/gtest.h>
+#include <signal.h>
+#include <stdlib.h>
+
+#include <filesystem>
+#include <fstream>
+
+#include "services/e2e/tree.h"
+
+namespace millrace {
+namespace {
+
+namespace fs = std::filesystem;
+
+// A copy of the demo's models that the test may damage.
+std::string Repository() {
+  const std::string dir = std::string(getenv("TEST_TMPDIR")) + "/models";
+  fs::remove_all(dir);
+  fs::copy("deploy/demo/models", dir, fs::copy_options::recursive);
+  return dir;
+}
+
+void ExpectGolden(Tree& tree, const std::string& model, bool raw) {
+  const nlohmann::json report =
+      GoldenLoad(tree, model, raw, {"--requests=200", "--duration_ms=0", "--in_flight=8"}).Report();
+  EXPECT_EQ(report["answered"], 200) << model << report.dump();
+}
+
+TEST(Life, EveryDemoModelAnswersBitEqual) {
+  auto tree = Tree::Start({});
+  for (const char* model : {"breast_cancer", "digits", "randhie_xgb", "randhie_lgbm", "randhie"}) {
+    ExpectGolden(*tree, model, false);
+  }
+  for (const char* model : {"randhie_xgb", "randhie_lgbm", "randhie"}) {
+    ExpectGolden(*tree, model, true);
+  }
+  // All rows of a file in one request, and in odd pieces: a row does not depend on its batch.
+  for (const char* rows : {"200", "7", "64"}) {
+    const nlohmann::json report =
+        GoldenLoad(*tree, "digits", false,
+                   {"--requests=20", "--duration_ms=0", std::string("--rows_per_request=") + rows})
+            .Report();
+    EXPECT_EQ(report["answered"], 20) << rows << report.dump();
+  }
+  EXPECT_EQ(tree->Stop(), 0);
+}
+
+TEST(Life, DamagedModelsAreNamedAndTheOthersServe) {
+  const std::string dir = Repository();
+  const std::string digits = dir + "/digits/1/model.txt";
+  fs::resize_file(digits, fs::file_size(digits) / 2);
+  fs::resize_file(dir + "/breast_cancer/1/model.ubj", 0);
+  std::ofstream(dir + "/randhie_lgbm/config.pbtxt", std::ios::app) << "dynamic_batching { }\n";
+  Tree::Options options;
+  options.repository = dir;
+  auto tree = Tree::Start(options);
+  const nlohmann::json failed = tree->Status()["catalog"]["failed"];
+  std::map<std::string, std::string> reasons;
+  for (const auto& f : failed) reasons[f["name"]] = f["reason"];
+  EXPECT_TRUE(reasons.count("digits")) << failed.dump();
+  EXPECT_TRUE(reasons.count("breast_cancer")) << failed.dump();
+  EXPECT_NE(reasons["randhie_lgbm"].find("dynamic_batching"), std::string::npos) << failed.dump();
+  EXPECT_TRUE(reasons.count("randhie")) << "an ensemble without one of its members";
+  ExpectGolden(*tree, "randhie_xgb", true);
+  EXPECT_EQ(tree->Stop(), 0);
+}
+
+TEST(Life, NoRepositoryEndsTheStartWithItsExitCode) {
+  Tree::Options options;
+  options.config = "repository: /does/not/exist\n";
+  options.repository.clear();
+  Tree tree(options);
+  EXPECT_EQ(tree.keeper().Wait(), 67);
+}
+
+TEST(Life, ABadConfigurationEndsTheStartWithItsExitCode) {
+  Tree::Options options;
+  options.config = "execution: {workers: 99}\nno_such_field: 1\n";
+  Tree tree(options);
+  EXPECT_EQ(tree.keeper().Wait(), 65);
+}
+
+TEST(Life, StoppingUnderLoadEndsEverythingInOrder) {
+  auto tree = Tree::Start({});
+  GoldenLoad load(*tree, "randhie", true, {"--in_flight=8", "--duration_ms=3000"});
+  tree->WaitUntil("the load runs",
+                  [&] { return tree->Process("ingress0")["counters"].value("answered", 0) > 100; });
+  std::vector<int> pids;
+  for (const std::string& name : tree->ProcessNames()) pids.push_back(tree->Process(name)["pid"]);
+  EXPECT_EQ(tree->Stop(), 0);
+  for (int pid : pids) EXPECT_NE(kill(pid, 0), 0) << "process " << pid << " is left";
+  // What was answered was answered right; what was not was refused, never lost.
+  const nlohmann::json report = load.Report();
+  EXPECT_EQ(report["mismatched"], 0);
+  EXPECT_EQ(report["answered"].get<int64_t>() + report["failed"].get<int64_t>(), report["sent"]);
+}
+
+TEST(Life, AStageScalesUpWhileItServes) {
+  auto tree = Tree::Start({});
+  GoldenLoad load(*tree, "randhie", true, {"--in_flight=32", "--duration_ms=3000"});
+  EXPECT_EQ(tree->Admin({{"verb", "scale"}, {"stage", "execution"}, {"count", 3}})["ok"], true);
+  tree->WaitUntil("three execution workers answer", [&] {
+    for (const char* name : {"execution0", "execution1", "execution2"}) {
+      const nlohmann::json process = tree->Process(name);
+      if (!process.is_object() || process["counters"].value("answered", 0) == 0) return false;
+    }
+    return true;
+  });
+  const nlohmann::json report = load.Report();
+  EXPECT_EQ(report["answered"], report["sent"]) << report.dump();
+  EXPECT_EQ(tree->Stop(), 0);
+}
+
+}  // namespace
+}  // namespace millrace

@@ -1,0 +1,139 @@
+#include "tools/load/http_connection.h"
+
+#include <boost/asio/generic/stream_protocol.hpp>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/local/stream_protocol.hpp>
+#include <boost/beast/core.hpp>
+#include <boost/beast/http.hpp>
+#include <chrono>
+#include <optional>
+#include <vector>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "tools/load/http_json.h"
+
+namespace millrace {
+namespace {
+
+namespace asio = boost::asio;
+namespace beast = boost::beast;
+namespace http = boost::beast::http;
+using Protocol = asio::generic::stream_protocol;
+using Error = boost::system::error_code;
+
+constexpr uint64_t kMaxAnswerBytes = uint64_t{1} << 30;
+constexpr char kUnix[] = "unix:";
+
+absl::Status Lost(const std::string& address, const Error& error) {
+  if (error == beast::error::timeout) {
+    return absl::DeadlineExceededError(absl::StrCat(address, ": no answer in time"));
+  }
+  return absl::UnavailableError(absl::StrCat(address, ": ", error.message()));
+}
+
+}  // namespace
+
+class HttpConnection::Impl {
+ public:
+  Impl(const std::string& address, int64_t timeout_ms) : address_(address), timeout_(timeout_ms) {}
+
+  absl::StatusOr<std::string> Call(http::verb verb, const std::string& target,
+                                   const std::string& body) {
+    if (!stream_.has_value()) {
+      const Error error = Connect();
+      if (error) return Drop(error);
+    }
+    http::request<http::string_body> request(verb, target, 11);
+    request.set(http::field::host, absl::StartsWith(address_, kUnix) ? "localhost" : address_);
+    if (verb == http::verb::post) request.set(http::field::content_type, "application/json");
+    request.body() = body;
+    request.prepare_payload();
+    Error error = Await([&](auto done) { http::async_write(*stream_, request, done); });
+    if (error) return Drop(error);
+    http::response_parser<http::string_body> answer;
+    answer.body_limit(kMaxAnswerBytes);
+    error = Await([&](auto done) { http::async_read(*stream_, buffer_, answer, done); });
+    if (error) return Drop(error);
+    if (!answer.keep_alive()) stream_.reset();
+    const int code = answer.get().result_int();
+    if (code != 200) return ParseHttpError(code, answer.get().body());
+    return std::move(answer.get().body());
+  }
+
+ private:
+  // Runs one operation to its end.
+  template <typename Start>
+  Error Await(Start start) {
+    Error result;
+    stream_->expires_after(timeout_);
+    start([&result](const Error& error, auto...) { result = error; });
+    io_.restart();
+    io_.run();
+    return result;
+  }
+
+  Error Connect() {
+    Error error;
+    for (const Protocol::endpoint& endpoint : Resolve(&error)) {
+      stream_.emplace(io_);
+      error = Await([&](auto done) { stream_->async_connect(endpoint, done); });
+      if (error) continue;
+      Error ignored;  // a Unix socket has no such option
+      stream_->socket().set_option(asio::ip::tcp::no_delay(true), ignored);
+      return {};
+    }
+    return error;
+  }
+
+  std::vector<Protocol::endpoint> Resolve(Error* error) {
+    if (absl::StartsWith(address_, kUnix)) {
+      const std::string path = address_.substr(sizeof kUnix - 1);
+      constexpr size_t kMaxPath = 107;
+      if (path.size() <= kMaxPath) return {asio::local::stream_protocol::endpoint(path)};
+      *error = asio::error::name_too_long;
+      return {};
+    }
+    const size_t colon = address_.rfind(':');
+    if (colon == std::string::npos) {
+      *error = asio::error::host_not_found;
+      return {};
+    }
+    std::string host = address_.substr(0, colon);
+    if (host.size() > 2 && host.front() == '[') host = host.substr(1, host.size() - 2);
+    std::vector<Protocol::endpoint> endpoints;
+    asio::ip::tcp::resolver resolver(io_);
+    for (const auto& entry : resolver.resolve(host, address_.substr(colon + 1), *error)) {
+      endpoints.emplace_back(entry.endpoint());
+    }
+    return endpoints;
+  }
+
+  absl::Status Drop(const Error& error) {
+    stream_.reset();
+    buffer_.clear();
+    return Lost(address_, error);
+  }
+
+  const std::string address_;
+  const std::chrono::milliseconds timeout_;
+  asio::io_context io_{1};
+  std::optional<beast::basic_stream<Protocol>> stream_;
+  beast::flat_buffer buffer_;
+};
+
+HttpConnection::HttpConnection(const std::string& address, int64_t timeout_ms)
+    : impl_(std::make_unique<Impl>(address, timeout_ms)) {}
+HttpConnection::~HttpConnection() = default;
+
+absl::StatusOr<std::string> HttpConnection::Get(const std::string& target) {
+  return impl_->Call(http::verb::get, target, "");
+}
+
+absl::StatusOr<std::string> HttpConnection::Post(const std::string& target,
+                                                 const std::string& body) {
+  return impl_->Call(http::verb::post, target, body);
+}
+
+}  // namespace millrace

@@ -1,0 +1,135 @@
+#include "tools/millrace/status_report.h"
+
+#include <algorithm>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
+
+namespace millrace {
+namespace {
+
+using nlohmann::json;
+
+// Columns as wide as their longest cell; the last one is not padded.
+class Table {
+ public:
+  explicit Table(std::vector<std::string> header) : rows_{std::move(header)} {}
+
+  void Add(std::vector<std::string> cells) { rows_.push_back(std::move(cells)); }
+
+  std::string Text() const {
+    std::vector<size_t> widths(rows_[0].size());
+    for (const auto& row : rows_) {
+      for (size_t c = 0; c < row.size(); ++c) widths[c] = std::max(widths[c], row[c].size());
+    }
+    std::string text;
+    for (const auto& row : rows_) {
+      for (size_t c = 0; c + 1 < row.size(); ++c) {
+        absl::StrAppend(&text, row[c], std::string(widths[c] + 2 - row[c].size(), ' '));
+      }
+      absl::StrAppend(&text, row.back(), "\n");
+    }
+    return text;
+  }
+
+ private:
+  std::vector<std::vector<std::string>> rows_;
+};
+
+std::string Duration(int64_t ms) {
+  if (ms < 1000) return absl::StrCat(ms, " ms");
+  if (ms < 120'000) return absl::StrCat(ms / 1000, " s");
+  if (ms < 7'200'000) return absl::StrCat(ms / 60'000, " min");
+  return absl::StrCat(ms / 3'600'000, " h");
+}
+
+std::string Headline(const json& status) {
+  const std::string phase = status.at("phase");
+  const bool ready = status.at("ready");
+  std::vector<std::string> listeners;
+  for (const json& listener : status.at("listeners")) {
+    listeners.push_back(absl::StrCat(listener.at("name").get<std::string>(), " ",
+                                     listener.at("address").get<std::string>()));
+  }
+  return absl::StrFormat("%s, up %s; %s\n",
+                         phase != "running" ? phase
+                         : ready            ? "ready"
+                                            : "not ready",
+                         Duration(status.at("uptime_ms")), absl::StrJoin(listeners, ", "));
+}
+
+std::string Processes(const json& status) {
+  Table table(
+      {"PROCESS", "PID", "INCARNATION", "STATE", "RESTARTS", "BEAT", "QUEUE", "ANSWERED", "UP"});
+  for (const json& process : status.at("processes")) {
+    const json& counters = process.at("counters");
+    const bool answers = counters.contains("answered");
+    table.Add({process.at("name"), absl::StrCat(process.at("pid").get<int64_t>()),
+               absl::StrCat(process.at("incarnation").get<int64_t>()), process.at("state"),
+               absl::StrCat(process.at("restarts").get<int64_t>()),
+               Duration(process.at("beat_age_ms")),
+               answers ? absl::StrCat(process.at("queue_depth").get<int64_t>()) : "-",
+               answers ? absl::StrCat(counters.at("answered").get<int64_t>()) : "-",
+               Duration(process.at("uptime_ms"))});
+  }
+  std::string text = table.Text();
+  for (const json& waiting : status.at("waiting")) {
+    absl::StrAppend(&text, waiting.at("name").get<std::string>(), " is down, starts in ",
+                    Duration(waiting.at("starts_in_ms")), "\n");
+  }
+  return text;
+}
+
+std::string Requests(const json& status) {
+  const std::vector<std::string> names = {"in_flight", "answered", "failed",
+                                          "refused",   "replayed", "poisoned"};
+  std::vector<std::string> parts;
+  for (const std::string& name : names) {
+    int64_t sum = 0;
+    for (const json& process : status.at("processes")) {
+      if (process.at("stage") == "ingress") sum += process.at("counters").value(name, int64_t{0});
+    }
+    parts.push_back(absl::StrCat(name == "in_flight" ? "in flight" : name, " ", sum));
+  }
+  std::string text = absl::StrCat("requests: ", absl::StrJoin(parts, ", "), "\n");
+  absl::StrAppend(&text, "deaths ", status.at("deaths").get<int64_t>(), ", hangs ",
+                  status.at("hangs").get<int64_t>());
+  const json& reroute = status.at("last_reroute_us");
+  if (reroute.is_number()) {
+    absl::StrAppend(&text, "; the last death was routed around after ", reroute.get<int64_t>(),
+                    " us");
+  }
+  return text + "\n";
+}
+
+std::string Models(const json& catalog) {
+  Table table({"MODEL", "VERSION", "PLATFORM", "FEATURE VIEW"});
+  for (const json& model : catalog.at("models")) {
+    const std::string view = model.at("view");
+    table.Add(
+        {model.at("name"), model.at("version"), model.at("platform"), view.empty() ? "-" : view});
+  }
+  std::string text = table.Text();
+  for (const json& model : catalog.at("failed")) {
+    const std::string version = model.at("version");
+    absl::StrAppend(&text, "NOT SERVED: ", model.at("name").get<std::string>(),
+                    version.empty() ? "" : " version ", version, ": ",
+                    model.at("reason").get<std::string>(), "\n");
+  }
+  return text;
+}
+
+}  // namespace
+
+absl::StatusOr<std::string> RenderStatus(const json& status) {
+  try {
+    return absl::StrCat(Headline(status), "\n", Processes(status), "\n", Requests(status), "\n",
+                        Models(status.at("catalog")));
+  } catch (const json::exception& error) {
+    return absl::InternalError(absl::StrCat("the server's status: ", error.what()));
+  }
+}
+
+}  // namespace millrace
