@@ -2,7 +2,9 @@
 
 #include <sched.h>
 
+#include "common/check.h"
 #include "common/clock.h"
+#include "common/log.h"
 
 namespace millrace {
 namespace {
@@ -15,14 +17,15 @@ constexpr int64_t kYieldNs = 100 * kNanosPerMicro;
 LaneThread::LaneThread(Lane* lane, Ledger* ledger, const Config& config)
     : lane_(lane), ingress_(lane, ledger, config) {}
 
-void LaneThread::Start(std::unique_ptr<ProtocolServer> server) {
-  server_ = std::move(server);
+void LaneThread::Start(MakeServer make) {
+  make_ = std::move(make);
   thread_ = std::thread([this] { Run(); });
 }
 
 void LaneThread::Drain(std::function<void()> drained) {
   lane_->Post([this, drained = std::move(drained)] {
-    server_->Drain();
+    if (server_ != nullptr) server_->Drain();
+    make_ = nullptr;
     drained_ = drained;
   });
 }
@@ -39,7 +42,8 @@ void LaneThread::Run() {
   // relaxed: see Stop.
   while (!stop_.load(std::memory_order_relaxed)) {
     size_t done = ingress_.Poll();
-    done += server_->Poll();
+    if (server_ == nullptr) OpenWhenReady();
+    if (server_ != nullptr) done += server_->Poll();
     lane_->Flush();
     const int64_t now = MonotonicNanos();
     if (done > 0) {
@@ -49,16 +53,32 @@ void LaneThread::Run() {
     } else {
       Park();
     }
-    if (drained_ != nullptr && server_->Drained() && ingress_.in_flight() == 0) {
+    const bool answered = server_ == nullptr || server_->Drained();
+    if (drained_ != nullptr && answered && ingress_.in_flight() == 0) {
       std::exchange(drained_, nullptr)();
     }
   }
-  server_->Shutdown();
+  if (server_ != nullptr) server_->Shutdown();
+}
+
+void LaneThread::OpenWhenReady() {
+  if (make_ == nullptr || !ingress_.ServerReady()) return;
+  absl::StatusOr<std::unique_ptr<ProtocolServer>> server = std::exchange(make_, nullptr)();
+  if (!server.ok()) Log(LogLevel::kError, "cannot_serve", {{"why", server.status().ToString()}});
+  MR_CHECK(server.ok(), "a listening socket of the keeper's cannot be used");
+  server_ = std::move(*server);
 }
 
 void LaneThread::Park() {
   lane_->Arm();
-  if (!lane_->HasWork()) server_->Block(ingress_.MaxSleepNs());
+  if (!lane_->HasWork()) {
+    const int64_t most_ns = ingress_.MaxSleepNs();
+    if (server_ != nullptr) {
+      server_->Block(most_ns);
+    } else {
+      lane_->Sleep(static_cast<int>(most_ns / kNanosPerMilli));
+    }
+  }
   lane_->Unpark();
 }
 

@@ -6,7 +6,9 @@
 //   1. Answers are taken off the links before new requests are read, so that load drains first.
 //   2. The lane parks only after it armed its epoch and looked at its links once more; while it is
 //      blocked in the protocol server, a message on a link ends the block.
-// What fails: Start, with what the protocol server says of its socket.
+//   3. Nothing is accepted before a request could be served: until then clients wait in the
+//      listening socket's backlog, also those of an ingress that has died.
+// What fails: a socket that cannot be used ends the process (it was ours, opened by the keeper).
 #pragma once
 
 #include <atomic>
@@ -14,7 +16,7 @@
 #include <memory>
 #include <thread>
 
-#include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "common/config.h"
 #include "services/ingress/core/ingress_lane.h"
 
@@ -43,7 +45,9 @@ absl::StatusOr<std::unique_ptr<ProtocolServer>> MakeHttpServer(IngressLane* lane
 class LaneThread {
  public:
   LaneThread(Lane* lane, Ledger* ledger, const Config& config);
-  void Start(std::unique_ptr<ProtocolServer> server);
+  // `make` runs on the lane's thread, once the lane is ready to serve.
+  using MakeServer = std::function<absl::StatusOr<std::unique_ptr<ProtocolServer>>()>;
+  void Start(MakeServer make);
   // `drained` is called on the lane's thread.
   void Drain(std::function<void()> drained);
   void Stop();
@@ -53,11 +57,13 @@ class LaneThread {
 
  private:
   void Run();
+  void OpenWhenReady();
   void Park();
 
   Lane* lane_;
   IngressLane ingress_;
-  std::unique_ptr<ProtocolServer> server_;
+  MakeServer make_;
+  std::unique_ptr<ProtocolServer> server_;  // null until the lane is ready
   std::thread thread_;
   std::atomic<bool> stop_{false};
   std::function<void()> drained_;

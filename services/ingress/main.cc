@@ -22,11 +22,11 @@ class IngressProcess : public StageProcess {
       const bool grpc = lane->id().lane == kGrpcLane;
       auto listener = listeners_.find(grpc ? "grpc" : "http");
       if (listener == listeners_.end()) return absl::InternalError("a lane without its listener");
-      auto make = grpc ? MakeGrpcServer : MakeHttpServer;
-      absl::StatusOr<std::unique_ptr<ProtocolServer>> server =
-          make(&thread->ingress(), lane->wake_fd(), start.config, listener->second.get());
-      if (!server.ok()) return server.status();
-      thread->Start(std::move(*server));
+      thread->Start([grpc, lane, ingress = &thread->ingress(), config = start.config,
+                     socket = listener->second.get()] {
+        return grpc ? MakeGrpcServer(ingress, lane->wake_fd(), config, socket)
+                    : MakeHttpServer(ingress, lane->wake_fd(), config, socket);
+      });
       threads_.push_back(std::move(thread));
     }
     return absl::OkStatus();

@@ -7,6 +7,7 @@
 
 #include "common/check.h"
 #include "common/clock.h"
+#include "common/version.h"
 #include "services/ingress/grpc/grpc_server.h"
 #include "services/ingress/http/http_server.h"
 #include "services/ingress/lane_thread.h"
@@ -93,6 +94,7 @@ absl::StatusOr<std::unique_ptr<ProtocolServer>> MakeGrpcServer(IngressLane* lane
                                                                const Config& config,
                                                                int listening_fd) {
   GrpcServerOptions options;
+  options.server_version = kVersion;
   options.max_message_bytes = config.max_request_bytes + (64 << 10);
   options.max_in_flight = config.max_in_flight;
   absl::StatusOr<std::unique_ptr<GrpcServer>> server =
@@ -105,6 +107,7 @@ absl::StatusOr<std::unique_ptr<ProtocolServer>> MakeHttpServer(IngressLane* lane
                                                                const Config& config,
                                                                int listening_fd) {
   HttpOptions options;
+  options.server_version = kVersion;
   options.max_body_bytes = kTextBytesPerByte * config.max_request_bytes + (64 << 10);
   absl::StatusOr<std::unique_ptr<HttpServer>> server =
       HttpServer::Create(lane, options, listening_fd, wake_fd);
