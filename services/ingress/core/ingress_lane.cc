@@ -11,9 +11,7 @@
 namespace millrace {
 namespace {
 
-constexpr int64_t kSweepNs = kNanosPerMilli;
 constexpr int64_t kIdleSleepNs = Waiter::kMaxSleepMs * kNanosPerMilli;
-constexpr uint8_t kLastAttempt = 255;
 
 }  // namespace
 
@@ -170,10 +168,10 @@ void IngressLane::Cancel(RequestId id) {
   any_cancelled_ = true;
 }
 
-std::vector<StageNeed> IngressLane::Needs(const CheckedRequest& request) {
+StageNeeds IngressLane::Needs(const CheckedRequest& request) {
   const ServedModel& model = *request.model;
   const auto members = static_cast<uint32_t>(model.members.size());
-  std::vector<StageNeed> needs;
+  StageNeeds needs;
   if (request.raw_columns) {
     needs.push_back({Stage::kFeatures, 1, model.FeaturesBytes(request.rows), 1});
   }
@@ -190,8 +188,8 @@ std::vector<StageNeed> IngressLane::Needs(const CheckedRequest& request) {
 
 bool IngressLane::Dispatch(uint16_t slot) {
   Flight& flight = flights_[slot];
-  const std::vector<StageNeed> needs = Needs(flight.request);
-  std::optional<std::vector<WindowUse>> route = windows_.Take(needs);
+  const StageNeeds needs = Needs(flight.request);
+  std::optional<Route> route = windows_.Take(needs);
   if (!route.has_value()) return false;
   LedgerEntry entry;
   entry.deadline_ns = flight.deadline_ns;
@@ -254,186 +252,9 @@ void IngressLane::DispatchWaiting() {
   while (!waiting_.empty() && Dispatch(waiting_.front())) waiting_.pop_front();
 }
 
-void IngressLane::Abandon(Flight& flight) {
-  if (flight.state != FlightState::kSent) return;
-  for (const WindowUse& use : flight.route) quiescence_.Add(use);
-  flight.route.clear();
-}
-
-Completion* IngressLane::Retire(uint16_t slot) {
-  Flight& flight = flights_[slot];
-  if (flight.state == FlightState::kWaiting) std::erase(waiting_, slot);
-  ledger_->Close(slot);
-  lane_->Release(flight.input);
-  flight.state = FlightState::kFree;
-  flight.table = nullptr;
-  free_slots_.push_back(slot);
-  --in_flight_;
-  dispatch_again_ = true;
-  return std::exchange(flight.completion, nullptr);
-}
-
-void IngressLane::Fail(uint16_t slot, const absl::Status& status) {
-  Abandon(flights_[slot]);
-  lane_->page().Add(Counter::kFailed);
-  InferAnswer answer;
-  answer.status = status;
-  Retire(slot)->Done(answer);
-}
-
-void IngressLane::Succeed(uint16_t slot, const PeerLane& from, const Message& message) {
-  Flight& flight = flights_[slot];
-  auto bytes = from.arena.Get(message.block);
-  absl::StatusOr<PackView> pack =
-      bytes.has_value() ? PackView::Open(*bytes)
-                        : absl::FailedPreconditionError("a block lies outside its arena");
-  const Model& model = *flight.request.model->model;
-  TensorView outputs[kMaxPackTensors];
-  int64_t shapes[kMaxPackTensors][2];
-  size_t count = 0;
-  for (uint8_t o : flight.request.output_order) {
-    const size_t at = pack.ok() ? pack->Find(static_cast<uint16_t>(model.outputs(o).kind())) : 0;
-    if (!pack.ok() || at == pack->count() || pack->rows() != flight.request.rows) {
-      // Reporting ends the peer, and that sends the request again elsewhere.
-      return lane_->Fault(*lane_->FindPeer(from.id.incarnation), "an answer that cannot be read");
-    }
-    const PackTensor tensor = pack->tensor(at);
-    shapes[count][0] = flight.request.rows;
-    shapes[count][1] = tensor.columns;
-    outputs[count] = {model.outputs(o).tensor().name(),
-                      tensor.datatype,
-                      {shapes[count], 2},
-                      {reinterpret_cast<const char*>(tensor.data.data()), tensor.data.size()}};
-    ++count;
-  }
-  for (const WindowUse& use : flight.route) windows_.GiveBack(use);
-  flight.route.clear();
-  std::shared_ptr<const ModelTable> table = flight.table;  // keeps names alive through Done
-  InferAnswer answer;
-  answer.model = model.name();
-  answer.version = model.version();
-  answer.outputs = {outputs, count};
-  lane_->page().Add(Counter::kAnswered);
-  Retire(slot)->Done(answer);
-}
-
-void IngressLane::OnMessage(Inbound& from, const Message& message) {
-  const PartId id = PartId::Unpack(message.id);
-  const bool current = id.slot < flights_.size() && flights_[id.slot].state == FlightState::kSent &&
-                       id == IdOf(id.slot) &&
-                       flights_[id.slot].last_worker == from.peer->id.incarnation;
-  if (!current) {
-    lane_->page().Add(Counter::kStale);
-  } else if (message.kind == MessageKind::kData) {
-    Succeed(id.slot, *from.peer, message);
-  } else {
-    auto text = from.peer->arena.Get(message.block);
-    std::string sentence = "the request failed";
-    if (message.block.length > 0 && text.has_value()) {
-      sentence.assign(reinterpret_cast<const char*>(text->data()), text->size());
-    }
-    const bool known = message.code > 0 && message.code <= 16;
-    const auto code =
-        known ? static_cast<absl::StatusCode>(message.code) : absl::StatusCode::kInternal;
-    // Its own last worker answered: the whole route is done with it.
-    for (const WindowUse& use : flights_[id.slot].route) windows_.GiveBack(use);
-    flights_[id.slot].route.clear();
-    Fail(id.slot, absl::Status(code, sentence));
-  }
-  lane_->Return(from, message.block);
-}
-
 void IngressLane::OnPeer(const std::shared_ptr<PeerLane>& peer) {
   windows_.WorkerUp(peer->id.incarnation);
   dispatch_again_ = true;
-}
-
-bool IngressLane::WasExecuting(const PeerLane& dead, uint16_t slot) const {
-  const Page& page = dead.page();
-  // acquire: meets the release in Worker::Executing.
-  const uint32_t count = page.executing_count.load(std::memory_order_acquire);
-  for (size_t i = 0; i < std::min<size_t>(count, kMaxExecuting); ++i) {
-    // relaxed: ordered by the count.
-    if (page.executing_origin[i].load(std::memory_order_relaxed) != lane_->id().incarnation)
-      continue;
-    // relaxed: as above.
-    PartId id = PartId::Unpack(page.executing_id[i].load(std::memory_order_relaxed));
-    id.member = 0;
-    if (id == IdOf(slot)) return true;
-  }
-  return false;
-}
-
-void IngressLane::OnPeerLost(const std::shared_ptr<PeerLane>& peer) {
-  const uint32_t dead = peer->id.incarnation;
-  for (size_t slot = 0; slot < flights_.size(); ++slot) {
-    Flight& flight = flights_[slot];
-    if (flight.state != FlightState::kSent) continue;
-    const bool named = std::any_of(flight.route.begin(), flight.route.end(),
-                                   [&](const WindowUse& use) { return use.worker == dead; });
-    if (named) Replay(static_cast<uint16_t>(slot), *peer);
-  }
-  windows_.WorkerLost(dead);
-  dispatch_again_ = true;
-}
-
-void IngressLane::Replay(uint16_t slot, const PeerLane& dead) {
-  Flight& flight = flights_[slot];
-  const bool suspect = WasExecuting(dead, slot);
-  if ((suspect && flight.alone) || flight.attempt == kLastAttempt) {
-    lane_->page().Add(Counter::kPoisoned);
-    return Fail(slot, absl::InternalError("the request ended the workers that executed it"));
-  }
-  flight.alone = flight.alone || suspect;
-  Abandon(flight);
-  ledger_->Close(slot);
-  flight.attempt += 1;
-  flight.state = FlightState::kWaiting;
-  waiting_.push_front(slot);
-  lane_->page().Add(Counter::kReplayed);
-}
-
-void IngressLane::ExpireAndCancel(int64_t now) {
-  if (now < next_sweep_ns_ && !any_cancelled_) return;
-  next_sweep_ns_ = now + kSweepNs;
-  any_cancelled_ = false;
-  if (in_flight_ == 0) return;
-  for (size_t i = 0; i < flights_.size(); ++i) {
-    const auto slot = static_cast<uint16_t>(i);
-    Flight& flight = flights_[slot];
-    if (flight.state == FlightState::kFree) continue;
-    if (flight.cancelled) {
-      Fail(slot, absl::CancelledError("cancelled by the client"));
-    } else if (now > flight.deadline_ns) {
-      lane_->page().Add(Counter::kExpired);
-      Fail(slot, absl::DeadlineExceededError("the deadline passed before the answer was there"));
-    }
-  }
-}
-
-void IngressLane::StepQuiescence() {
-  if (!quiescence_.active()) return;
-  answers_.clear();
-  const uint64_t mine = lane_->id().incarnation;
-  for (const auto& peer : lane_->peers()) {
-    WorkerAnswer answer = {peer->id.stage, 0};
-    for (const auto& word : peer->page().quiesced) {
-      // acquire: meets the release in Worker::AnswerEpochs; what it passed on is visible.
-      const uint64_t value = word.load(std::memory_order_acquire);
-      if (value >> 32 != mine) continue;
-      const auto epoch = static_cast<uint32_t>(value);
-      if (static_cast<int32_t>(epoch - answer.epoch) > 0) answer.epoch = epoch;
-    }
-    answers_.push_back(answer);
-  }
-  freed_.clear();
-  if (std::optional<uint32_t> epoch = quiescence_.Step(answers_, &freed_)) {
-    // release: meets the acquire in Worker::AnswerEpochs.
-    lane_->page().epoch.store(*epoch, std::memory_order_release);
-    lane_->WakeAll();
-  }
-  for (const WindowUse& use : freed_) windows_.GiveBack(use);
-  if (!freed_.empty()) dispatch_again_ = true;
 }
 
 size_t IngressLane::Poll() {

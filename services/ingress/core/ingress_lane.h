@@ -18,6 +18,7 @@
 #include <memory>
 #include <vector>
 
+#include "common/clock.h"
 #include "common/config.h"
 #include "services/ingress/core/model_table.h"
 #include "services/ingress/core/quiescence.h"
@@ -55,6 +56,9 @@ class IngressLane : public Frontend, public LaneHandler {
   void OnBlockFree(uint64_t) override {}
 
  private:
+  // How often deadlines are looked at, and how long a lane with something in flight sleeps.
+  static constexpr int64_t kSweepNs = kNanosPerMilli;
+
   enum class FlightState : uint8_t { kFree, kWaiting, kSent };
 
   struct Flight {
@@ -70,7 +74,7 @@ class IngressLane : public Frontend, public LaneHandler {
     int64_t deadline_ns = 0;
     int64_t sent_ns = 0;
     BlockRef input;
-    std::vector<WindowUse> route;  // taken units, in the order of Needs
+    Route route;  // taken units, in the order of Needs
     uint32_t last_worker = 0;
   };
 
@@ -78,7 +82,7 @@ class IngressLane : public Frontend, public LaneHandler {
   RequestId RequestIdOf(uint16_t slot) const;
   absl::Status Admit(const InferRequest& request, CheckedRequest* checked, int64_t* deadline_ns);
   absl::StatusOr<BlockRef> StoreInput(const InferRequest& request, const CheckedRequest& checked);
-  static std::vector<StageNeed> Needs(const CheckedRequest& request);
+  static StageNeeds Needs(const CheckedRequest& request);
 
   // Sends a waiting flight if its route can be had now.
   bool Dispatch(uint16_t slot);

@@ -94,8 +94,8 @@ absl::Status CheckColumn(size_t i, const TensorView& input, const ServedModel::R
 // Names of the inputs to places; each place exactly once.
 template <typename Names>
 absl::Status MatchNames(const InferRequest& request, const Names& name_at, size_t count,
-                        const char* what, std::vector<uint16_t>* places) {
-  std::vector<bool> seen(count, false);
+                        const char* what, absl::InlinedVector<uint16_t, 16>* places) {
+  absl::InlinedVector<bool, 16> seen(count, false);
   for (size_t i = 0; i < request.inputs.size(); ++i) {
     size_t at = 0;
     while (at < count && std::string_view(name_at(at)) != request.inputs[i].name) ++at;

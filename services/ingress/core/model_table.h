@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
+#include "absl/container/inlined_vector.h"
 #include "absl/status/statusor.h"
 #include "ipc/tensor_pack.h"
 #include "services/ingress/frontend.h"
@@ -42,9 +43,9 @@ struct CheckedRequest {
   uint32_t rows = 0;
   bool raw_columns = false;  // else the ready tensor
   bool needs_aggregation = false;
-  uint32_t outputs = 0;               // 1 << OutputKind
-  std::vector<uint8_t> output_order;  // places among the model's outputs, as asked for
-  std::vector<uint16_t> pack_names;   // for each input of the request
+  uint32_t outputs = 0;                          // 1 << OutputKind
+  absl::InlinedVector<uint8_t, 8> output_order;  // places among the model's outputs, as asked for
+  absl::InlinedVector<uint16_t, 16> pack_names;  // for each input of the request
 };
 
 class ModelTable {

@@ -138,7 +138,7 @@ TEST_F(ModelTableTest, RawColumnsAreTakenByName) {
   ASSERT_TRUE(checked.ok()) << checked.status();
   EXPECT_TRUE(checked->raw_columns);
   EXPECT_TRUE(checked->needs_aggregation);
-  EXPECT_EQ(checked->pack_names, (std::vector<uint16_t>{1, 0}));
+  EXPECT_EQ(checked->pack_names, (absl::InlinedVector<uint16_t, 16>{1, 0}));
   EXPECT_EQ(checked->model->members.size(), 2u);
   EXPECT_EQ(checked->model->columns.size(), 2u);  // "age" is read by two features
 }

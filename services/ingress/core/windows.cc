@@ -26,9 +26,8 @@ const RosterEntry* Windows::Choose(const StageNeed& need, uint64_t bytes) const 
   return best;
 }
 
-std::optional<std::vector<WindowUse>> Windows::Take(absl::Span<const StageNeed> needs) {
-  std::vector<WindowUse> taken;
-  taken.reserve(needs.size());
+std::optional<Route> Windows::Take(absl::Span<const StageNeed> needs) {
+  Route taken;
   for (const StageNeed& need : needs) {
     const uint64_t bytes = uint64_t{BlockBytes(need.block_bytes)} * need.blocks;
     const RosterEntry* worker = bytes == 0 ? nullptr : Choose(need, bytes);

@@ -8,8 +8,9 @@
 
 #include <optional>
 #include <unordered_map>
-#include <vector>
 
+#include "absl/container/inlined_vector.h"
+#include "ipc/ledger.h"
 #include "ipc/window.h"
 #include "services/ingress/core/quiescence.h"
 #include "services/runtime/lane.h"
@@ -24,13 +25,17 @@ struct StageNeed {
   uint32_t blocks = 1;
 };
 
+// A route: a use for each of its workers, in the direction of the request.
+using Route = absl::InlinedVector<WindowUse, kMaxMembers + 2>;
+using StageNeeds = absl::InlinedVector<StageNeed, kMaxMembers + 2>;
+
 class Windows {
  public:
   Windows(const Lane* lane, const Config& config);
 
   // A worker for each need, in their order, with its units taken; several needs of one stage may
   // fall on one worker. Nothing if any is impossible now.
-  std::optional<std::vector<WindowUse>> Take(absl::Span<const StageNeed> needs);
+  std::optional<Route> Take(absl::Span<const StageNeed> needs);
   void GiveBack(const WindowUse& use);
 
   void WorkerUp(uint32_t incarnation) { uses_[incarnation]; }
