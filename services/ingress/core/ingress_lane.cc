@@ -143,6 +143,7 @@ RequestId IngressLane::Infer(const InferRequest& request, Completion* completion
   flight.state = FlightState::kWaiting;
   flight.alone = flight.cancelled = false;
   flight.attempt = 0;
+  flight.deaths_alone = 0;
   flight.sequence += 1;
   if (flight.sequence == 0) flight.sequence = 1;
   flight.completion = completion;

@@ -8,8 +8,9 @@
 //      the current attempt's route.
 //   2. A request takes its whole route's units before it is sent; without them it waits, bounded by
 //      the ledger and its deadline.
-//   3. A request whose route names a worker that ended is sent again (attempt + 1), unless it was
-//      being executed alone by two workers that died: then it is poison and answered INTERNAL.
+//   3. A request whose route names a worker that ended is sent again (attempt + 1). One that was
+//      being executed is sent alone; if the worker that executes it alone dies by a fatal signal,
+//      or two of them without (killed from outside, which may be chance), it is poison: INTERNAL.
 //   4. Units of attempts that did not end by their own answer come back through Quiescence.
 // What fails: a request, with the status of frontend.h.
 #pragma once
@@ -65,6 +66,7 @@ class IngressLane : public Frontend, public LaneHandler {
     FlightState state = FlightState::kFree;
     bool alone = false;  // was being executed when a worker died: runs in a batch of its own
     bool cancelled = false;
+    uint8_t deaths_alone = 0;  // workers that died while they executed it and nothing else
     uint8_t attempt = 0;
     uint8_t priority = 0;
     uint32_t sequence = 0;

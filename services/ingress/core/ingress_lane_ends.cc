@@ -133,7 +133,11 @@ void IngressLane::OnPeerLost(const std::shared_ptr<PeerLane>& peer) {
 void IngressLane::Replay(uint16_t slot, const PeerLane& dead) {
   Flight& flight = flights_[slot];
   const bool suspect = WasExecuting(dead, slot);
-  if ((suspect && flight.alone) || flight.attempt == kLastAttempt) {
+  // acquire: meets the release in the dead process's signal handler.
+  const auto state = static_cast<LaneState>(dead.page().state.load(std::memory_order_acquire));
+  const uint8_t deaths_to_blame = state == LaneState::kDying ? 1 : 2;
+  if (suspect && flight.alone) ++flight.deaths_alone;
+  if (flight.deaths_alone >= deaths_to_blame || flight.attempt == kLastAttempt) {
     lane_->page().Add(Counter::kPoisoned);
     return Fail(slot, absl::InternalError("the request ended the workers that executed it"));
   }

@@ -1,6 +1,7 @@
 // Clients that send too much, too slowly, nonsense, or go away.
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -176,6 +177,23 @@ TEST(HttpLimits, TooManyConnections) {
   fds.back() = test.Connect();
   EXPECT_EQ(test.Exchange(fds.back(), kGet).code, 200);
   for (int fd : fds) close(fd);
+}
+
+// Without descriptors nothing is accepted, nothing spins, and all is well again afterwards.
+TEST(HttpLimits, OutOfDescriptors) {
+  TestServer test;
+  const int fd = test.Connect();
+  rlimit before;
+  ASSERT_EQ(getrlimit(RLIMIT_NOFILE, &before), 0);
+  rlimit none = before;
+  none.rlim_cur = 0;
+  ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &none), 0);
+  test.Settle();
+  EXPECT_EQ(test.server().connections(), 0u);
+  EXPECT_EQ(test.server().RunFor(std::chrono::milliseconds(5)), 0u);
+  ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &before), 0);
+  EXPECT_EQ(test.Exchange(fd, kGet).code, 200);
+  close(fd);
 }
 
 TEST(HttpLimits, BodiesShareABudget) {

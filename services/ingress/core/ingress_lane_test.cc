@@ -1,0 +1,307 @@
+// The ingress lane with real workers' ends, driven by hand on one thread.
+#include "services/ingress/core/ingress_lane.h"
+
+#include <gmock/gmock.h>
+#include <google/protobuf/text_format.h>
+#include <gtest/gtest.h>
+#include <string.h>
+
+#include <string>
+
+#include "common/clock.h"
+#include "ipc/window.h"
+#include "services/runtime/testing/lane_rig.h"
+#include "services/runtime/worker.h"
+
+namespace millrace {
+namespace {
+
+constexpr char kCatalog[] = R"(
+  generation: 1
+  models {
+    name: "plain" version: "7" route: 12 max_rows: 4 latest: true
+    inputs { name: "input" datatype: 11 dims: 1 }
+    outputs { tensor { name: "prediction" datatype: 11 dims: 1 } kind: PREDICTION }
+    prediction_columns: 1 margin_columns: 1
+  }
+)";
+
+struct Answer : Completion {
+  void Done(const InferAnswer& answer) override {
+    ++times;
+    status = answer.status;
+    if (!status.ok()) return;
+    ASSERT_EQ(answer.outputs.size(), 1u);
+    memcpy(&value, answer.outputs[0].raw.data(), sizeof value);
+  }
+  int times = 0;
+  absl::Status status;
+  float value = 0;
+};
+
+// An execution worker whose model adds one.
+struct Execution {
+  Execution(LaneRig& rig, TestLane& ingress, const Config& config)
+      : lane(rig.Add(Stage::kExecution, WorkerArenaShape(config))), worker(&lane.lane) {
+    rig.Link(ingress, lane);
+    rig.Link(lane, ingress);
+    worker.Poll();
+  }
+  void AnswerAll() {
+    worker.Poll();
+    while (auto item = worker.Pop()) AnswerOne(*item);
+  }
+  void AnswerOne(const WorkItem& item) {
+    auto pack = PackView::Open(*worker.Input(item));
+    ASSERT_TRUE(pack.ok());
+    float value;
+    memcpy(&value, pack->tensor(0).data.data(), sizeof value);
+    value += 1;
+    PackWriter out(1);
+    out.Add(PREDICTION, DataType::kFp32, 1, sizeof value);
+    BlockRef block = *worker.Allocate(item, out.bytes());
+    out.Place(worker.At(block));
+    memcpy(out.Data(0), &value, sizeof value);
+    const Hop hop = {item.message.origin, 0, item.message.route};
+    worker.Reply(item, {&hop, 1}, absl::OkStatus(), block);
+  }
+  TestLane& lane;
+  Worker worker;
+};
+
+class IngressLaneTest : public ::testing::Test {
+ protected:
+  IngressLaneTest()
+      : ingress_(rig_.Add(Stage::kIngress, IngressArenaShape(config_))),
+        lane_(&ingress_.lane, ingress_.ledger.get(), config_) {
+    auto catalog = std::make_shared<Catalog>();
+    EXPECT_TRUE(google::protobuf::TextFormat::ParseFromString(kCatalog, catalog.get()));
+    lane_.SetCatalog(catalog);
+    lane_.GoLive(1);
+    lane_.Poll();
+  }
+  static Config SmallConfig() {
+    Config config;
+    config.max_in_flight = 8;
+    config.max_request_bytes = 64 << 10;
+    return config;
+  }
+  std::unique_ptr<Execution> AddExecution() {
+    auto execution = std::make_unique<Execution>(rig_, ingress_, config_);
+    lane_.Poll();
+    return execution;
+  }
+  RequestId Infer(float value, Answer* answer, int64_t deadline_ns = 0) {
+    const int64_t shape[] = {1, 1};
+    const TensorView input = {
+        "input", DataType::kFp32, shape, {reinterpret_cast<const char*>(&value), sizeof value}};
+    InferRequest request;
+    request.model = "plain";
+    request.inputs = {&input, 1};
+    request.deadline_ns = deadline_ns;
+    return lane_.Infer(request, answer);
+  }
+  uint64_t Count(Counter counter) { return ingress_.lane.page().Get(counter); }
+  // Rounds of everybody, until every unit is given back.
+  void Settle(std::initializer_list<Execution*> workers) {
+    for (int round = 0; round < 100; ++round) {
+      lane_.Poll();
+      for (Execution* w : workers) w->AnswerAll();
+    }
+    EXPECT_EQ(Count(Counter::kLimbo), 0u);
+    EXPECT_EQ(Count(Counter::kInFlight), 0u);
+    EXPECT_EQ(ingress_.lane.arena().taken(), 0u);
+  }
+
+  const Config config_ = SmallConfig();
+  LaneRig rig_;
+  TestLane& ingress_;
+  IngressLane lane_;
+};
+
+TEST_F(IngressLaneTest, ARequestIsAnsweredOnce) {
+  auto execution = AddExecution();
+  Answer answer;
+  EXPECT_NE(Infer(41, &answer), 0u);
+  execution->AnswerAll();
+  EXPECT_EQ(answer.times, 0);
+  lane_.Poll();
+  EXPECT_EQ(answer.times, 1);
+  EXPECT_TRUE(answer.status.ok()) << answer.status;
+  EXPECT_EQ(answer.value, 42);
+  Settle({execution.get()});
+  EXPECT_EQ(answer.times, 1);
+}
+
+TEST_F(IngressLaneTest, WithoutAWorkerARequestWaitsForOne) {
+  Answer answer;
+  EXPECT_NE(Infer(1, &answer), 0u);
+  lane_.Poll();
+  EXPECT_EQ(answer.times, 0);
+  auto execution = AddExecution();
+  lane_.Poll();
+  execution->AnswerAll();
+  lane_.Poll();
+  EXPECT_EQ(answer.value, 2);
+}
+
+TEST_F(IngressLaneTest, AFullLedgerRefusesAtOnce) {
+  std::vector<Answer> answers(9);
+  for (Answer& a : answers) Infer(1, &a);
+  for (int i = 0; i < 8; ++i) EXPECT_EQ(answers[i].times, 0);
+  EXPECT_EQ(answers[8].times, 1);
+  EXPECT_TRUE(absl::IsUnavailable(answers[8].status)) << answers[8].status;
+}
+
+TEST_F(IngressLaneTest, ADeadWorkersRequestIsSentToAnother) {
+  auto first = AddExecution();
+  Answer answer;
+  Infer(5, &answer);
+  auto second = AddExecution();
+  rig_.Leave(first->lane.incarnation());
+  lane_.Poll();
+  EXPECT_EQ(Count(Counter::kReplayed), 1u);
+  second->AnswerAll();
+  lane_.Poll();
+  EXPECT_EQ(answer.times, 1);
+  EXPECT_EQ(answer.value, 6);
+  Settle({second.get()});
+}
+
+TEST_F(IngressLaneTest, WhatAWorkerPublishedBeforeItDiedCounts) {
+  auto first = AddExecution();
+  Answer answer;
+  Infer(5, &answer);
+  first->AnswerAll();
+  rig_.Leave(first->lane.incarnation());
+  lane_.Poll();
+  EXPECT_EQ(answer.times, 1);
+  EXPECT_EQ(answer.value, 6);
+  EXPECT_EQ(Count(Counter::kReplayed), 0u);
+}
+
+// A worker dies with the request in its hands; the next one too, and so on.
+class PoisonTest : public IngressLaneTest {
+ protected:
+  // The worker takes what is there, names it as executing, and dies. Whether it was sent alone.
+  bool DieExecuting(Execution& execution, bool by_fatal_signal) {
+    execution.worker.Poll();
+    auto item = execution.worker.Pop();
+    EXPECT_TRUE(item.has_value());
+    execution.worker.Executing({&*item, 1}, 0);
+    if (by_fatal_signal) {
+      // relaxed: one thread.
+      execution.lane.lane.page().state.store(static_cast<uint32_t>(LaneState::kDying),
+                                             std::memory_order_relaxed);
+    }
+    rig_.Leave(execution.lane.incarnation());
+    lane_.Poll();
+    return (item->message.flags & kFlagAlone) != 0;
+  }
+};
+
+TEST_F(PoisonTest, TwoFatalSignalsMakePoison) {
+  Answer answer;
+  auto first = AddExecution();
+  Infer(1, &answer);
+  EXPECT_FALSE(DieExecuting(*first, true));
+  auto second = AddExecution();
+  lane_.Poll();
+  EXPECT_TRUE(DieExecuting(*second, true));
+  EXPECT_EQ(answer.times, 1);
+  EXPECT_EQ(answer.status.code(), absl::StatusCode::kInternal) << answer.status;
+  EXPECT_EQ(Count(Counter::kPoisoned), 1u);
+  Settle({});
+}
+
+TEST_F(PoisonTest, ADeathFromOutsideBlamesARequestOnlyTheSecondTimeAlone) {
+  Answer answer;
+  auto first = AddExecution();
+  Infer(1, &answer);
+  EXPECT_FALSE(DieExecuting(*first, false));
+  auto second = AddExecution();
+  lane_.Poll();
+  EXPECT_TRUE(DieExecuting(*second, false));
+  EXPECT_EQ(answer.times, 0);
+  auto third = AddExecution();
+  lane_.Poll();
+  EXPECT_TRUE(DieExecuting(*third, false));
+  EXPECT_EQ(answer.status.code(), absl::StatusCode::kInternal) << answer.status;
+}
+
+TEST_F(IngressLaneTest, ACancelledRequestGivesBackWhatItHeld) {
+  auto execution = AddExecution();
+  Answer answer;
+  const RequestId id = Infer(1, &answer);
+  lane_.Cancel(id);
+  EXPECT_EQ(answer.times, 0);
+  lane_.Poll();
+  EXPECT_EQ(answer.times, 1);
+  EXPECT_TRUE(absl::IsCancelled(answer.status)) << answer.status;
+  lane_.Cancel(id);  // its slot is free: nothing happens
+  Settle({execution.get()});
+  EXPECT_EQ(answer.times, 1);
+  EXPECT_EQ(execution->lane.lane.page().Get(Counter::kStale), 1u);
+}
+
+TEST_F(IngressLaneTest, APassedDeadlineIsAnsweredAndALateAnswerDropped) {
+  auto execution = AddExecution();
+  Answer answer;
+  Infer(1, &answer, MonotonicNanos() + 5 * kNanosPerMilli);
+  execution->worker.Poll();
+  auto item = execution->worker.Pop();
+  ASSERT_TRUE(item.has_value());
+  while (answer.times == 0) lane_.Poll();
+  EXPECT_EQ(answer.status.code(), absl::StatusCode::kDeadlineExceeded);
+  execution->AnswerOne(*item);
+  lane_.Poll();
+  EXPECT_EQ(answer.times, 1);
+  EXPECT_EQ(Count(Counter::kStale), 1u);
+  Settle({execution.get()});
+}
+
+TEST_F(IngressLaneTest, ADeadlineInThePastIsRefused) {
+  auto execution = AddExecution();
+  Answer answer;
+  EXPECT_EQ(Infer(1, &answer, MonotonicNanos() - 1), 0u);
+  EXPECT_EQ(answer.status.code(), absl::StatusCode::kDeadlineExceeded);
+}
+
+TEST_F(IngressLaneTest, AnErrorOfAWorkerIsTheAnswer) {
+  auto execution = AddExecution();
+  Answer answer;
+  Infer(1, &answer);
+  execution->worker.Poll();
+  auto item = execution->worker.Pop();
+  ASSERT_TRUE(item.has_value());
+  const Hop hop = {item->message.origin, 0, item->message.route};
+  execution->worker.Reply(*item, {&hop, 1}, absl::InvalidArgumentError("column 'x' is odd"), {});
+  lane_.Poll();
+  EXPECT_TRUE(absl::IsInvalidArgument(answer.status));
+  EXPECT_EQ(answer.status.message(), "column 'x' is odd");
+  Settle({execution.get()});
+}
+
+TEST_F(IngressLaneTest, AnAnswerThatCannotBeReadEndsTheWorkerAndIsReplayed) {
+  auto bad = AddExecution();
+  Answer answer;
+  Infer(1, &answer);
+  bad->worker.Poll();
+  auto item = bad->worker.Pop();
+  ASSERT_TRUE(item.has_value());
+  BlockRef block = *bad->worker.Allocate(*item, 64);
+  memset(bad->worker.At(block), 0xff, 64);
+  const Hop hop = {item->message.origin, 0, item->message.route};
+  bad->worker.Reply(*item, {&hop, 1}, absl::OkStatus(), block);
+  auto good = AddExecution();
+  lane_.Poll();
+  EXPECT_EQ(answer.times, 0);
+  ASSERT_EQ(ingress_.faults.size(), 1u);
+  EXPECT_EQ(ingress_.faults[0].first, bad->lane.incarnation());
+  good->AnswerAll();
+  lane_.Poll();
+  EXPECT_EQ(answer.value, 2);
+}
+
+}  // namespace
+}  // namespace millrace
