@@ -97,8 +97,7 @@ TEST(ArenaTest, IsTakenIsFalseForWhatIsNoStart) {
 }
 
 TEST(ArenaTest, AnArenaBeyondOffsetsIsRefused) {
-  EXPECT_TRUE(absl::IsInvalidArgument(
-      Arena::Create(1, {{{1u << 30, 4}}}).status()));
+  EXPECT_TRUE(absl::IsInvalidArgument(Arena::Create(1, {{{1u << 30, 4}}}).status()));
 }
 
 TEST(ArenaShapeTest, ClassesGrowToTheLargestBlock) {
@@ -167,8 +166,13 @@ TEST(ArenaViewTest, SeesBytesAndRefusesWhatLiesOutside) {
   EXPECT_EQ((*bytes)[4], std::byte{42});
   const auto size = static_cast<uint32_t>(arena.region().size());
   EXPECT_TRUE(view.Get({size - 1, 1}).has_value());
-  for (const BlockRef& bad : {BlockRef{size - 1, 2}, {size, 1}, {UINT32_MAX, UINT32_MAX},
-                              {UINT32_MAX, 1}, {128, UINT32_MAX}, {0, 8}, {127, 8}}) {
+  for (const BlockRef& bad : {BlockRef{size - 1, 2},
+                              {size, 1},
+                              {UINT32_MAX, UINT32_MAX},
+                              {UINT32_MAX, 1},
+                              {128, UINT32_MAX},
+                              {0, 8},
+                              {127, 8}}) {
     EXPECT_FALSE(view.Get(bad).has_value()) << bad.offset << " + " << bad.length;
   }
   EXPECT_FALSE(ArenaView::Open(arena.region().fd().get(), 2).ok());

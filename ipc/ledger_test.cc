@@ -67,8 +67,8 @@ TEST_F(LedgerTest, SequenceAndAttemptHaveTheirWholeRange) {
 TEST(LedgerViewTest, RefusesACountThatDoesNotFit) {
   // What a hostile ingress could hand on: its own region with another count.
   for (uint64_t count : {uint64_t{33}, uint64_t{65537}, UINT64_MAX}) {
-    Region region = Must(Region::Create(
-        kLedgerType, 5, offsetof(LedgerRegion, slots) + 16 * sizeof(LedgerSlot)));
+    Region region = Must(
+        Region::Create(kLedgerType, 5, offsetof(LedgerRegion, slots) + 16 * sizeof(LedgerSlot)));
     region.as<LedgerRegion>()->slot_count.store(count);
     EXPECT_TRUE(absl::IsFailedPrecondition(LedgerView::Open(region.fd().get(), 5).status()))
         << count;

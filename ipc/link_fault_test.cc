@@ -195,9 +195,10 @@ TEST(HostileConsumerTest, FlippedBitsNeverCrashNorLoseABlock) {
         peer.words()->taken.store(returned);
       }
       if (random() % 8 == 0) {
-        std::byte* bytes = random() % 4 == 0
-                               ? reinterpret_cast<std::byte*>(&peer.words()->taken)
-                               : reinterpret_cast<std::byte*>(&peer.words()->returns[returned % kSlots]);
+        std::byte* bytes =
+            random() % 4 == 0
+                ? reinterpret_cast<std::byte*>(&peer.words()->taken)
+                : reinterpret_cast<std::byte*>(&peer.words()->returns[returned % kSlots]);
         bytes[random() % 8] ^= std::byte{1} << (random() % 8);
       }
       faulted = peer.Collect() == LinkResult::kFault;

@@ -115,9 +115,8 @@ TEST(TensorPackTest, EachCheckRefuses) {
               HasSubstr("not aligned"));
   EXPECT_THAT(refusal([](PackHeader*, TensorEntry* e) { e->datatype = DataType::kInvalid; }),
               HasSubstr("datatype"));
-  EXPECT_THAT(
-      refusal([](PackHeader*, TensorEntry* e) { e->datatype = static_cast<DataType>(99); }),
-      HasSubstr("datatype"));
+  EXPECT_THAT(refusal([](PackHeader*, TensorEntry* e) { e->datatype = static_cast<DataType>(99); }),
+              HasSubstr("datatype"));
   EXPECT_THAT(refusal([](PackHeader*, TensorEntry* e) { e->bytes = 20; }),
               HasSubstr("size unlike its shape"));
   EXPECT_THAT(refusal([](PackHeader*, TensorEntry* e) { e->columns = 4; }),
@@ -125,9 +124,7 @@ TEST(TensorPackTest, EachCheckRefuses) {
   // 2 rows times 2^31 columns times 4 bytes would be 0 in 32 bits.
   EXPECT_THAT(refusal([](PackHeader*, TensorEntry* e) { e->columns = 1u << 31, e->bytes = 0; }),
               HasSubstr("too many elements"));
-  EXPECT_THAT(refusal([](PackHeader* h, TensorEntry* e) {
-                h->rows = e->columns = UINT32_MAX;
-              }),
+  EXPECT_THAT(refusal([](PackHeader* h, TensorEntry* e) { h->rows = e->columns = UINT32_MAX; }),
               HasSubstr("too many elements"));
 }
 

@@ -1,7 +1,8 @@
 // A race for the moment of parking: producers that publish one message at a time, with gaps as long
 // as the consumer needs to park.
 //
-// Purpose: a lost wake-up must show. Producers that never pause hide it, since the next publish wakes;
+// Purpose: a lost wake-up must show. Producers that never pause hide it, since the next publish
+// wakes;
 //   so each waits for its message to be taken, and the consumer, at a time-out, asks whether a
 //   producer had finished its Wake although nothing woke. Who may call: waiter's test and stress.
 #pragma once

@@ -144,9 +144,17 @@ TEST(CompilerTest, MemoryIsLimited) {
   if (kInstrumented) GTEST_SKIP() << "a sanitizer needs its own address space";
   std::string bomb = "[";
   for (int i = 0; i < 4'000'000; ++i) bomb += "[],";
-  const Outcome run = Compile(bomb + "0]", {"--max_memory_mb=64", "--format=xgboost_json"});
-  EXPECT_EQ(ExitCode(run), 1) << run.line;
-  EXPECT_THAT(run.line, HasSubstr("memory limit"));
+  bomb += "0]";
+  // Memory runs out while reading, while parsing, or in between, by the limit.
+  for (const int limit_mb : {64, 80, 100, 128, 192, 256}) {
+    const Outcome run =
+        Compile(bomb, {"--max_memory_mb=" + std::to_string(limit_mb), "--format=xgboost_json"});
+    EXPECT_EQ(ExitCode(run), 1) << limit_mb << ": " << run.status;
+    EXPECT_EQ(nlohmann::json::parse(run.line)["ok"], false);
+    if (limit_mb < 128) {
+      EXPECT_THAT(run.line, HasSubstr("memory limit"));
+    }
+  }
 }
 
 // ---- The sandbox itself ----

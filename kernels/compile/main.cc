@@ -1,15 +1,18 @@
 // millrace-compile: one model file in, one plan out, then gone. README.md beside this file has its
 // page: flags, report, exit codes.
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <bit>
+#include <exception>
 #include <new>
 #include <nlohmann/json.hpp>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "common/check.h"
@@ -49,6 +52,23 @@ void PrintLine(const nlohmann::json& report) {
 int Refuse(std::string_view why) {
   PrintLine({{"ok", false}, {"error", Text(why)}});
   return kRefused;
+}
+
+// The JSON library allocates in destructors, which must not throw: out of memory there ends here,
+// and is a refusal like any other. Anything else is a broken invariant.
+[[noreturn]] void OnTerminate() {
+  try {
+    if (const std::exception_ptr exception = std::current_exception()) {
+      std::rethrow_exception(exception);
+    }
+  } catch (const std::bad_alloc&) {
+    constexpr std::string_view kLine =
+        "{\"error\":\"the model does not fit the compiler's memory limit\",\"ok\":false}\n";
+    [[maybe_unused]] const ssize_t n = write(STDOUT_FILENO, kLine.data(), kLine.size());
+    _exit(kRefused);
+  } catch (...) {
+  }
+  abort();
 }
 
 absl::StatusOr<std::string> ReadModel(int fd) {
@@ -122,6 +142,7 @@ int CompileFds(const Options& options, ModelFormat format) {
                                              .max_memory_bytes = options.max_memory_mb << 20,
                                              .max_cpu_s = options.max_cpu_s});
   if (!sandbox.ok()) return Refuse({sandbox.message().data(), sandbox.message().size()});
+  std::set_terminate(&OnTerminate);
   try {
     const absl::StatusOr<std::string> file = ReadModel(options.model_fd);
     if (!file.ok()) return Refuse(file.status().ToString());

@@ -151,9 +151,7 @@ TEST(LivenessTest, ABrokenInvariantSaysDying) {
 }
 
 TEST(LivenessTest, AFaultInALanesThreadSaysDying) {
-  Child child([] {
-    std::thread([] { raise(SIGSEGV); }).join();
-  });
+  Child child([] { std::thread([] { raise(SIGSEGV); }).join(); });
   ExpectDying(&child, SIGSEGV);
 }
 

@@ -217,8 +217,7 @@ TEST_F(ProcessTest, WrongFirstWordsEndIt) {
 }
 
 TEST_F(ProcessTest, WithoutASupervisorItEnds) {
-  worker_.emplace(&rig_, Stage::kExecution, kProgram,
-                  std::vector<std::string>{"--control_fd=77"});
+  worker_.emplace(&rig_, Stage::kExecution, kProgram, std::vector<std::string>{"--control_fd=77"});
   EXPECT_EQ(ExitCode(), kExitUsage);
   worker_.emplace(&rig_, Stage::kExecution, kProgram, std::vector<std::string>{"--what"});
   EXPECT_EQ(ExitCode(), kExitUsage);

@@ -115,7 +115,7 @@ TEST_F(WorkerTest, PriorityThenDeadlineOrdersTheQueue) {
   const int64_t now = MonotonicNanos() + 60 * kNanosPerSecond;
   Request(1, "a", now + 3);
   Request(2, "b", now + 1);
-  Request(3, "c", now + 9, 1);    // most urgent
+  Request(3, "c", now + 9, 1);  // most urgent
   Request(4, "d", now + 2);
   Request(5, "e", now + 0, 200);  // less urgent than the default
   Request(6, "f", now + 5, 1);
@@ -240,9 +240,9 @@ TEST_F(WorkerTest, AnErrorOfAnEarlierStageIsReadBack) {
     if (item->message.kind == MessageKind::kError) errors.push_back(worker_.ErrorOf(*item));
     worker_.Finish(*item);
   }
-  EXPECT_THAT(errors, ::testing::UnorderedElementsAre(
-                          absl::InvalidArgumentError("row 2 is bad"),
-                          absl::InternalError("an earlier stage failed")));
+  EXPECT_THAT(errors,
+              ::testing::UnorderedElementsAre(absl::InvalidArgumentError("row 2 is bad"),
+                                              absl::InternalError("an earlier stage failed")));
 }
 
 TEST_F(WorkerTest, OneResultMayGoToTwoHops) {

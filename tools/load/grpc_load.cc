@@ -32,10 +32,15 @@ class Load {
       arguments.SetInt("grpc.use_local_subchannel_pool", 1);
       arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 100);
       arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 20);
-      arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 20);
+      // The time limit of a connection attempt, which may wait for the next ingress to accept it.
+      arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 5000);
       arguments.SetMaxReceiveMessageSize(-1);
-      stubs_.push_back(GRPCInferenceService::NewStub(grpc::CreateCustomChannel(
-          options.address, grpc::InsecureChannelCredentials(), arguments)));
+      auto channel =
+          grpc::CreateCustomChannel(options.address, grpc::InsecureChannelCredentials(), arguments);
+      // Connecting is no part of the load; without a connection the requests will fail and tell.
+      channel->WaitForConnected(std::chrono::system_clock::now() +
+                                std::chrono::milliseconds(options.deadline_ms));
+      stubs_.push_back(GRPCInferenceService::NewStub(channel));
     }
   }
 

@@ -124,8 +124,7 @@ int Infer(const InferOptions& options) {
 
 void PrintShown(const Comparison& comparison) {
   if (comparison.shown().empty()) return;
-  std::cout << absl::StreamFormat("  %-4s %-16s %-24s %-24s\n", "row", "output", "Millrace",
-                                  "golden");
+  std::cout << absl::StreamFormat("  %-4s %-16s %-24s %s\n", "row", "output", "Millrace", "golden");
   for (const Comparison::Value& value : comparison.shown()) {
     std::cout << absl::StreamFormat("  %-4d %-16s %-24s %-24s %s\n", value.row + 1, value.column,
                                     value.answered, value.expected, value.equal ? "=" : "DIFFERS");

@@ -14,7 +14,8 @@ namespace {
 class EchoStage : public WorkerStage {
  public:
   absl::StatusOr<std::function<void()>> Prepare(CatalogWithPlans catalog) override {
-    if (catalog.catalog->models_size() > 0) return absl::UnimplementedError("an echo has no models");
+    if (catalog.catalog->models_size() > 0)
+      return absl::UnimplementedError("an echo has no models");
     return [] {};
   }
 

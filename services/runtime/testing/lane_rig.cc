@@ -97,10 +97,9 @@ TestLane& LaneRig::Add(Stage stage, ArenaShape shape) {
 
 RawPeer& LaneRig::AddRaw(Stage stage) {
   const LaneId id = NextId(stage);
-  raws_.push_back(std::make_unique<RawPeer>(
-      RawPeer{id, Must(Region::Create(kPageType, id.incarnation, sizeof(Page))),
-              Must(Region::Create(kArenaType, id.incarnation, 65536)), MakeWake(), Region(),
-              Region()}));
+  raws_.push_back(std::make_unique<RawPeer>(RawPeer{
+      id, Must(Region::Create(kPageType, id.incarnation, sizeof(Page))),
+      Must(Region::Create(kArenaType, id.incarnation, 65536)), MakeWake(), Region(), Region()}));
   return *raws_.back();
 }
 
@@ -137,9 +136,7 @@ namespace {
 template <typename End>
 void Give(TestLane& to, std::shared_ptr<PeerLane> peer, End end) {
   auto shared = std::make_shared<End>(std::move(end));
-  to.lane.Post([&to, peer = std::move(peer), shared] {
-    to.lane.TakeUp(peer, std::move(*shared));
-  });
+  to.lane.Post([&to, peer = std::move(peer), shared] { to.lane.TakeUp(peer, std::move(*shared)); });
 }
 
 }  // namespace

@@ -3,7 +3,8 @@
 // Purpose: start, link, talk to, kill and reap a process built on the runtime. Who may call: the
 //   test's one thread, which also polls the ingress lane. Ownership: the child is killed and reaped
 //   at the latest by the destructor.
-// Invariants: 1. no call waits longer than kPatienceMs; 2. the child has only its socket (3) and the
+// Invariants: 1. no call waits longer than kPatienceMs; 2. the child has only its socket (3) and
+// the
 //   standard streams open. What fails: set-up ends the test's process with a sentence.
 #pragma once
 

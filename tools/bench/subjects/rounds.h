@@ -1,0 +1,35 @@
+// Interleaved rounds of load on several subjects, and the medians of what they showed.
+//
+// Purpose: a fair comparison on a machine that does other things too. Who may call: one thread.
+// Invariants: 1. every subject has the same number of rounds, of the same length; each round visits
+//   all of them, beginning with another one each time. 2. A figure is the median over the rounds.
+// What fails: nothing; failed and mismatched answers are counted.
+#pragma once
+
+#include <stdint.h>
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "tools/load/load.h"
+
+namespace millrace {
+
+struct Subject {
+  std::string name;
+  std::function<LoadReport()> run;  // one round
+};
+
+struct Figures {
+  std::string subject;
+  double p50_us = 0, p99_us = 0, requests_per_s = 0;
+  int64_t failed = 0;  // failed or mismatched, of all rounds
+};
+
+std::vector<Figures> RunRounds(const std::vector<Subject>& subjects, int rounds);
+
+// Of an even number, the lower of the middle two; 0 of none.
+double Median(std::vector<double> values);
+
+}  // namespace millrace
