@@ -20,6 +20,8 @@ class Protocol:
 
     def __init__(self, name, client, module, input_flags, output_flags):
         self.name, self.client = name, client
+        # JSON has no NaN; tritonclient writes the word all the same, which no JSON reader must take.
+        self.carries_nan = input_flags.get("binary_data", True)
         self._module = module
         self._input_flags, self._output_flags = input_flags, output_flags
 
