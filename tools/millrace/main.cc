@@ -20,6 +20,10 @@ int Main(int argc, char** argv) {
                     AddConfigReference}) {
     add(&app, &exit_code);
   }
+  if (argc < 2) {
+    std::cerr << app.help();
+    return kExitBadUsage;
+  }
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

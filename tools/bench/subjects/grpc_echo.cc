@@ -1,4 +1,4 @@
-// The floor: a gRPC server that parses nothing, computes nothing, and answers every request with
+// gRPC itself: a server that parses nothing, computes nothing, and answers every request with
 // the same bytes, as long as Millrace's answer for one row of breast_cancer.
 #include <CLI/CLI.hpp>
 

@@ -64,7 +64,7 @@ absl::Status CheckAnswers(const std::string& name, const std::string& address,
       absl::StrCat(name, " does not give the golden answers: ", report.ToJson()));
 }
 
-// The echo is of the same payload sizes, or it is no floor.
+// The echo is of the same payload sizes, or it is no measure.
 absl::Status CheckSizes(const Options& options, const GoldenSet& set) {
   size_t sizes[2];
   const std::string* addresses[] = {&options.millrace, &options.grpc_echo};

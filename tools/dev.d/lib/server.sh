@@ -1,4 +1,4 @@
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2034,SC2154 # variables of the script that sources this
 # A server of the demo's models on free loopback ports, for as long as a script runs.
 #
 # The script sources this in the repository's root, sets `millrace` (the command's program) and
