@@ -166,6 +166,14 @@ TEST(AnswerWriter, HalfPrecisionNeedsBinary) {
 }
 
 // Property: any bytes become valid JSON, and valid UTF-8 reads back unchanged.
+TEST(JsonWriter, ANegativeZeroIsNoInteger) {
+  std::string json;
+  AppendJsonNumber(-0.0, &json);
+  json += ",";
+  AppendJsonNumber(-0.0f, &json);
+  EXPECT_EQ(json, "-0.0,-0.0");
+}
+
 TEST(JsonWriter, AnyBytesAreAString) {
   uint32_t seed = 7;
   for (int i = 0; i < 20000; ++i) {

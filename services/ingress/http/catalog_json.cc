@@ -28,7 +28,9 @@ void AppendProperty(std::string_view key, std::string_view value, std::string* j
 void AppendView(const FeatureView& view, std::string* json) {
   json->append(",\"properties\":{");
   AppendProperty("feature_view", view.name(), json);
+  std::set<std::string_view> told;  // a column may be read by several features
   for (const Feature& feature : view.features()) {
+    if (!told.insert(feature.column()).second) continue;
     AppendProperty(Concat("raw_column.", feature.column()),
                    feature.type() == Feature::STRING ? "string" : "number", json);
   }

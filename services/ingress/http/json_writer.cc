@@ -20,6 +20,8 @@ template <typename T>
 void AppendReal(T value, std::string* out) {
   if (!std::isfinite(value)) {
     out->append("null");
+  } else if (value == 0 && std::signbit(value)) {
+    out->append("-0.0");  // "-0" is an integer to many readers, which lose the sign
   } else {
     AppendNumber(value, out);
   }

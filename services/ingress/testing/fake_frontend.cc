@@ -89,6 +89,7 @@ std::shared_ptr<const Catalog> FakeCatalog() {
   Feature* plan = viewed->mutable_view()->add_features();
   plan->set_column("plan");
   plan->set_type(Feature::STRING);
+  *viewed->mutable_view()->add_features() = *age;  // a column that two features read
   Model* ints = AddModel(catalog.get(), "ints", "1", true);
   FillSpec(ints->add_inputs(), "input", DataType::kInt64, {2});
   AddOutput(ints, "prediction", DataType::kFp64, 1, PREDICTION);
