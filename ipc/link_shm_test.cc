@@ -1,14 +1,18 @@
 // A link between two honest ends: order, bounds, credits, returns. Hostile ends: link_fault_test.
 #include "ipc/link_shm.h"
 
+#include <string.h>
+
 #include <algorithm>
 #include <deque>
 #include <random>
+#include <set>
 #include <thread>
 #include <vector>
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "ipc/arena.h"
 #include "ipc/testing/must.h"
 
 namespace millrace {
@@ -16,7 +20,6 @@ namespace {
 
 using ::testing::ElementsAre;
 using ::testing::IsEmpty;
-using ::testing::SizeIs;
 using ::testing::UnorderedElementsAre;
 
 constexpr uint32_t kProducer = 11;
@@ -238,47 +241,50 @@ TEST_F(LinkTest, RandomTrafficMatchesAModel) {
   EXPECT_EQ(std::multiset<uint32_t>(rest.begin(), rest.end()), lent);
 }
 
-// Two threads, one at each end: every message once, in order, with its block's bytes whole.
+// Two threads, one at each end: every message once, in order, with its block's bytes whole. The
+// blocks lie in an arena with two mappings, as between processes.
 TEST_F(LinkTest, TwoThreads) {
   constexpr uint64_t kMessages = 200'000;
   constexpr uint32_t kBlocks = 64;
-  std::vector<uint64_t> blocks(kBlocks);
+  Arena arena = Must(Arena::Create(kProducer, {{{256, kBlocks}}}));
+  const ArenaView view = Must(ArenaView::Open(arena.region().fd().get(), kProducer));
   std::thread consumer([&] {
     uint64_t expected = 0;
     Message message;
-    while (expected < kMessages) {
-      const LinkResult result = in_.Take(&message);
-      ASSERT_NE(result, LinkResult::kFault);
-      if (result == LinkResult::kEmpty) {
+    while (expected < kMessages && !HasFailure()) {
+      if (in_.Take(&message) != LinkResult::kOk) {
         in_.PublishCredits();
         std::this_thread::yield();
         continue;
       }
-      ASSERT_EQ(message.id, expected);
-      ASSERT_EQ(blocks[message.block.offset], expected);
+      uint64_t content = 0;
+      memcpy(&content, view.Get(message.block)->data(), sizeof content);
+      EXPECT_EQ(message.id, expected);
+      EXPECT_EQ(content, expected);
       in_.Return(message.block.offset);
       if (++expected % 16 == 0) in_.PublishCredits();
     }
     in_.PublishCredits();
   });
-  std::vector<uint32_t> free(kBlocks);
-  for (uint32_t i = 0; i < kBlocks; ++i) free[i] = i;
-  for (uint64_t n = 0; n < kMessages;) {
-    ASSERT_NE(out_.CollectReturns(&free), LinkResult::kFault);
-    if (free.empty() || !out_.CanSubmit()) {
+  const auto collect = [&] {
+    for (uint32_t offset : Collect()) arena.Release(offset);
+  };
+  for (uint64_t n = 0; n < kMessages && !HasFailure();) {
+    collect();
+    std::optional<BlockRef> block;
+    if (out_.CanSubmit()) block = arena.Allocate(sizeof n);
+    if (!block.has_value()) {
       std::this_thread::yield();
       continue;
     }
-    Message message;
-    message.id = n;
-    message.block = {free.back(), 1};
-    blocks[free.back()] = n++;
-    free.pop_back();
+    memcpy(arena.At(block->offset), &n, sizeof n);
+    Message message = Numbered(n++);
+    message.block = *block;
     out_.Submit(message);
   }
   consumer.join();
-  ASSERT_NE(out_.CollectReturns(&free), LinkResult::kFault);
-  EXPECT_THAT(free, SizeIs(kBlocks));
+  collect();
+  EXPECT_EQ(arena.taken(), 0u);
   EXPECT_EQ(out_.depth(), 0u);
 }
 

@@ -25,6 +25,22 @@ bool Later(const WorkItem& a, const WorkItem& b) {
 
 constexpr size_t kMaxErrorText = 1024;
 
+// Whether the ledger names the sender as the one who hands this part on: a worker that was taken
+// over cannot slip a result into another's request.
+bool IsOnRoute(const LaneId& sender, const WorkItem& item) {
+  switch (sender.stage) {
+    case Stage::kIngress:
+      return sender.incarnation == item.message.origin;
+    case Stage::kFeatures:
+      return sender.incarnation == item.entry.features;
+    case Stage::kExecution:
+      return item.id.member < kMaxMembers &&
+             sender.incarnation == item.entry.execution[item.id.member];
+    default:
+      return false;
+  }
+}
+
 }  // namespace
 
 Worker::Worker(Lane* lane) : lane_(lane) {
@@ -201,11 +217,15 @@ void Worker::OnMessage(Inbound& from, const Message& message) {
     std::optional<LedgerEntry> entry = origin.peer->ledger->Find(whole);
     if (!entry.has_value()) break;
     item.entry = *entry;
+    if (!IsOnRoute(from.peer->id, item)) {
+      page().Add(Counter::kFaults);
+      break;
+    }
     ++origin.held[origin.parity];
     Push(std::move(item));
     return;
   }
-  // Its ingress lane is gone, or has moved on.
+  // Its ingress lane is gone or has moved on, or the sender has no part in this request.
   page().Add(Counter::kStale);
   lane_->Return(from, message.block);
 }

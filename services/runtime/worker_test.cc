@@ -279,12 +279,30 @@ TEST_F(WorkerTest, AResultForADeadHopIsFreedAtOnce) {
   EXPECT_EQ(execution_.lane.arena().taken(), 0u);
 }
 
+TEST_F(WorkerTest, AMessageOfALaneThatIsNotOnTheRouteIsDroppedAndCounted) {
+  const PartId id = Request(1, "real");
+  RawPeer& raw = rig_.AddRaw(Stage::kFeatures);
+  rig_.Link(raw, execution_);
+  raw.Publish(0, MessageOf(id, kFar));
+  worker_.Poll();
+  EXPECT_EQ(worker_.page().Get(Counter::kFaults), 1u);
+  std::optional<WorkItem> item = worker_.Pop();
+  ASSERT_TRUE(item.has_value());
+  EXPECT_EQ(InputText(*item), "real");
+  worker_.Finish(*item);
+  EXPECT_FALSE(worker_.Pop().has_value());
+  EXPECT_TRUE(worker_.Idle());
+}
+
 TEST_F(WorkerTest, ABlockOutsideItsArenaIsTheSendersFault) {
   const PartId id = Request(1, "unused");
   worker_.Poll();
   worker_.Finish(*worker_.Pop());
   RawPeer& raw = rig_.AddRaw(Stage::kFeatures);
   rig_.Link(raw, execution_);
+  LedgerEntry entry;
+  entry.features = raw.id.incarnation;
+  ingress_.ledger->Open(id, entry);
   Message message = MessageOf(id, kFar);
   message.block = {0xfffffff0u, 0xfffffff0u};
   raw.Publish(0, message);

@@ -191,8 +191,8 @@ TEST(KeeperLink, RefusesAHandoverThatLacksDescriptors) {
 class AdminTest : public testing::Test {
  protected:
   void SetUp() override {
-    path_ = std::string(getenv("TEST_TMPDIR") ? getenv("TEST_TMPDIR") : "/tmp") + "/a" +
-            std::to_string(getpid());
+    // Not the test's own folder: its path may be longer than a socket's name can be.
+    path_ = "/tmp/millrace-admin-" + std::to_string(getpid());
     server_ = std::move(*AdminServer::Listen(
         &loop_, path_, [this](const std::string& line, int64_t) -> std::optional<std::string> {
           if (line == "wait" && !ready_) return std::nullopt;

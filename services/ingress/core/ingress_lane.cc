@@ -5,7 +5,6 @@
 #include <algorithm>
 
 #include "absl/strings/str_cat.h"
-#include "common/check.h"
 #include "common/clock.h"
 
 namespace millrace {
@@ -233,24 +232,30 @@ void IngressLane::Submit(uint16_t slot, const LedgerEntry& entry) {
   message.block = flight.input;
   message.id = id.Pack();
   message.route = entry.route;
-  bool sent = true;
   if (entry.features != 0) {
-    sent = lane_->Send(entry.features, message);
+    lane_->Send(entry.features, message);
   } else {
     for (size_t m = 0; m < entry.members; ++m) {
       id.member = static_cast<uint8_t>(m);
       message.id = id.Pack();
       message.route = static_cast<uint16_t>(flight.request.model->members[m]->model->route());
-      sent = lane_->Send(entry.execution[m], message) && sent;
+      // A worker that never gives credits is found out here, and its end sends this flight again.
+      if (!lane_->Send(entry.execution[m], message)) return;
     }
   }
-  MR_CHECK(sent, "a link that could be sent on is gone");
 }
 
 void IngressLane::DispatchWaiting() {
   if (!dispatch_again_ || waiting_.empty()) return;
   dispatch_again_ = false;
-  while (!waiting_.empty() && Dispatch(waiting_.front())) waiting_.pop_front();
+  while (!waiting_.empty()) {
+    // Off the queue first: a worker found faulty while this one is sent puts its flights in front.
+    const uint16_t slot = waiting_.front();
+    waiting_.pop_front();
+    if (Dispatch(slot)) continue;
+    waiting_.push_front(slot);
+    return;
+  }
 }
 
 void IngressLane::OnPeer(const std::shared_ptr<PeerLane>& peer) {

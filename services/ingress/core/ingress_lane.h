@@ -97,7 +97,7 @@ class IngressLane : public Frontend, public LaneHandler {
 
   // Both free the slot, then call the completion.
   void Fail(uint16_t slot, const absl::Status& status);
-  void Succeed(uint16_t slot, const PeerLane& from, const Message& message);
+  void Succeed(uint16_t slot, PeerLane& from, const Message& message);
   Completion* Retire(uint16_t slot);
 
   void ExpireAndCancel(int64_t now);

@@ -1,7 +1,6 @@
 // How a flight ends: by its answer, an error, its deadline, its client; or goes on after a death.
 #include <algorithm>
 
-#include "common/check.h"
 #include "common/clock.h"
 #include "services/ingress/core/ingress_lane.h"
 
@@ -39,7 +38,7 @@ void IngressLane::Fail(uint16_t slot, const absl::Status& status) {
   Retire(slot)->Done(answer);
 }
 
-void IngressLane::Succeed(uint16_t slot, const PeerLane& from, const Message& message) {
+void IngressLane::Succeed(uint16_t slot, PeerLane& from, const Message& message) {
   Flight& flight = flights_[slot];
   auto bytes = from.arena.Get(message.block);
   absl::StatusOr<PackView> pack =
@@ -53,7 +52,7 @@ void IngressLane::Succeed(uint16_t slot, const PeerLane& from, const Message& me
     const size_t at = pack.ok() ? pack->Find(static_cast<uint16_t>(model.outputs(o).kind())) : 0;
     if (!pack.ok() || at == pack->count() || pack->rows() != flight.request.rows) {
       // Reporting ends the peer, and that sends the request again elsewhere.
-      return lane_->Fault(*lane_->FindPeer(from.id.incarnation), "an answer that cannot be read");
+      return lane_->Fault(from, "an answer that cannot be read");
     }
     const PackTensor tensor = pack->tensor(at);
     shapes[count][0] = flight.request.rows;
