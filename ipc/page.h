@@ -23,11 +23,10 @@
 
 namespace millrace {
 
+// Ready and leaving are the roster's to say; the page only says what nobody else can know.
 enum class LaneState : uint32_t {
-  kStarting = 0,
-  kReady = 1,
-  kDraining = 2,
-  kDying = 3,  // a fatal signal was caught: treat as dead, before any core dump
+  kAlive = 0,
+  kDying = 1,  // a fatal signal was caught: treat as dead, before any core dump
 };
 
 // Monotonic counters, then gauges. Names stand in kCounterNames (status, later metrics).

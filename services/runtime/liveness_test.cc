@@ -95,7 +95,7 @@ class Child {
 TEST(LivenessTest, TheWordNamesTheMainThreadAndItsWaiter) {
   Child child(Sleep);
   EXPECT_EQ(child.page().liveness.load(), static_cast<uint32_t>(child.pid()) | FUTEX_WAITERS);
-  EXPECT_EQ(child.page().state.load(), static_cast<uint32_t>(LaneState::kStarting));
+  EXPECT_EQ(child.page().state.load(), static_cast<uint32_t>(LaneState::kAlive));
 }
 
 TEST(LivenessTest, AKillWakesTheWaiterOnAReadOnlyMapping) {

@@ -94,7 +94,7 @@ TEST(Spawn, AProgramThatIsNotThereEndsWithItsOwnCode) {
 }
 
 TEST(Watcher, SaysDeadOfAnOwnerThatDiedAndOfOneThatSaysIt) {
-  const uint32_t ready = static_cast<uint32_t>(LaneState::kReady);
+  const uint32_t ready = static_cast<uint32_t>(LaneState::kAlive);
   EXPECT_FALSE(SaysDead(77 | FUTEX_WAITERS, ready));
   EXPECT_TRUE(SaysDead(FUTEX_OWNER_DIED | FUTEX_WAITERS, ready));
   EXPECT_TRUE(SaysDead(0, ready)) << "nobody holds it";

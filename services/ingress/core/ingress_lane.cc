@@ -221,14 +221,13 @@ bool IngressLane::Dispatch(uint16_t slot) {
 void IngressLane::Submit(uint16_t slot, const LedgerEntry& entry) {
   Flight& flight = flights_[slot];
   flight.state = FlightState::kSent;
-  flight.sent_ns = MonotonicNanos();
   PartId id = IdOf(slot);
   ledger_->Open(id, entry);
   Message message;
   message.deadline_ns = flight.deadline_ns;
   message.origin = lane_->id().incarnation;
   message.flags = flight.alone ? uint32_t{kFlagAlone} : 0;
-  message.published_ns = flight.sent_ns;
+  message.published_ns = MonotonicNanos();
   message.block = flight.input;
   message.id = id.Pack();
   message.route = entry.route;

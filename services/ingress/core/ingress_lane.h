@@ -74,7 +74,6 @@ class IngressLane : public Frontend, public LaneHandler {
     std::shared_ptr<const ModelTable> table;
     CheckedRequest request;
     int64_t deadline_ns = 0;
-    int64_t sent_ns = 0;
     BlockRef input;
     Route route;  // taken units, in the order of Needs
     uint32_t last_worker = 0;
