@@ -8,7 +8,17 @@
 namespace millrace {
 namespace {
 
-size_t Aligned(size_t n) { return (n + kTensorAlign - 1) / kTensorAlign * kTensorAlign; }
+// The border that a tensor of so many bytes starts on.
+constexpr size_t AlignOf(size_t bytes) { return bytes <= 8 ? 8 : kTensorAlign; }
+
+// Where it starts, if the bytes before `at` are taken.
+constexpr size_t StartOf(size_t at, size_t bytes) {
+  return (at + AlignOf(bytes) - 1) / AlignOf(bytes) * AlignOf(bytes);
+}
+
+constexpr size_t HeadBytes(size_t tensors) {
+  return sizeof(PackHeader) + tensors * sizeof(TensorEntry);
+}
 
 absl::Status Refuse(size_t i, const char* why) {
   return absl::FailedPreconditionError(absl::StrCat("tensor pack: tensor ", i, " ", why));
@@ -18,18 +28,25 @@ absl::Status Refuse(size_t i, const char* why) {
 
 bool PackWriter::Add(uint16_t name, DataType datatype, uint32_t columns, size_t bytes) {
   if (header_.count >= kMaxPackTensors) return false;
-  if (bytes > UINT32_MAX / 2 || data_bytes_ + Aligned(bytes) > UINT32_MAX / 2) return false;
+  if (bytes > UINT32_MAX / 2 || data_bytes_ + bytes > UINT32_MAX / 2 - kTensorAlign) return false;
   entries_[header_.count++] = {name, datatype, 0, columns, 0, static_cast<uint32_t>(bytes)};
-  data_bytes_ += Aligned(bytes);
+  data_bytes_ += bytes + kTensorAlign;
   return true;
+}
+
+size_t PackWriter::bytes() const {
+  size_t at = HeadBytes(header_.count);
+  for (size_t i = 0; i < header_.count; ++i)
+    at = StartOf(at, entries_[i].bytes) + entries_[i].bytes;
+  return at;
 }
 
 void PackWriter::Place(std::byte* block) {
   block_ = block;
-  size_t at = DataStart(header_.count);
+  size_t at = HeadBytes(header_.count);
   for (size_t i = 0; i < header_.count; ++i) {
-    entries_[i].offset = static_cast<uint32_t>(at);
-    at += Aligned(entries_[i].bytes);
+    entries_[i].offset = static_cast<uint32_t>(StartOf(at, entries_[i].bytes));
+    at = entries_[i].offset + entries_[i].bytes;
   }
   memcpy(block, &header_, sizeof header_);
   memcpy(block + sizeof header_, entries_, header_.count * sizeof(TensorEntry));
@@ -53,7 +70,7 @@ absl::StatusOr<PackView> PackView::Open(absl::Span<const std::byte> block) {
   for (size_t i = 0; i < view.header_.count; ++i) {
     const TensorEntry& e = view.entries_[i];
     if (uint64_t{e.offset} + e.bytes > block.size()) return Refuse(i, "lies outside its block");
-    if (e.offset % kTensorAlign != 0) return Refuse(i, "is not aligned");
+    if (e.offset % AlignOf(e.bytes) != 0) return Refuse(i, "is not aligned");
     if (e.datatype == DataType::kInvalid || e.datatype > DataType::kBf16) {
       return Refuse(i, "has an unknown datatype");
     }

@@ -1,7 +1,8 @@
 // A tensor pack: the tensors of one request or result in one block.
 //
 // Purpose: the form in which tensors lie in an arena. Who may call: lanes.
-// Layout: PackHeader, `count` TensorEntry, then the data, each tensor on a 64-byte border,
+// Layout: PackHeader, `count` TensorEntry, then the data, each tensor on a 64-byte border, one of
+//   at most 8 bytes on an 8-byte border (a single value's pack then fits a message, kInlineBytes),
 //   little-endian, row-major; BYTES as u32 length + bytes for each element.
 // Invariants:
 //   1. A reader copies header and entries once and checks that each tensor lies inside the block
@@ -56,7 +57,7 @@ class PackWriter {
   explicit PackWriter(uint32_t rows) : header_{0, rows} {}
   // False once kMaxPackTensors are there or the pack would pass 4 GiB.
   bool Add(uint16_t name, DataType datatype, uint32_t columns, size_t bytes);
-  size_t bytes() const { return DataStart(header_.count) + data_bytes_; }
+  size_t bytes() const;
   void Place(std::byte* block);
   std::byte* Data(size_t i) const { return block_ + entries_[i].offset; }
   size_t data_bytes(size_t i) const { return entries_[i].bytes; }
@@ -64,18 +65,13 @@ class PackWriter {
 
   // An upper bound of bytes() for `tensors` tensors of `data_bytes` together.
   static size_t BytesBound(size_t tensors, size_t data_bytes) {
-    return DataStart(tensors) + data_bytes + tensors * kTensorAlign;
+    return sizeof(PackHeader) + tensors * (sizeof(TensorEntry) + kTensorAlign) + data_bytes;
   }
 
  private:
-  static size_t DataStart(size_t tensors) {
-    const size_t head = sizeof(PackHeader) + tensors * sizeof(TensorEntry);
-    return (head + kTensorAlign - 1) / kTensorAlign * kTensorAlign;
-  }
-
   PackHeader header_;
   TensorEntry entries_[kMaxPackTensors];
-  size_t data_bytes_ = 0;
+  size_t data_bytes_ = 0;  // with the most that alignment may add
   std::byte* block_ = nullptr;
 };
 

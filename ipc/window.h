@@ -2,9 +2,11 @@
 //
 // Purpose: the sums that make a full ring or arena impossible past admission, in one place.
 // Who may call: any thread. The sums (lanes = kMaxIngressLanes, units = kWindowUnits):
-//   - link ingress -> worker: units of one lane                         = 64  <= kSlots
+//   - link ingress -> worker: units of one lane                          = 64  <= 128 slots
 //   - link worker -> worker:  units of all lanes                         = 256 <= kSlots
-//   - link worker -> ingress: units of one lane                          = 64  <= kSlots
+//   - link worker -> ingress: units of one lane                          = 64  <= 128 slots
+//     (twice: an ingress lane gives a unit away again in the turn in which it takes the answer,
+//     before it has told its credits, so that an answer to the next request may come meanwhile)
 //   - a worker's arena: for each lane, units blocks of WorkerWindowBytes together
 //   - an ingress lane's arena: a block for each ledger slot of IngressWindowBytes together
 // A unit is one message: a request takes one at features, one at execution for each member, one at
@@ -15,14 +17,22 @@
 
 #include "common/config.h"
 #include "ipc/arena.h"
-#include "ipc/link_shm.h"
+#include "ipc/link.h"
 #include "ipc/page.h"
 #include "ipc/tensor_pack.h"
+#include "ipc/topology.h"
 
 namespace millrace {
 
 inline constexpr size_t kWindowUnits = 64;
 static_assert(kWindowUnits * kMaxIngressLanes <= kSlots, "a ring holds the sum of the windows");
+
+// Slots of the link from one stage's lane to another's.
+inline constexpr uint64_t LinkSlots(Stage producer, Stage consumer) {
+  const bool of_one_lane = producer == Stage::kIngress || consumer == Stage::kIngress;
+  return of_one_lane ? 2 * kWindowUnits : kSlots;
+}
+static_assert(LinkSlots(Stage::kIngress, Stage::kExecution) <= kSlots);
 
 // The largest pack: a request's or an answer's bytes and what describes them.
 inline size_t MaxBlockBytes(const Config& config) {

@@ -16,7 +16,7 @@
 #include "ipc/arena.h"
 #include "ipc/control.pb.h"
 #include "ipc/control_channel.h"
-#include "ipc/link_shm.h"
+#include "ipc/link.h"
 #include "ipc/testing/must.h"
 
 namespace millrace {

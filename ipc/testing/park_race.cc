@@ -7,7 +7,7 @@
 #include <thread>
 
 #include "common/check.h"
-#include "ipc/link_shm.h"
+#include "ipc/link.h"
 #include "ipc/page.h"
 #include "ipc/testing/must.h"
 #include "ipc/waiter.h"

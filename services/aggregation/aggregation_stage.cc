@@ -6,7 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/clock.h"
-#include "ipc/link_shm.h"
+#include "ipc/link.h"
 
 namespace millrace {
 namespace {

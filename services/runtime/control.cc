@@ -6,6 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/check.h"
+#include "common/clock.h"
 #include "common/log.h"
 #include "ipc/window.h"
 #include "services/runtime/liveness.h"
@@ -239,31 +240,27 @@ std::optional<int> Control::OnPeer(const ::millrace::Peer& announced, std::vecto
       peer->page_region = std::move(*page);
       peer->arena = std::move(*arena);
       peer->waker = Waker(&peer->page().parked, fds[2].Duplicate());
-      if (IsEdge(stage_, id.stage)) opened.Update(MakeHalf(own.lane.get(), peer, true));
-      if (IsEdge(id.stage, stage_)) opened.Update(MakeHalf(own.lane.get(), peer, false));
+      const uint32_t mine = own.lane->id().incarnation, theirs = id.incarnation;
+      if (IsEdge(stage_, id.stage)) {
+        opened.Update(MakeHalf(own.lane.get(), peer, {mine, theirs},
+                               LinkProducer::Create(mine, theirs, LinkSlots(stage_, id.stage))));
+      }
+      if (IsEdge(id.stage, stage_)) {
+        opened.Update(MakeHalf(own.lane.get(), peer, {theirs, mine},
+                               LinkConsumer::Create(theirs, mine, LinkSlots(id.stage, stage_))));
+      }
     }
     if (!opened.ok()) Report(id.incarnation, opened);
   }
   return std::nullopt;
 }
 
-absl::Status Control::MakeHalf(Lane* lane, const std::shared_ptr<PeerLane>& peer, bool produce) {
-  const uint32_t mine = lane->id().incarnation;
-  const uint32_t theirs = peer->id.incarnation;
-  const LinkName name = produce ? LinkName{mine, theirs} : LinkName{theirs, mine};
-  HalfLink half = {lane, peer, LinkProducer()};
-  int fd = -1;
-  if (produce) {
-    absl::StatusOr<LinkProducer> link = LinkProducer::Create(name.first, name.second);
-    if (!link.ok()) return link.status();
-    fd = link->fd();
-    half.end = std::move(*link);
-  } else {
-    absl::StatusOr<LinkConsumer> link = LinkConsumer::Create(name.first, name.second);
-    if (!link.ok()) return link.status();
-    fd = link->fd();
-    half.end = std::move(*link);
-  }
+template <typename End>
+absl::Status Control::MakeHalf(Lane* lane, const std::shared_ptr<PeerLane>& peer, LinkName name,
+                               absl::StatusOr<End> end) {
+  if (!end.ok()) return end.status();
+  const int fd = end->fd();
+  HalfLink half = {lane, peer, std::move(*end)};
   FromProcess message;
   message.mutable_half()->set_producer(name.first);
   message.mutable_half()->set_consumer(name.second);

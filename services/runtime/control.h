@@ -18,7 +18,7 @@
 
 #include "ipc/control.pb.h"
 #include "ipc/control_channel.h"
-#include "ipc/link_shm.h"
+#include "ipc/link.h"
 #include "services/runtime/lane.h"
 #include "services/runtime/process.h"
 
@@ -63,7 +63,9 @@ class Control {
   void OnCatalog(const CatalogUpdate& update, std::vector<Fd> fds);
 
   absl::Status MakeLane(const LaneName& name, const Config& config, const Fd& roster);
-  absl::Status MakeHalf(Lane* lane, const std::shared_ptr<PeerLane>& peer, bool produce);
+  template <typename End>
+  absl::Status MakeHalf(Lane* lane, const std::shared_ptr<PeerLane>& peer, LinkName name,
+                        absl::StatusOr<End> end);
   void Report(uint32_t incarnation, const absl::Status& status);
   absl::Status Announce();
   // Sends, waiting for a slow supervisor; false once it is gone.

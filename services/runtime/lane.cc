@@ -1,5 +1,6 @@
 #include "services/runtime/lane.h"
 
+#include <string.h>
 #include <sys/eventfd.h>
 
 #include <algorithm>
@@ -9,6 +10,11 @@
 #include "common/clock.h"
 
 namespace millrace {
+
+std::optional<absl::Span<const std::byte>> PeerLane::Payload(const Message& message) const {
+  if (message.kind != MessageKind::kInline) return arena.Get(message.block);
+  return absl::Span<const std::byte>(message.payload, message.code);
+}
 
 Lane::Lane(LaneId id, Memory memory, LaneReports reports)
     : id_(id),
@@ -110,7 +116,7 @@ size_t Lane::CollectReturns(Outbound& out) {
   returned_.clear();
   const LinkResult result = out.link.CollectReturns(&returned_);
   for (uint32_t offset : returned_) Release({offset, 1});
-  if (result == LinkResult::kFault) Fault(*out.peer, "returned what was not lent");
+  if (result == LinkResult::kFault) Fault(*out.peer, FaultSentence(out.link.fault()));
   return returned_.size();
 }
 
@@ -122,11 +128,11 @@ size_t Lane::Drain(Inbound& in, int limit) {
   while (limit-- > 0 && !in.ended) {
     const LinkResult result = in.link.Take(&message);
     if (result == LinkResult::kFault) {
-      Fault(*in.peer, "a slot holds what cannot be right");
+      Fault(*in.peer, FaultSentence(in.link.fault()));
       break;
     }
     if (result == LinkResult::kEmpty) break;
-    if (in.held >= kSlots) {
+    if (in.held >= in.link.slots()) {
       Fault(*in.peer, "more messages than all windows together");
       break;
     }
@@ -143,7 +149,7 @@ void Lane::End(const std::shared_ptr<PeerLane>& peer) {
   // What it published before it died is taken; nothing can come behind it.
   for (auto& in : inbound_) {
     if (in->peer != peer || in->ended) continue;
-    Drain(*in, static_cast<int>(kSlots));
+    Drain(*in, static_cast<int>(in->link.slots()));
     in->ended = true;
   }
   if (peer->lost) return;  // its last words were a fault, which ended it
@@ -187,6 +193,18 @@ bool Lane::CanSend(uint32_t incarnation) const {
   return false;
 }
 
+Message Lane::Lend(const Message& message) {
+  if (message.kind == MessageKind::kData && message.block.length - 1 < kInlineBytes) {
+    Message whole = message;
+    whole.kind = MessageKind::kInline;
+    whole.code = static_cast<uint8_t>(message.block.length);
+    memcpy(whole.payload, arena().At(message.block.offset), message.block.length);
+    return whole;
+  }
+  if (message.HasBlock()) arena().AddReference(message.block.offset);
+  return message;
+}
+
 bool Lane::Send(uint32_t incarnation, const Message& message) {
   for (auto& out : outbound_) {
     if (out->peer->id.incarnation != incarnation || out->peer->lost) continue;
@@ -197,19 +215,18 @@ bool Lane::Send(uint32_t incarnation, const Message& message) {
       Fault(*out->peer, "does not take what was sent within its window");
     }
     if (out->peer->lost) return false;
-    if (message.block.length > 0) arena().AddReference(message.block.offset);
-    out->link.Submit(message);
+    out->link.Submit(Lend(message));
     out->peer->wake_pending = true;
     return true;
   }
   return false;
 }
 
-void Lane::Return(Inbound& from, const BlockRef& block) {
+void Lane::Return(Inbound& from, const Message& message) {
   MR_CHECK(from.held > 0, "a message was returned twice");
   --from.held;
   // To a dead producer nothing is returned: it took back everything by dying.
-  if (!from.ended && block.length > 0) from.link.Return(block.offset);
+  if (!from.ended && message.HasBlock()) from.link.Return(message.block.offset);
 }
 
 void Lane::Release(const BlockRef& block) {

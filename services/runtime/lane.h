@@ -28,7 +28,7 @@
 #include "absl/status/statusor.h"
 #include "ipc/arena.h"
 #include "ipc/ledger.h"
-#include "ipc/link_shm.h"
+#include "ipc/link.h"
 #include "ipc/page.h"
 #include "ipc/roster.h"
 #include "ipc/topology.h"
@@ -54,6 +54,9 @@ struct PeerLane {
   bool lost = false;
 
   const Page& page() const { return *page_region.as<const Page>(); }
+  // What a message of this peer carries, in itself or in its arena; nothing where the block lies
+  // outside. Valid as long as the message and the peer.
+  std::optional<absl::Span<const std::byte>> Payload(const Message& message) const;
 };
 
 struct Inbound {
@@ -72,8 +75,7 @@ struct Outbound {
 class LaneHandler {
  public:
   virtual ~LaneHandler() = default;
-  // The handler owns the message until it calls Lane::Return, once for each (with or without
-  // block).
+  // The handler owns the message until it calls Lane::Return, once for each.
   virtual void OnMessage(Inbound& from, const Message& message) = 0;
   // A new peer; its links come up one by one.
   virtual void OnPeer(const std::shared_ptr<PeerLane>& peer) = 0;
@@ -116,9 +118,10 @@ class Lane {
   // Whether a message may go to this lane now: a live link with room.
   bool CanSend(uint32_t incarnation) const;
   // Publishes; the receiver is woken by Flush. Adds a reference to the message's block for the time
-  // it is lent. False: no live link (the block is untouched). A full link is a fault of its peer.
+  // it is lent; data of at most kInlineBytes goes in the message instead. False: no live link (the
+  // block is untouched). A full link is a fault of its peer.
   bool Send(uint32_t incarnation, const Message& message);
-  void Return(Inbound& from, const BlockRef& block);
+  void Return(Inbound& from, const Message& message);
   // Drops a reference to a block of ours.
   void Release(const BlockRef& block);
   // Wakes whoever got something since the last Flush.
@@ -144,6 +147,7 @@ class Lane {
   size_t RunPosted();
   size_t CheckRoster();
   size_t CollectReturns(Outbound& out);
+  Message Lend(const Message& message);
   size_t Drain(Inbound& in, int limit);
   void End(const std::shared_ptr<PeerLane>& peer);
   void AddPeer(const std::shared_ptr<PeerLane>& peer);

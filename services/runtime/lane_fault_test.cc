@@ -23,7 +23,7 @@ class LaneFaultTest : public ::testing::Test {
   }
   void Send(const std::string& text, uint64_t tag) {
     Message message;
-    message.block = lane_.Write(text, tag);
+    message.block = lane_.Write(ForBlock(text), tag);
     ASSERT_TRUE(lane_.lane.Send(raw_.id.incarnation, message));
     lane_.lane.Release(message.block);
   }
@@ -91,7 +91,7 @@ TEST_F(LaneFaultTest, ABlockThatWasNotLent) {
 
 TEST_F(LaneFaultTest, ABlockReturnedTwice) {
   Message message;
-  message.block = lane_.Write("lent", 1);
+  message.block = lane_.Write(ForBlock("lent"), 1);
   ASSERT_TRUE(lane_.lane.Send(raw_.id.incarnation, message));
   lane_.lane.Release(message.block);
   raw_.back()->returns[0].store(uint64_t{1} << 32 | message.block.offset);
@@ -108,7 +108,7 @@ TEST_F(LaneFaultTest, ANeverTakingPeerIsEndedNotWaitedFor) {
     ASSERT_TRUE(lane_.lane.Send(raw_.id.incarnation, message));
   }
   EXPECT_FALSE(lane_.lane.CanSend(raw_.id.incarnation));
-  message.block = lane_.Write("kept", 2);
+  message.block = lane_.Write(ForBlock("kept"), 2);
   EXPECT_FALSE(lane_.lane.Send(raw_.id.incarnation, message));
   EXPECT_EQ(lane_.lane.arena().taken(), 1u);
   lane_.lane.Release(message.block);
@@ -142,7 +142,7 @@ TEST_F(LaneFaultTest, NothingIsDeliveredBehindAFaultThatTheHandlerFound) {
   int seen = 0;
   handler_.on_message = [&](Inbound& from, const Message& message) {
     ++seen;
-    lane_.lane.Return(from, message.block);
+    lane_.lane.Return(from, message);
     lane_.lane.Fault(*from.peer, "the handler says so");
   };
   for (uint64_t n = 0; n < 10; ++n) raw_.Publish(n, Message{});
@@ -192,7 +192,7 @@ TEST(LaneFuzzTest, RandomWordsInAPeersHalves) {
         case 1:
           if (lane.lane.CanSend(raw.id.incarnation)) {
             Message message;
-            message.block = lane.Write("x", 1);
+            message.block = lane.Write(ForBlock("x"), 1);
             lane.lane.Send(raw.id.incarnation, message);
             lane.lane.Release(message.block);
           }

@@ -31,7 +31,7 @@ class LaneTest : public ::testing::Test {
   void Send(TestLane& from, TestLane& to, const std::string& text, uint64_t id = 0) {
     Message message;
     message.id = id;
-    message.block = from.Write(text, id);
+    message.block = from.Write(ForBlock(text), id);
     ASSERT_TRUE(from.lane.Send(to.incarnation(), message));
     from.lane.Release(message.block);
   }
@@ -61,7 +61,8 @@ TEST_F(LaneTest, MessagesFlowInOrderAndBlocksComeBack) {
   EXPECT_EQ(a_.lane.arena().taken(), 5u);
   EXPECT_EQ(b_.lane.Poll(), 5u);
   EXPECT_THAT(at_b_.texts,
-              ElementsAre("message 0", "message 1", "message 2", "message 3", "message 4"));
+              ElementsAre(ForBlock("message 0"), ForBlock("message 1"), ForBlock("message 2"),
+                          ForBlock("message 3"), ForBlock("message 4")));
   EXPECT_THAT(at_a_.freed, IsEmpty());
   a_.lane.Poll();
   EXPECT_THAT(at_a_.freed, ElementsAre(100, 101, 102, 103, 104));
@@ -80,6 +81,38 @@ TEST_F(LaneTest, AMessageWithoutABlockNeedsNoReturn) {
   EXPECT_THAT(at_a_.freed, IsEmpty());
 }
 
+// What fits a message travels in it: nothing is lent, and the block is free at once.
+TEST_F(LaneTest, SmallDataNeedsNoBlock) {
+  for (size_t size = 1; size <= kInlineBytes + 1; ++size) {
+    Message message;
+    message.block = a_.Write(std::string(size, 'x'), size);
+    ASSERT_TRUE(a_.lane.Send(b_.incarnation(), message));
+    a_.lane.Release(message.block);
+    const bool is_inline = size <= kInlineBytes;
+    EXPECT_EQ(a_.lane.arena().taken(), is_inline ? 0u : 1u) << size;
+    b_.lane.Poll();
+    EXPECT_EQ(at_b_.texts.back(), std::string(size, 'x'));
+    EXPECT_EQ(at_b_.messages.back().kind, is_inline ? MessageKind::kInline : MessageKind::kData);
+    a_.lane.Poll();
+  }
+  EXPECT_EQ(a_.lane.arena().taken(), 0u);
+}
+
+// A sentence stays in its block: its message's code says which status.
+TEST_F(LaneTest, AnErrorIsNeverInline) {
+  Message message;
+  message.kind = MessageKind::kError;
+  message.code = 3;
+  message.block = a_.Write("bad");
+  ASSERT_TRUE(a_.lane.Send(b_.incarnation(), message));
+  a_.lane.Release(message.block);
+  PollBoth();
+  ASSERT_THAT(at_b_.messages, SizeIs(1));
+  EXPECT_EQ(at_b_.messages[0].kind, MessageKind::kError);
+  EXPECT_EQ(at_b_.messages[0].code, 3);
+  EXPECT_EQ(at_b_.texts[0], "bad");
+}
+
 TEST_F(LaneTest, ABlockSentTwiceComesBackTwice) {
   TestLane& c = rig_.Add(Stage::kFeatures);
   Recorder at_c(&c.lane);
@@ -87,7 +120,7 @@ TEST_F(LaneTest, ABlockSentTwiceComesBackTwice) {
   PollBoth();
   c.lane.Poll();
   Message message;
-  message.block = a_.Write("shared", 9);
+  message.block = a_.Write(ForBlock("shared"), 9);
   ASSERT_TRUE(a_.lane.Send(b_.incarnation(), message));
   ASSERT_TRUE(a_.lane.Send(c.incarnation(), message));
   a_.lane.Release(message.block);
@@ -101,7 +134,7 @@ TEST_F(LaneTest, ABlockSentTwiceComesBackTwice) {
 
 TEST_F(LaneTest, WithoutALinkTheBlockStaysTheSenders) {
   Message message;
-  message.block = a_.Write("kept");
+  message.block = a_.Write(ForBlock("kept"));
   EXPECT_FALSE(a_.lane.CanSend(99));
   EXPECT_FALSE(a_.lane.Send(99, message));
   EXPECT_EQ(a_.lane.arena().taken(), 1u);
@@ -161,10 +194,11 @@ TEST_F(LaneTest, HeldMemoryOfTheDeadStaysReadable) {
   rig_.Leave(a_.incarnation());
   b_.lane.Poll();
   b_.lane.Poll();
-  auto [from, block] = at_b_.held.at(0);
-  auto bytes = from->peer->arena.Get(block);
+  auto [from, message] = at_b_.held.at(0);
+  auto bytes = from->peer->Payload(message);
   ASSERT_TRUE(bytes.has_value());
-  EXPECT_EQ(std::string(reinterpret_cast<const char*>(bytes->data()), bytes->size()), "still here");
+  EXPECT_EQ(std::string(reinterpret_cast<const char*>(bytes->data()), bytes->size()),
+            ForBlock("still here"));
   at_b_.ReturnHeld();
   b_.lane.Poll();
 }
@@ -255,9 +289,9 @@ TEST_F(LaneTest, ReturningAMessageTwiceAborts) {
   Send(a_, b_, "once");
   at_b_.hold = true;
   b_.lane.Poll();
-  auto [from, block] = at_b_.held.at(0);
+  auto [from, message] = at_b_.held.at(0);
   at_b_.ReturnHeld();
-  EXPECT_DEATH(b_.lane.Return(*from, block), "returned twice");
+  EXPECT_DEATH(b_.lane.Return(*from, message), "returned twice");
 }
 
 }  // namespace

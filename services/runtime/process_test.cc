@@ -125,7 +125,7 @@ TEST_F(ProcessTest, DrainedIsSaidOnceNothingIsHeld) {
   ToProcess drain;
   drain.mutable_drain();
   answers_.hold = true;
-  Ask(1, "last one");
+  Ask(1, ForBlock("last one"));
   ASSERT_TRUE(PollUntil([&] { return answers_.messages.size() == 1; }));
   worker_->Send(drain);
   // The answer's block is still lent: not drained, however long it takes.

@@ -80,7 +80,7 @@ WorkItem Worker::TakeTop() {
 
 void Worker::ObserveDelay(const WorkItem& item, int64_t now) {
   constexpr uint64_t kWeight = 16;
-  const uint64_t delay = now > item.message.published_ns ? now - item.message.published_ns : 0;
+  const uint64_t delay = PublishedAgeNs(item.message.published_ticks, now);
   const uint64_t before = page().Get(Counter::kQueueDelayNs);
   page().Set(Counter::kQueueDelayNs, before - before / kWeight + delay / kWeight);
 }
@@ -135,7 +135,7 @@ void Worker::Done() {
 }
 
 std::optional<absl::Span<const std::byte>> Worker::Input(const WorkItem& item) {
-  auto bytes = item.from->peer->arena.Get(item.message.block);
+  auto bytes = item.from->peer->Payload(item.message);
   if (!bytes.has_value()) lane_->Fault(*item.from->peer, "a block lies outside its arena");
   return bytes;
 }
@@ -180,7 +180,7 @@ void Worker::Reply(const WorkItem& item, absl::Span<const Hop> hops, const absl:
     lane_->Release(block);
     reply.block = ErrorText(item, status).value_or(BlockRef{});
   }
-  reply.published_ns = MonotonicNanos();
+  reply.published_ticks = PublishedTicks(MonotonicNanos());
   // The input first: whoever gets the result then knows that it is returned.
   Finish(item);
   PartId id = item.id;
@@ -200,7 +200,7 @@ void Worker::Drop(const WorkItem& item) {
 }
 
 void Worker::Finish(const WorkItem& item) {
-  lane_->Return(*item.from, item.message.block);
+  lane_->Return(*item.from, item.message);
   --origins_[item.origin].held[item.parity];
 }
 
@@ -227,7 +227,7 @@ void Worker::OnMessage(Inbound& from, const Message& message) {
   }
   // Its ingress lane is gone or has moved on, or the sender has no part in this request.
   page().Add(Counter::kStale);
-  lane_->Return(from, message.block);
+  lane_->Return(from, message);
 }
 
 void Worker::OnPeer(const std::shared_ptr<PeerLane>& peer) {

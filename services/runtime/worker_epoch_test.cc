@@ -49,7 +49,7 @@ class EpochTest : public ::testing::Test {
     message.id = id.Pack();
     message.origin = ingress_.incarnation();
     message.deadline_ns = INT64_MAX / 2 + slot;
-    message.block = ingress_.Write("x");
+    message.block = ingress_.Write(ForBlock("x"));
     EXPECT_TRUE(ingress_.lane.Send(execution_.incarnation(), message));
     ingress_.lane.Release(message.block);
     return id;
@@ -57,7 +57,7 @@ class EpochTest : public ::testing::Test {
   void PollWorker(int times) {
     while (times-- > 0) worker_.Poll();
   }
-  void Reply(const WorkItem& item, size_t bytes = 8) {
+  void Reply(const WorkItem& item, size_t bytes = 40) {
     std::optional<BlockRef> block = worker_.Allocate(item, bytes);
     ASSERT_TRUE(block.has_value());
     const Hop hop = {ingress_.incarnation(), 0, 0};
@@ -179,7 +179,7 @@ TEST(WindowTurnTest, AWindowThatTurnsWithinACycleFindsItsBlockFree) {
   ASSERT_TRUE(ingress.lane.Send(execution.incarnation(), message));
   worker.Poll();
   WorkItem first = *worker.Pop();
-  worker.Reply(first, {&hop, 1}, absl::OkStatus(), *worker.Allocate(first, 8));
+  worker.Reply(first, {&hop, 1}, absl::OkStatus(), *worker.Allocate(first, 40));
   EXPECT_EQ(execution.lane.arena().taken(), 1u);  // the whole window
   // The other lane's message opens the gap in the worker's turn.
   worker.hook = [&] {
@@ -190,7 +190,7 @@ TEST(WindowTurnTest, AWindowThatTurnsWithinACycleFindsItsBlockFree) {
   worker.Poll();
   std::optional<WorkItem> second = worker.Pop();
   ASSERT_TRUE(second.has_value());
-  std::optional<BlockRef> block = worker.Allocate(*second, 8);
+  std::optional<BlockRef> block = worker.Allocate(*second, 40);
   ASSERT_TRUE(block.has_value());
   worker.Reply(*second, {&hop, 1}, absl::OkStatus(), *block);
 }
@@ -228,7 +228,7 @@ class PipelineTest : public ::testing::TestWithParam<int> {
       i.lane = &rig_.Add(Stage::kIngress, shape);
       i.handler = std::make_unique<Recorder>(&i.lane->lane);
       i.handler->on_message = [this, &i](Inbound& from, const Message& message) {
-        i.handler->held.emplace_back(&from, message.block);
+        i.handler->held.emplace_back(&from, message);
         if (random_() % 2 == 0) i.handler->ReturnHeld();
       };
       for (Station& s : stations_) rig_.Link(*i.lane, *s.lane);
@@ -250,7 +250,7 @@ class PipelineTest : public ::testing::TestWithParam<int> {
     message.id = id.Pack();
     message.origin = i.lane->incarnation();
     message.deadline_ns = INT64_MAX / 2 + sequence_ + random_() % 50;
-    message.block = i.lane->Write("input");
+    message.block = i.lane->Write(ForBlock("input"));
     ASSERT_TRUE(i.lane->lane.Send(worker, message));
     i.lane->lane.Release(message.block);
     i.sent[to].insert({message.origin, message.id});
@@ -283,7 +283,7 @@ class PipelineTest : public ::testing::TestWithParam<int> {
     const bool last = &s == &stations_[1];
     const uint32_t next = last ? item.message.origin : stations_[1].lane->incarnation();
     if (random_() % 8 == 0 || !s.lane->lane.CanSend(next)) return s.worker->Drop(item);
-    std::optional<BlockRef> block = s.worker->Allocate(item, 16);
+    std::optional<BlockRef> block = s.worker->Allocate(item, 40);
     if (!block.has_value()) return s.worker->Drop(item);
     s.blocks[block->offset] = {item.message.origin, item.message.id};
     const Hop hop = {next, 0, 0};

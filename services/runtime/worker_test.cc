@@ -47,7 +47,7 @@ class WorkerTest : public ::testing::Test {
     message.id = id.Pack();
     message.origin = ingress_.incarnation();
     message.deadline_ns = deadline_ns;
-    message.published_ns = MonotonicNanos();
+    message.published_ticks = PublishedTicks(MonotonicNanos());
     return message;
   }
   std::string InputText(const WorkItem& item) {
@@ -82,10 +82,10 @@ TEST_F(WorkerTest, ARequestIsAnsweredAndEverythingIsReturned) {
   EXPECT_EQ(item->entry.route, 12);
   EXPECT_EQ(InputText(*item), "question");
   EXPECT_FALSE(worker_.Idle());
-  Answer(*item, "answer");
+  Answer(*item, ForBlock("answer"));
   EXPECT_FALSE(worker_.Idle());  // the answer's block is still lent
   ingress_.lane.Poll();
-  EXPECT_THAT(answers_.texts, ElementsAre("answer"));
+  EXPECT_THAT(answers_.texts, ElementsAre(ForBlock("answer")));
   EXPECT_EQ(answers_.messages[0].kind, MessageKind::kData);
   EXPECT_EQ(answers_.messages[0].id, id.Pack());
   EXPECT_THAT(answers_.freed, ElementsAre(3));
@@ -103,7 +103,7 @@ TEST_F(WorkerTest, TheInputIsReturnedBeforeTheAnswerIsSeen) {
   WorkItem item = *worker_.Pop();
   size_t taken_at_answer = 99;
   answers_.on_message = [&](Inbound& from, const Message& message) {
-    ingress_.lane.Return(from, message.block);
+    ingress_.lane.Return(from, message);
   };
   Answer(item, "out");
   ingress_.lane.Poll();
@@ -253,8 +253,9 @@ TEST_F(WorkerTest, OneResultMayGoToTwoHops) {
   worker_.Poll();
   aggregation.lane.Poll();
   WorkItem item = *worker_.Pop();
-  std::optional<BlockRef> block = worker_.Allocate(item, 4);
-  memcpy(worker_.At(*block), "both", 4);
+  const std::string both = ForBlock("both");
+  std::optional<BlockRef> block = worker_.Allocate(item, both.size());
+  memcpy(worker_.At(*block), both.data(), both.size());
   const Hop hops[] = {{ingress_.incarnation(), 0, 1}, {aggregation.incarnation(), 1, 2}};
   worker_.Reply(item, hops, absl::OkStatus(), *block);
   ingress_.lane.Poll();
@@ -263,8 +264,8 @@ TEST_F(WorkerTest, OneResultMayGoToTwoHops) {
   aggregation.lane.Poll();
   worker_.Poll();
   EXPECT_EQ(execution_.lane.arena().taken(), 0u);
-  EXPECT_THAT(answers_.texts, ElementsAre("both"));
-  EXPECT_THAT(joined.texts, ElementsAre("both"));
+  EXPECT_THAT(answers_.texts, ElementsAre(both));
+  EXPECT_THAT(joined.texts, ElementsAre(both));
   EXPECT_EQ(PartId::Unpack(joined.messages[0].id).member, 1);
 }
 
@@ -272,7 +273,7 @@ TEST_F(WorkerTest, AResultForADeadHopIsFreedAtOnce) {
   Request(1, "one");
   worker_.Poll();
   WorkItem item = *worker_.Pop();
-  std::optional<BlockRef> block = worker_.Allocate(item, 4);
+  std::optional<BlockRef> block = worker_.Allocate(item, 40);
   const Hop hop = {4711, 0, 0};
   worker_.Reply(item, {&hop, 1}, absl::OkStatus(), *block);
   EXPECT_TRUE(worker_.Idle());
@@ -373,7 +374,7 @@ TEST_F(WorkerTest, TheQueueDelayIsAMovingAverage) {
     const PartId id = {slot, 1, 0, 0};
     ingress_.ledger->Open(id, LedgerEntry{});
     Message message = MessageOf(id, kFar);
-    message.published_ns = MonotonicNanos() - kNanosPerSecond;
+    message.published_ticks = PublishedTicks(MonotonicNanos() - kNanosPerSecond);
     ingress_.lane.Send(execution_.incarnation(), message);
   }
   worker_.Poll();

@@ -226,8 +226,8 @@ void IngressLane::Submit(uint16_t slot, const LedgerEntry& entry) {
   Message message;
   message.deadline_ns = flight.deadline_ns;
   message.origin = lane_->id().incarnation;
-  message.flags = flight.alone ? uint32_t{kFlagAlone} : 0;
-  message.published_ns = MonotonicNanos();
+  message.flags = flight.alone ? kFlagAlone : 0;
+  message.published_ticks = PublishedTicks(MonotonicNanos());
   message.block = flight.input;
   message.id = id.Pack();
   message.route = entry.route;

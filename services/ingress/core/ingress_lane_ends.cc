@@ -40,7 +40,7 @@ void IngressLane::Fail(uint16_t slot, const absl::Status& status) {
 
 void IngressLane::Succeed(uint16_t slot, PeerLane& from, const Message& message) {
   Flight& flight = flights_[slot];
-  auto bytes = from.arena.Get(message.block);
+  auto bytes = from.Payload(message);
   absl::StatusOr<PackView> pack =
       bytes.has_value() ? PackView::Open(*bytes)
                         : absl::FailedPreconditionError("a block lies outside its arena");
@@ -81,7 +81,7 @@ void IngressLane::OnMessage(Inbound& from, const Message& message) {
                        flights_[id.slot].last_worker == from.peer->id.incarnation;
   if (!current) {
     lane_->page().Add(Counter::kStale);
-  } else if (message.kind == MessageKind::kData) {
+  } else if (message.kind != MessageKind::kError) {
     Succeed(id.slot, *from.peer, message);
   } else {
     auto text = from.peer->arena.Get(message.block);
@@ -97,7 +97,7 @@ void IngressLane::OnMessage(Inbound& from, const Message& message) {
     flights_[id.slot].route.clear();
     Fail(id.slot, absl::Status(code, sentence));
   }
-  lane_->Return(from, message.block);
+  lane_->Return(from, message);
 }
 
 bool IngressLane::WasExecuting(const PeerLane& dead, uint16_t slot) const {

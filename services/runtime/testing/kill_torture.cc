@@ -94,7 +94,7 @@ class Torture {
   void OnAnswer(Inbound& from, const Message& message) {
     const PartId id = PartId::Unpack(message.id);
     auto found = requests_.find(id.slot);
-    const auto bytes = from.peer->arena.Get(message.block);
+    const auto bytes = from.peer->Payload(message);
     if (!taken_.insert({from.peer->id.incarnation, message.id}).second) {
       Violation("one entry was taken twice from one link");
     }
@@ -114,7 +114,7 @@ class Torture {
       requests_.erase(found);
       ++result_.answered;
     }
-    ingress_.lane.Return(from, message.block);
+    ingress_.lane.Return(from, message);
   }
 
   void KillOne() {

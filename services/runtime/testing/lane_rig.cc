@@ -18,13 +18,13 @@ Fd MakeWake() { return Fd(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)); }
 void Recorder::OnMessage(Inbound& from, const Message& message) {
   if (on_message) return on_message(from, message);
   messages.push_back(message);
-  auto bytes = from.peer->arena.Get(message.block);
+  auto bytes = from.peer->Payload(message);
   texts.emplace_back(bytes ? reinterpret_cast<const char*>(bytes->data()) : "",
                      bytes ? bytes->size() : 0);
   if (hold) {
-    held.emplace_back(&from, message.block);
+    held.emplace_back(&from, message);
   } else {
-    lane_->Return(from, message.block);
+    lane_->Return(from, message);
   }
 }
 
@@ -34,7 +34,7 @@ void Recorder::OnPeerLost(const std::shared_ptr<PeerLane>& peer) {
 }
 
 void Recorder::ReturnHeld() {
-  for (auto& [from, block] : held) lane_->Return(*from, block);
+  for (auto& [from, message] : held) lane_->Return(*from, message);
   held.clear();
 }
 
@@ -46,6 +46,11 @@ TestLane::TestLane(LaneId id, Lane::Memory memory)
             [this](uint32_t incarnation, const std::string& reason) {
               faults.emplace_back(incarnation, reason);
             }}) {}
+
+std::string ForBlock(std::string text) {
+  text.resize(std::max(text.size(), kInlineBytes + 1), '.');
+  return text;
+}
 
 BlockRef TestLane::Write(std::string_view text, uint64_t tag) {
   std::optional<BlockRef> block = lane.arena().Allocate(text.size(), tag);
@@ -60,15 +65,9 @@ bool TestLane::TakeWake() {
 }
 
 void RawPeer::Publish(uint64_t n, const Message& message) {
-  LinkSlot& slot = out()->slots[n % kSlots];
-  slot.kind = static_cast<uint8_t>(message.kind);
-  slot.code = message.code;
-  slot.route = message.route;
-  slot.id = message.id;
-  slot.deadline_ns = message.deadline_ns;
-  slot.origin = message.origin;
-  slot.block = message.block;
-  // release: meets the acquire in LinkConsumer::Take.
+  LinkSlot<Hardware>& slot = out()->slots[n % kSlots];
+  Hardware::Write(&slot.body, message);
+  // release: meets the acquire in ConsumerEnd::Take.
   slot.seq.store(static_cast<uint32_t>(n + 1), std::memory_order_release);
 }
 
@@ -153,8 +152,9 @@ void LaneRig::Link(TestLane& producer, TestLane& consumer) {
 
 void LaneRig::Link(RawPeer& producer, TestLane& consumer) {
   const uint32_t from = producer.id.incarnation, to = consumer.incarnation();
-  producer.slots = Must(Region::Create(kSlotsType, from, sizeof(SlotsRegion)));
+  producer.slots = Must(Region::Create(kSlotsType, from, SlotsRegionBytes(kSlots)));
   producer.out()->consumer = to;
+  producer.out()->slot_count = kSlots;
   LinkConsumer in = Must(LinkConsumer::Create(from, to));
   MustOk(in.Attach(producer.slots.fd().get()));
   Give(consumer, View(consumer, producer), std::move(in));
@@ -162,8 +162,9 @@ void LaneRig::Link(RawPeer& producer, TestLane& consumer) {
 
 void LaneRig::Link(TestLane& producer, RawPeer& consumer) {
   const uint32_t from = producer.incarnation(), to = consumer.id.incarnation;
-  consumer.returns = Must(Region::Create(kReturnsType, to, sizeof(ReturnsRegion)));
+  consumer.returns = Must(Region::Create(kReturnsType, to, ReturnsRegionBytes(kSlots)));
   consumer.back()->producer = from;
+  consumer.back()->slot_count = kSlots;
   LinkProducer out = Must(LinkProducer::Create(from, to));
   MustOk(out.Attach(consumer.returns.fd().get()));
   Give(producer, View(producer, consumer), std::move(out));

@@ -34,7 +34,7 @@ class Recorder : public LaneHandler {
   bool hold = false;
   std::vector<Message> messages;
   std::vector<std::string> texts;  // each message's block, as the peer's arena shows it
-  std::vector<std::pair<Inbound*, BlockRef>> held;
+  std::vector<std::pair<Inbound*, Message>> held;
   std::vector<LaneId> peers;
   std::vector<uint32_t> lost;
   std::vector<size_t> messages_when_lost;
@@ -58,6 +58,9 @@ struct TestLane {
   Lane lane;
   std::unique_ptr<Ledger> ledger;  // ingress
 };
+
+// `text`, filled up so that it travels in a block and not in its message.
+std::string ForBlock(std::string text);
 
 // What a process that obeys no rule could have made. Its half of a link to a lane is `slots`, of a
 // link from a lane `returns`.

@@ -8,6 +8,7 @@
 
 #include "common/check.h"
 #include "ipc/testing/must.h"
+#include "ipc/window.h"
 
 namespace millrace {
 namespace {
@@ -108,6 +109,7 @@ void RemoteWorker::LinkWith(TestLane* ingress) {
   const std::shared_ptr<PeerLane> view = MakeView();
   const uint32_t mine = ingress->incarnation(), theirs = id_.incarnation;
   link_ups_.clear();
+  const uint64_t slots = LinkSlots(Stage::kIngress, id_.stage);
   for (int i = 0; i < 2; ++i) {
     std::vector<Fd> fds;
     std::optional<FromProcess> half = Receive(&fds);
@@ -116,12 +118,12 @@ void RemoteWorker::LinkWith(TestLane* ingress) {
     message.mutable_peer_half()->set_producer(half->half().producer());
     message.mutable_peer_half()->set_consumer(half->half().consumer());
     if (half->half().producer() == mine) {
-      LinkProducer out = Must(LinkProducer::Create(mine, theirs));
+      LinkProducer out = Must(LinkProducer::Create(mine, theirs, slots));
       MustOk(out.Attach(fds[0].get()));
       Send(message, {out.fd()});
       TakeUp(ingress, view, std::move(out));
     } else {
-      LinkConsumer in = Must(LinkConsumer::Create(theirs, mine));
+      LinkConsumer in = Must(LinkConsumer::Create(theirs, mine, slots));
       MustOk(in.Attach(fds[0].get()));
       Send(message, {in.fd()});
       TakeUp(ingress, view, std::move(in));

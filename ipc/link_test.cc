@@ -1,5 +1,5 @@
 // A link between two honest ends: order, bounds, credits, returns. Hostile ends: link_fault_test.
-#include "ipc/link_shm.h"
+#include "ipc/link.h"
 
 #include <string.h>
 
@@ -56,7 +56,7 @@ TEST_F(LinkTest, EveryFieldArrives) {
   sent.deadline_ns = -5;
   sent.origin = 77;
   sent.flags = kFlagAlone;
-  sent.published_ns = 123456789;
+  sent.published_ticks = 123456789;
   sent.block = {128, 99};
   out_.Submit(sent);
   Message got;
@@ -68,7 +68,7 @@ TEST_F(LinkTest, EveryFieldArrives) {
   EXPECT_EQ(got.deadline_ns, -5);
   EXPECT_EQ(got.origin, 77u);
   EXPECT_EQ(got.flags, sent.flags);
-  EXPECT_EQ(got.published_ns, 123456789);
+  EXPECT_EQ(got.published_ticks, 123456789u);
   EXPECT_EQ(got.block.offset, 128u);
   EXPECT_EQ(got.block.length, 99u);
 }
