@@ -7,6 +7,7 @@ stands on its line or ends in the three lines above, and begins with the order (
 - every other order `meets` a partner, which must exist and hold a site of an opposite order:
   Class::Function, Function of this file, Function in path/of/file.cc, path/of/file.cc, or the
   label of a fence, which must meet this one;
+- a label stands for a seq_cst fence;
 - or it says `as above`: the same order's comment, a few lines above in the same function.
 """
 
@@ -38,7 +39,7 @@ _ORDER = re.compile(r"\bmemory_order(?:_|::)(relaxed|consume|acquire|release|acq
 _CALL = re.compile(r"(?:\.|->)(load|store|exchange|fetch_(?:add|sub|and|or|xor)|"
                    r"compare_exchange_(?:weak|strong))\s*\(")
 _OPENING = re.compile(r"\b(?:(relaxed|consume|acquire|release|acq_rel|seq_cst)( fence)?"
-                      r"|fence (F\d+))[:.](?=\s|$)")
+                      r"|fence (F\d+)):(?=\s|$)")
 _PARTNER = re.compile(r"(?:(?P<of>[A-Z]\w*) in )?(?P<path>\b[\w./]+/[\w.]+\.(?:cc|cuh|cu|h)\b)"
                       r"|(?P<label>\bF\d+\b)"
                       r"|(?P<class>\b[A-Z]\w*)::(?P<function>~?\w+)"
@@ -117,9 +118,16 @@ class Source:
         return not self.code.splitlines()[line - 1].strip()
 
     def entries_for(self, site):
-        """Those that may speak of a site, the nearest first."""
-        near = [e for e in self.entries if site.line - NEAR <= e.last and e.first <= site.line]
-        return sorted(near, key=lambda entry: -entry.first)
+        """Those that speak of a site: on its line, else in the nearest comment above."""
+        on_line = [e for e in self.entries if e.first == site.line]
+        if on_line:
+            return on_line
+        nearest = []
+        for entry in reversed(self.entries):
+            follows = nearest and entry.last + 1 == nearest[-1].first and self._blank(entry.last)
+            if follows or (not nearest and site.line - NEAR <= entry.last < site.line):
+                nearest.append(entry)
+        return nearest
 
     def bodies(self, function, class_name=None):
         """(start, end) of the definitions of a function; of a class, if one is named."""
@@ -162,10 +170,10 @@ class Judge:
     def site(self, source, site):
         candidates = source.entries_for(site)
         entries = [e for e in candidates if e.order == site.order and (site.fence or not e.fence)]
-        if site.fence:
+        if site.fence and site.order == "seq_cst":
             entries += [e for e in candidates if e.label]
         if not entries:
-            form = "fence F1: meets F2 in X" if site.fence else f"{site.order}: ..."
+            form = f"{site.order}{' fence' * site.fence}: ..."
             named = sorted({e.order or e.label for e in candidates})
             instead = f", not {', '.join(named)}" if named else ""
             return (f"a comment (this line or the three above) must begin `{form}`{instead}, "

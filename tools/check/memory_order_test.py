@@ -107,6 +107,17 @@ class MemoryOrder(RuleTest):
         self.catches("memory_order", "ipc/a.h", site + "// relaxed: one thread uses it\n", 1)
         self.passes("memory_order", "ipc/a.h", '// memory_order_release is explained\nf("memory_order_release");\n')
 
+    def test_the_nearest_comment_counts(self):
+        text = "void Self::Turn() {\n  // relaxed: ordered by the next store.\n" \
+               "  x.store(1, std::memory_order_relaxed);\n" \
+               "  // acq_rel: meets itself in Self::Turn on other threads.\n" \
+               "  y.exchange(1, std::memory_order_%s);\n}\n"
+        self.passes("memory_order", "ipc/a.h", text % "acq_rel")
+        self.catches("memory_order", "ipc/a.h", text % "relaxed", 5)
+        line = "x.store(1, std::memory_order_relaxed);  // relaxed: one thread uses it\n"
+        self.passes("memory_order", "ipc/a.h", line + line)
+        self.catches("memory_order", "ipc/a.h", line + line.replace("// relaxed", "// release"), 2)
+
     def test_a_lone_relaxed_is_caught(self):
         for comment in ["relaxed", "relaxed:", "relaxed.", "relaxed: fine", "relaxed: see Reader::Get",
                         "relaxed: as in the destructor"]:
@@ -134,7 +145,10 @@ class MemoryOrder(RuleTest):
         self.catches("memory_order", "ipc/f.cc", lone.replace("fence F1", "fence F2"), 3)
         self.catches("memory_order", "ipc/f.cc", "// why\nstd::atomic_signal_fence(std::memory_order_seq_cst);\n", 2)
 
-    def test_a_label_is_for_fences_only(self):
+    def test_a_label_is_for_seq_cst_fences_only(self):
+        for order in ["acquire", "release"]:
+            weak = (FENCES % ("F2", "F1")).replace("seq_cst", order, 1)
+            self.catches("memory_order", "ipc/f.cc", weak, 3)
         text = (FENCES % ("F2", "F1")).replace("atomic_thread_fence(", "x.load(")
         self.catches("memory_order", "ipc/f.cc", text, 3)
 
