@@ -66,8 +66,8 @@ absl::StatusOr<RosterSnapshot> RosterReader::Read() const {
         snapshot.entries[i] = std::bit_cast<RosterEntry>(word);
       }
     }
-    // acquire fence: meets the release of a later Publish, so that a place whose words were
-    // overwritten is recognised by `current` having moved on.
+    // acquire fence: meets the release fence of a later RosterWriter::Publish, so that a place
+    // whose words were overwritten is recognised by `current` having moved on.
     std::atomic_thread_fence(std::memory_order_acquire);
     // relaxed: ordered by the fence.
     const uint64_t now = shared->current.load(std::memory_order_relaxed);

@@ -39,7 +39,7 @@ void LaneThread::Stop() {
 
 void LaneThread::Run() {
   int64_t last_work_ns = MonotonicNanos();
-  // relaxed: see Stop.
+  // relaxed: Stop asks for an end and hands nothing over.
   while (!stop_.load(std::memory_order_relaxed)) {
     size_t done = ingress_.Poll();
     if (server_ == nullptr) OpenWhenReady();

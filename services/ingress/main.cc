@@ -45,7 +45,8 @@ class IngressProcess : public StageProcess {
     auto left = std::make_shared<std::atomic<size_t>>(threads_.size());
     for (auto& thread : threads_) {
       thread->Drain([left, drained] {
-        // acq_rel: meets itself in the other lanes; the last one reports.
+        // acq_rel: meets itself in IngressProcess::OnDrain, run by the other lanes; the last one
+        // reports.
         if (left->fetch_sub(1, std::memory_order_acq_rel) == 1) drained();
       });
     }

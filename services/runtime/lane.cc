@@ -58,7 +58,7 @@ size_t Lane::CheckRoster() {
   absl::StatusOr<RosterSnapshot> snapshot = memory_.roster.Read();
   MR_CHECK(snapshot.ok(), "the supervisor's roster cannot be read");
   roster_ = *snapshot;
-  // relaxed: a statistic.
+  // relaxed: a statistic, read alone.
   page().roster_generation.store(roster_.generation, std::memory_order_relaxed);
   std::vector<std::shared_ptr<PeerLane>> lost;
   for (const auto& peer : peers_) {

@@ -21,9 +21,9 @@ uint32_t* LivenessWord() { return reinterpret_cast<uint32_t*>(&g_page->liveness)
 void OnFatalSignal(int signal) {
   // relaxed: the supervisor reads them after the futex system call below.
   g_page->exit_reason.store(static_cast<uint32_t>(signal), std::memory_order_relaxed);
-  // release: meets the supervisor's acquire of the state.
+  // release: meets the acquire of PageSaysDead in services/supervisor/watcher.cc.
   g_page->state.store(static_cast<uint32_t>(LaneState::kDying), std::memory_order_release);
-  // release: the waiter compares the word before it sleeps.
+  // release: meets the acquire in Watcher::Run, which compares the word before it sleeps.
   g_page->liveness.store(FUTEX_OWNER_DIED, std::memory_order_release);
   syscall(SYS_futex, LivenessWord(), FUTEX_WAKE, INT_MAX, nullptr, nullptr, 0);
   // SA_RESETHAND restored the default action: it follows when the handler returns or here.

@@ -121,14 +121,15 @@ void Worker::Executing(absl::Span<const WorkItem> items, int64_t predicted_ns) {
     p.executing_origin[i].store(items[i].message.origin, std::memory_order_relaxed);
     p.executing_id[i].store(items[i].message.id, std::memory_order_relaxed);
   }
-  // release: meets the acquire of whoever reads a dead lane's page (ingress).
+  // release: meets the acquire in IngressLane::WasExecuting, of a page whose lane died.
   p.executing_count.store(static_cast<uint32_t>(items.size()), std::memory_order_release);
-  // The compiler may not move the reading of inputs before the naming above.
+  // seq_cst: meets the acquire in IngressLane::WasExecuting. The processor keeps this thread's
+  // stores in order up to its death; the compiler may not read inputs before the naming above.
   std::atomic_signal_fence(std::memory_order_seq_cst);
 }
 
 void Worker::Done() {
-  // release: as in Executing; results were published before.
+  // release: meets the acquire in IngressLane::WasExecuting; results were published before.
   page().executing_count.store(0, std::memory_order_release);
   // relaxed: a hint for the supervisor.
   page().predicted_ns.store(0, std::memory_order_relaxed);
@@ -264,7 +265,7 @@ size_t Worker::AnswerEpochs() {
       continue;
     }
     if (origin.answered) {
-      // acquire: meets the release in the ingress lane's BumpEpoch.
+      // acquire: meets the release in IngressLane::StepQuiescence.
       const uint32_t epoch = origin.peer->page().epoch.load(std::memory_order_acquire);
       if (epoch != origin.seen_epoch) {
         origin.seen_epoch = epoch;
@@ -280,7 +281,7 @@ size_t Worker::AnswerEpochs() {
       origin.answered = true;
     }
     if (origin.answered && place < kMaxIngressLanes) {
-      // release: meets the acquire in the ingress lane's look for quiescence.
+      // release: meets the acquire in IngressLane::StepQuiescence.
       page().quiesced[place].store(uint64_t{origin.peer->id.incarnation} << 32 | origin.seen_epoch,
                                    std::memory_order_release);
     }

@@ -38,7 +38,7 @@ class WorkerProcess : public StageProcess {
     }
     lane_->Post([this, generation, use = std::move(*use), ready = std::move(ready)] {
       use();
-      // relaxed: a statistic.
+      // relaxed: a statistic, read alone.
       lane_->page().catalog_generation.store(generation, std::memory_order_relaxed);
       ready(absl::OkStatus());
     });
@@ -60,7 +60,7 @@ class WorkerProcess : public StageProcess {
  private:
   void Run() {
     int64_t last_work_ns = MonotonicNanos();
-    // relaxed: see OnStop.
+    // relaxed: OnStop asks for an end and hands nothing over.
     while (!stop_.load(std::memory_order_relaxed)) {
       const size_t taken = worker_->Poll();
       const int64_t begin_ns = MonotonicNanos();

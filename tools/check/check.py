@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 
+from memory_order import memory_order
 from suites import fix_tests, tests
 from tree import Finding, Tree, line_of, list_paths
 
@@ -107,18 +108,6 @@ def unfinished(tree):
     """Unfinished work stands in an issue, not in the code."""
     words = "|".join(["TO" + "DO", "FIX" + "ME", "XX" + "X"])
     return matches(tree, "unfinished", rf"\b(?:{words})\b", "'%s': do it, or file an issue")
-
-
-def memory_order(tree):
-    """An ordering says in a comment what it pairs with."""
-    for path, text in tree.files(CPP):
-        lines = text.splitlines()
-        for i, line in enumerate(lines):
-            if not re.search(r"\bmemory_order", line.partition("//")[0]):
-                continue
-            if not any("//" in near for near in lines[max(0, i - 3):i + 1]):
-                yield Finding(path, i + 1, "memory_order",
-                              "say in a comment (this line or the three above) what it pairs with")
 
 
 def portable(tree):

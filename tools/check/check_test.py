@@ -123,14 +123,6 @@ class House(RuleTest):
             self.catches("unfinished", "ipc/a.cc", f"\n// {word}: later\n", 2)
         self.passes("unfinished", "ipc/a.cc", 'mkstemp("/tmp/x-XXXXXX");\n')
 
-    def test_memory_order(self):
-        site = "x.store(1, std::memory_order_release);\n"
-        self.catches("memory_order", "ipc/a.h", "int y;\n" + site, 2)
-        self.catches("memory_order", "ipc/a.h", "// far\n\n\n\n" + site, 5)
-        self.passes("memory_order", "ipc/a.h", "// near\n\n\n" + site)
-        self.passes("memory_order", "ipc/a.h", site.replace(";", ";  // (A) meets (B)"))
-        self.passes("memory_order", "ipc/a.h", "// memory_order is explained here\n")
-
     def test_portable(self):
         for folder in ["work", "root", "home"]:
             self.catches("portable", "tools/a.sh", f"cd /{folder}/someone\n", 1)

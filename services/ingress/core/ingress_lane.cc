@@ -37,7 +37,7 @@ void IngressLane::GoLive(uint64_t generation) {
       if (table->catalog()->generation() == generation) table_ = table;
     }
     std::erase_if(coming_, [&](const auto& t) { return t->catalog()->generation() <= generation; });
-    // relaxed: a statistic.
+    // relaxed: a statistic, read alone.
     lane_->page().catalog_generation.store(generation, std::memory_order_relaxed);
   });
 }

@@ -132,7 +132,7 @@ void IngressLane::OnPeerLost(const std::shared_ptr<PeerLane>& peer) {
 void IngressLane::Replay(uint16_t slot, const PeerLane& dead) {
   Flight& flight = flights_[slot];
   const bool suspect = WasExecuting(dead, slot);
-  // acquire: meets the release in the dead process's signal handler.
+  // acquire: meets the release of OnFatalSignal in services/runtime/liveness.cc.
   const auto state = static_cast<LaneState>(dead.page().state.load(std::memory_order_acquire));
   const uint8_t deaths_to_blame = state == LaneState::kDying ? 1 : 2;
   if (suspect && flight.alone) ++flight.deaths_alone;

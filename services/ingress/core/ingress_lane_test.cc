@@ -190,7 +190,7 @@ class PoisonTest : public IngressLaneTest {
     EXPECT_TRUE(item.has_value());
     execution.worker.Executing({&*item, 1}, 0);
     if (by_fatal_signal) {
-      // relaxed: one thread.
+      // relaxed: one thread writes and reads it.
       execution.lane.lane.page().state.store(static_cast<uint32_t>(LaneState::kDying),
                                              std::memory_order_relaxed);
     }

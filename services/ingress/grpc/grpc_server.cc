@@ -216,8 +216,10 @@ void GrpcServer::Shutdown(int64_t grace_ns) {
   std::atomic<bool> ended = false;
   std::thread shutdown([this, grace_ns, &ended] {
     server_->Shutdown(MonotonicIn(grace_ns));
-    ended.store(true, std::memory_order_release);  // pairs with the acquire below
+    // release: meets the acquire in GrpcServer::Shutdown, below.
+    ended.store(true, std::memory_order_release);
   });
+  // acquire: meets the release in GrpcServer::Shutdown, above.
   while (!ended.load(std::memory_order_acquire)) Wait(kShutdownStepNs);
   shutdown.join();
 
