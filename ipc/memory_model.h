@@ -38,7 +38,7 @@ struct Hardware {
     asm volatile("" : "+m"(*to));
   }
   static void Fence() {
-    // seq_cst fence: its partner is named where Fence is called.
+    // seq_cst: meets its like in ipc/parking_shm.h, where the callers label their fences.
     std::atomic_thread_fence(std::memory_order_seq_cst);
   }
 };

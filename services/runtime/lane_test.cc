@@ -152,7 +152,7 @@ TEST_F(LaneTest, OneTurnTakesABoundedNumberFromEachLink) {
   Send(c, b_, "c");
   // The long queue of one producer does not keep the other waiting beyond this turn.
   EXPECT_EQ(b_.lane.Poll(), 65u);
-  EXPECT_EQ(at_b_.texts.back(), "c");
+  EXPECT_EQ(at_b_.texts.back(), ForBlock("c"));
   EXPECT_EQ(b_.lane.Poll(), 64u);
   EXPECT_EQ(b_.lane.Poll(), 64u);
   EXPECT_EQ(b_.lane.Poll(), 8u);
@@ -180,7 +180,7 @@ TEST_F(LaneTest, ALeavingPeerIsDrainedThenLostOnce) {
   b_.lane.Poll();
   b_.lane.Poll();
   EXPECT_THAT(at_b_.messages, SizeIs(100));
-  EXPECT_EQ(at_b_.texts[99], "last words");
+  EXPECT_EQ(at_b_.texts[99], ForBlock("last words"));
   at_b_.ReturnHeld();
   b_.lane.Poll();
   EXPECT_THAT(at_b_.lost, SizeIs(1));

@@ -1,8 +1,8 @@
 """The rule that every memory order says in a comment what it is for, and that what it says is true.
 
-A site is a named order, or a call on an atomic that names none (seq_cst) in what runs. Its comment
-stands on its line or ends in the three lines above, and begins with the order (`release:`,
-`release fence:`) or a label (`fence F1:`). After that
+A site is a named order, a memory model's Fence(), or a call on an atomic that names none (seq_cst)
+in what runs. Its comment stands on its line or ends in the three lines above, and begins with the
+order (`release:`, `release fence:`) or a label (`fence F1:`). After that
 - relaxed gives a reason;
 - every other order `meets` a partner, which must exist and hold a site of an opposite order:
   Class::Function, Function of this file, Function in path/of/file.cc, path/of/file.cc, or the
@@ -38,6 +38,7 @@ _NOT_CODE = re.compile(
 _ORDER = re.compile(r"\bmemory_order(?:_|::)(relaxed|consume|acquire|release|acq_rel|seq_cst)\b")
 _CALL = re.compile(r"(?:\.|->)(load|store|exchange|fetch_(?:add|sub|and|or|xor)|"
                    r"compare_exchange_(?:weak|strong))\s*\(")
+_MODEL_FENCE = re.compile(r"\b\w+::Fence\(\)")  # of a memory model (ipc/memory_model.h)
 _OPENING = re.compile(r"\b(?:(relaxed|consume|acquire|release|acq_rel|seq_cst)( fence)?"
                       r"|fence (F\d+)):(?=\s|$)")
 _PARTNER = re.compile(r"(?:(?P<of>[A-Z]\w*) in )?(?P<path>\b[\w./]+/[\w.]+\.(?:cc|cuh|cu|h)\b)"
@@ -85,6 +86,8 @@ class Source:
                               statement_of(self.code, match.start()), re.IGNORECASE)
             yield Site(line_of(self.code, match.start()), match.start(), match.group(1),
                        bool(fence))
+        for match in _MODEL_FENCE.finditer(self.code):
+            yield Site(line_of(self.code, match.start()), match.start(), "seq_cst", True)
         if self.path.startswith(STRICT) and not TEST.search(self.path):
             for match in _CALL.finditer(self.code):
                 arguments = self.code[match.end():closing(self.code, match.end()) - 1]

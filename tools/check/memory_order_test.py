@@ -145,6 +145,13 @@ class MemoryOrder(RuleTest):
         self.catches("memory_order", "ipc/f.cc", lone.replace("fence F1", "fence F2"), 3)
         self.catches("memory_order", "ipc/f.cc", "// why\nstd::atomic_signal_fence(std::memory_order_seq_cst);\n", 2)
 
+    def test_a_models_fence_is_a_fence(self):
+        model = (FENCES % ("F2", "F1")).replace(
+            "std::atomic_thread_fence(std::memory_order_seq_cst)", "M::Fence()")
+        self.assertEqual([], self.findings("memory_order", {"ipc/f.h": "// c\n#pragma once\n" + model}))
+        self.catches("memory_order", "ipc/f.cc", model.replace("fence F2", "no fence"), 3)
+        self.catches("memory_order", "ipc/f.cc", "void Arm() {\n  M::Fence();\n}\n", 2)
+
     def test_a_label_is_for_seq_cst_fences_only(self):
         for order in ["acquire", "release"]:
             weak = (FENCES % ("F2", "F1")).replace("seq_cst", order, 1)
