@@ -5,6 +5,8 @@
 # `folder` (a scratch folder) first, and calls stop_server before it ends.
 
 server_pid=
+# Further arguments of `millrace serve`.
+server_arguments=()
 
 # Starts it and waits until it is ready; sets `admin`, `server_log`, `grpc` and `http` (addresses).
 start_server() {
@@ -12,7 +14,8 @@ start_server() {
   server_log=$folder/server.log
   # In a session of its own: what is typed on the terminal is for the script to handle.
   setsid "$millrace" serve --repository "$PWD/deploy/demo/models" --admin-socket "$admin" \
-    --grpc 127.0.0.1:0 --http 127.0.0.1:0 </dev/null >"$server_log" 2>&1 &
+    --grpc 127.0.0.1:0 --http 127.0.0.1:0 "${server_arguments[@]}" \
+    </dev/null >"$server_log" 2>&1 &
   server_pid=$!
   if ! "$millrace" wait-ready --admin-socket "$admin" --timeout 60; then
     cat "$server_log" >&2
