@@ -10,6 +10,7 @@
 #include "common/clock.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "ipc/idler.h"
 #include "ipc/testing/must.h"
 #include "services/runtime/testing/remote_worker.h"
 
@@ -84,6 +85,30 @@ TEST_F(ProcessTest, AParkedWorkerIsWoken) {
     ASSERT_TRUE(PollUntil([&] { return answers_.messages.size() == slot + 1u; }));
   }
   EXPECT_GE(worker_->page().Get(Counter::kParks), 20u);
+}
+
+// Turns of the worker's loop from a message that woke it to its next sleep.
+TEST_F(ProcessTest, ItWaitsAsTheRosterSaysNow) {
+  Start();
+  uint16_t slot = 0;
+  const auto turns = [&] {
+    const auto parked = [&] { return worker_->page().parked.load() % 2 == 1; };
+    EXPECT_TRUE(PollUntil(parked));
+    const uint64_t before = worker_->page().beat.load();
+    Ask(slot++ % 64, "wake up");
+    EXPECT_TRUE(PollUntil([&] { return answers_.messages.size() == slot; }));
+    EXPECT_TRUE(PollUntil(parked));
+    return worker_->page().beat.load() - before;
+  };
+  // PARK: the turn that works, and one that finds nothing. More where it was woken in vain.
+  constexpr uint64_t kFew = 6;
+  for (int i = 0; i < 2; ++i) {
+    rig_.SetWait(worker_->incarnation(), WaitMode::kPark);
+    EXPECT_TRUE(PollUntil([&] { return turns() <= kFew; }));
+    // SPIN looks at the clock only every so many turns, and so never sleeps before.
+    rig_.SetWait(worker_->incarnation(), WaitMode::kSpin);
+    EXPECT_TRUE(PollUntil([&] { return turns() > Idler::kSpinsPerLook; }));
+  }
 }
 
 TEST_F(ProcessTest, AnErrorComesBackAsOne) {
