@@ -99,11 +99,8 @@ class Parser {
   }
 
   std::string SetText(const ConfigField& field, const std::string& text) {
-    if (field.rule == TextRule::kPath && text.empty()) return "may not be empty";
-    if (field.rule == TextRule::kListen) {
-      const std::string_view fault = ListenFault(text);
-      if (!fault.empty()) return std::string(fault);
-    }
+    std::string fault = TextFault(field.rule, text);
+    if (!fault.empty()) return fault;
     result_.config.*std::get<std::string Config::*>(field.member) = text;
     return "";
   }
@@ -147,6 +144,10 @@ std::string Bounds(const ConfigField& field) {
       return "a path, or empty";
     case TextRule::kListen:
       return "`host:port`, `unix:/path`, or empty: not opened; port 0: any free port";
+    case TextRule::kCpus:
+      return "CPUs such as `0-1,4`, or empty: all";
+    case TextRule::kWait:
+      return "`auto`, `spin`, `yield`, `park`";
     case TextRule::kNone:
       break;
   }

@@ -26,6 +26,9 @@ struct Config {
   std::string http_listen = "127.0.0.1:8000";
   // Unix socket of `millrace status` and `scale`; empty: $XDG_RUNTIME_DIR or /run/millrace.
   std::string admin_socket;
+  // CPUs that a stage's processes may use ("0-1,4"); empty: all.
+  std::string ingress_cpus, features_cpus, execution_cpus, aggregation_cpus;
+  std::string wait = "auto";        // how lanes wait: auto, spin, yield or park
   int64_t ingress_workers = 1;      // 1..2
   int64_t features_workers = 1;     // 1..8
   int64_t execution_workers = 1;    // 1..8

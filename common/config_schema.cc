@@ -1,10 +1,11 @@
 #include "common/config_schema.h"
 
-#include <array>
+#include <algorithm>
 #include <utility>
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "common/cpu_list.h"
 
 namespace millrace {
 namespace {
@@ -24,6 +25,11 @@ constexpr ConfigField Integer(std::string_view section, std::string_view name,
   return {section, name, member, min, max, TextRule::kNone, sentence};
 }
 
+constexpr std::string_view kCpusSentence =
+    "CPUs of these processes. With at least as many as there are workers each worker has some for "
+    "itself, else all share the list. A CPU that the machine lacks or does not allow ends the "
+    "start.";
+
 constexpr ConfigField kSchema[] = {
     Text("", "repository", &Config::repository, TextRule::kPath,
          "Folder of the models, laid out as `<model>/<version>/<file>` with `config.pbtxt`."),
@@ -33,6 +39,7 @@ constexpr ConfigField kSchema[] = {
     Text("ingress", "http_listen", &Config::http_listen, TextRule::kListen,
          "Address of the HTTP server."),
     Integer("ingress", "workers", &Config::ingress_workers, 1, 2, "Processes that take requests."),
+    Text("ingress", "cpus", &Config::ingress_cpus, TextRule::kCpus, kCpusSentence),
     Integer("ingress", "default_deadline_ms", &Config::default_deadline_ms, 1, kMaxMillis,
             "Time a request has when its client names none. At most `max_deadline_ms`, and more "
             "than `supervisor.hang_ms`, so that a hung worker can be replaced within it."),
@@ -45,13 +52,16 @@ constexpr ConfigField kSchema[] = {
 
     Integer("features", "workers", &Config::features_workers, 1, 8,
             "Processes that turn named columns into tensors."),
+    Text("features", "cpus", &Config::features_cpus, TextRule::kCpus, kCpusSentence),
 
     Integer("execution", "workers", &Config::execution_workers, 1, 8, "Processes that run models."),
+    Text("execution", "cpus", &Config::execution_cpus, TextRule::kCpus, kCpusSentence),
     Integer("execution", "max_batch_rows", &Config::max_batch_rows, 1, 1 << 20,
             "Rows taken in one pass over a model."),
 
     Integer("aggregation", "workers", &Config::aggregation_workers, 1, 8,
             "Processes that join ensembles and make labels."),
+    Text("aggregation", "cpus", &Config::aggregation_cpus, TextRule::kCpus, kCpusSentence),
 
     Integer("registry", "compile_memory_mb", &Config::compile_memory_mb, 64, kMaxMegabytes,
             "Memory of the child process that compiles one model; a model that needs more fails."),
@@ -67,6 +77,11 @@ constexpr ConfigField kSchema[] = {
             "Time that requests in flight have when the server is asked to stop."),
     Integer("supervisor", "memory_budget_mb", &Config::memory_budget_mb, 64, kMaxMegabytes,
             "Shared memory of all processes together; a scale beyond it is refused."),
+    Text(
+        "supervisor", "wait", &Config::wait, TextRule::kWait,
+        "How a lane without work waits before it sleeps. `spin` polls, which is the fastest with a "
+        "core for each lane and ruinous without; `yield` gives the core away between two looks; "
+        "`park` sleeps at once. `auto` chooses by cores, lanes and what else runs here."),
 };
 
 constexpr std::pair<std::string_view, std::string_view> kSections[] = {
@@ -99,6 +114,25 @@ absl::Span<const ConfigField> ConfigSchema() { return kSchema; }
 std::string_view ConfigSectionSentence(std::string_view section) {
   for (const auto& [name, sentence] : kSections) {
     if (name == section) return sentence;
+  }
+  return "";
+}
+
+std::string TextFault(TextRule rule, std::string_view text) {
+  switch (rule) {
+    case TextRule::kPath:
+      return text.empty() ? "may not be empty" : "";
+    case TextRule::kListen:
+      return std::string(ListenFault(text));
+    case TextRule::kCpus:
+      return std::string(ParseCpuList(text).status().message());
+    case TextRule::kWait:
+      if (std::find(kWaitChoices.begin(), kWaitChoices.end(), text) != kWaitChoices.end())
+        return "";
+      return "must be auto, spin, yield or park";
+    case TextRule::kOptionalPath:
+    case TextRule::kNone:
+      break;
   }
   return "";
 }

@@ -9,6 +9,7 @@
 
 #include <stdint.h>
 
+#include <array>
 #include <string>
 #include <string_view>
 #include <variant>
@@ -23,6 +24,8 @@ enum class TextRule : uint8_t {
   kPath,          // may not be empty
   kOptionalPath,  // empty: chosen by the server
   kListen,        // "host:port", "unix:/path" or empty
+  kCpus,          // "0-1,4", or empty
+  kWait,          // one of kWaitChoices
 };
 
 struct ConfigField {
@@ -38,10 +41,16 @@ struct ConfigField {
   std::string FullName() const;  // "ingress.grpc_listen"
 };
 
+// What `supervisor.wait` may be.
+inline constexpr std::array<std::string_view, 4> kWaitChoices = {"auto", "spin", "yield", "park"};
+
 absl::Span<const ConfigField> ConfigSchema();
 
 // What each section is about, for the reference page; empty for one that no field names.
 std::string_view ConfigSectionSentence(std::string_view section);
+
+// Says what is wrong with `text` as the value of such a field; empty: nothing is.
+std::string TextFault(TextRule rule, std::string_view text);
 
 // Says what is wrong with `text` as the value of a listening address; empty: nothing is.
 std::string_view ListenFault(std::string_view text);

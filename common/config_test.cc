@@ -59,8 +59,8 @@ TEST(ConfigSchema, DefaultsAreWithinBounds) {
       const int64_t value = config.*std::get<int64_t Config::*>(field.member);
       EXPECT_GE(value, field.min) << field.FullName();
       EXPECT_LE(value, field.max) << field.FullName();
-    } else if (field.rule == TextRule::kListen) {
-      EXPECT_EQ(ListenFault(config.*std::get<std::string Config::*>(field.member)), "");
+    } else {
+      EXPECT_EQ(TextFault(field.rule, config.*std::get<std::string Config::*>(field.member)), "");
     }
   }
 }
@@ -78,8 +78,9 @@ TEST(ParseConfig, ReadsFieldsOfAllKinds) {
   const ConfigResult result = ParseConfig(
       "repository: /srv/models\n"
       "ingress:\n  grpc_listen: unix:/run/m.sock\n  http_listen: ''\n  workers: 2\n"
-      "execution: {workers: 8, max_batch_rows: 16}\n"
-      "supervisor:\n  admin_socket: /tmp/a\n  drain_ms: 0\n");
+      "execution: {workers: 8, max_batch_rows: 16, cpus: 2}\n"
+      "features: {cpus: '0-1,4'}\n"
+      "supervisor:\n  admin_socket: /tmp/a\n  drain_ms: 0\n  wait: park\n");
   EXPECT_THAT(FormatFaults("f", result.faults), IsEmpty());
   EXPECT_EQ(result.config.repository, "/srv/models");
   EXPECT_EQ(result.config.grpc_listen, "unix:/run/m.sock");
@@ -89,6 +90,10 @@ TEST(ParseConfig, ReadsFieldsOfAllKinds) {
   EXPECT_EQ(result.config.max_batch_rows, 16);
   EXPECT_EQ(result.config.admin_socket, "/tmp/a");
   EXPECT_EQ(result.config.drain_ms, 0);
+  EXPECT_EQ(result.config.execution_cpus, "2");
+  EXPECT_EQ(result.config.features_cpus, "0-1,4");
+  EXPECT_EQ(result.config.ingress_cpus, "");
+  EXPECT_EQ(result.config.wait, "park");
 }
 
 // Each row of the schema: both ends of its bounds pass, one past them is a fault at its line.
@@ -111,6 +116,14 @@ TEST(ParseConfig, HoldsEveryFieldToItsBounds) {
       EXPECT_EQ(Faults(Setting(field, text)).size(), 1u) << field.FullName() << " " << text;
     }
   }
+}
+
+TEST(ParseConfig, ChecksTextsByTheirRule) {
+  EXPECT_THAT(Faults("features:\n  cpus: 3-1\nexecution:\n  cpus: [0, 1]\n"
+                     "supervisor:\n  wait: sleep\n"),
+              ElementsAre("f.yaml:2: features.cpus: a range of CPUs goes upwards",
+                          "f.yaml:4: execution.cpus: must be a single value",
+                          "f.yaml:6: supervisor.wait: must be auto, spin, yield or park"));
 }
 
 TEST(ParseConfig, TellsEveryFaultAtOnceInTheOrderOfTheLines) {

@@ -43,6 +43,7 @@ enum class Counter : size_t {
   kRows,
   kBusyNs,  // time spent working
   kParks,
+  kHogs,          // yields that took so long that somebody else computes here (ipc/idler.h)
   kRescues,       // woken by time-out though something was there: must stay 0
   kFaults,        // what a peer wrote and was refused
   kQueueDepth,    // gauge: messages waiting in the private queue
@@ -54,8 +55,9 @@ enum class Counter : size_t {
 };
 
 inline constexpr std::array<std::string_view, static_cast<size_t>(Counter::kCount)> kCounterNames =
-    {"taken",       "answered",       "failed",    "expired",      "stale", "refused", "replayed",
-     "poisoned",    "batches",        "rows",      "busy_ns",      "parks", "rescues", "faults",
+    {"taken",       "answered",       "failed",    "expired",      "stale",
+     "refused",     "replayed",       "poisoned",  "batches",      "rows",
+     "busy_ns",     "parks",          "hogs",      "rescues",      "faults",
      "queue_depth", "queue_delay_ns", "in_flight", "blocks_taken", "limbo"};
 
 inline constexpr size_t kMaxIngressLanes = 4;

@@ -74,8 +74,9 @@ absl::StatusOr<RosterSnapshot> RosterReader::Read() const {
     if (now - snapshot.generation >= RosterRegion::kDepth - 1) continue;
     if (count > kMaxLanes) return absl::FailedPreconditionError("roster: too many lanes");
     for (const RosterEntry& e : snapshot.lanes()) {
-      if (static_cast<size_t>(e.stage) >= kStageCount || e.state > RosterState::kLeaving) {
-        return absl::FailedPreconditionError("roster: unknown stage or state");
+      if (static_cast<size_t>(e.stage) >= kStageCount || e.state > RosterState::kLeaving ||
+          static_cast<size_t>(e.wait) >= kWaitModeCount) {
+        return absl::FailedPreconditionError("roster: unknown stage, state or way to wait");
       }
     }
     return snapshot;

@@ -1,7 +1,8 @@
 // The roster: which lanes exist, and which may be named in a route.
 //
-// Purpose: the supervisor tells every lane of births and deaths by one store; a lane acts on it
-//   within a duty cycle. Who writes: the supervisor's main thread. Who reads: every lane.
+// Purpose: the supervisor tells every lane of births and deaths, and how it shall wait, by one
+//   store; a lane acts on it within a duty cycle. Who writes: the supervisor's main thread. Who
+//   reads: every lane.
 // Invariants:
 //   1. Generations only grow. Generation g lies in ring place g % kDepth and is never changed while
 //      g > current - (kDepth - 1).
@@ -15,9 +16,11 @@
 #include <stdint.h>
 
 #include <atomic>
+#include <type_traits>
 
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
+#include "ipc/idler.h"
 #include "ipc/memfd.h"
 #include "ipc/topology.h"
 
@@ -31,16 +34,30 @@ enum class RosterState : uint8_t {
   kLeaving = 2,   // no new route may name it; what it has, it finishes
 };
 
+inline constexpr int kRosterBits = 4;
+
 struct RosterEntry {
   uint32_t incarnation = 0;
   Stage stage = Stage::kNone;
   uint8_t index = 0;
   uint8_t lane = 0;
-  RosterState state = RosterState::kStarting;
+  // Two values of four bits in the last byte.
+  RosterState state : kRosterBits = RosterState::kStarting;
+  WaitMode wait : kRosterBits = WaitMode::kYield;
+
+  RosterEntry() = default;
+  RosterEntry(uint32_t incarnation, Stage stage, uint8_t index, uint8_t lane, RosterState state,
+              WaitMode wait = WaitMode::kYield)
+      : incarnation(incarnation),
+        stage(stage),
+        index(index),
+        lane(lane),
+        state(state),
+        wait(wait) {}
 
   bool operator==(const RosterEntry&) const = default;
 };
-static_assert(sizeof(RosterEntry) == 8);
+static_assert(sizeof(RosterEntry) == 8 && std::is_trivially_copyable_v<RosterEntry>);
 
 struct RosterSnapshot {
   uint64_t generation = 0;
@@ -68,9 +85,9 @@ struct RosterRegion {
 };
 
 inline constexpr RegionType kRosterType = {
-    RegionKind::kRoster,
-    LayoutHash({sizeof(RosterRegion), offsetof(RosterRegion, current),
-                offsetof(RosterRegion, places), RosterRegion::kDepth, kMaxLanes})};
+    RegionKind::kRoster, LayoutHash({sizeof(RosterRegion), offsetof(RosterRegion, current),
+                                     offsetof(RosterRegion, places), RosterRegion::kDepth,
+                                     kMaxLanes, kRosterBits, kWaitModeCount})};
 
 class RosterWriter {
  public:

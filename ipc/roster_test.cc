@@ -14,8 +14,9 @@ namespace {
 
 using ::testing::ElementsAre;
 
-RosterEntry Entry(uint32_t incarnation, RosterState state = RosterState::kReady) {
-  return {incarnation, Stage::kExecution, 1, 2, state};
+RosterEntry Entry(uint32_t incarnation, RosterState state = RosterState::kReady,
+                  WaitMode wait = WaitMode::kYield) {
+  return {incarnation, Stage::kExecution, 1, 2, state, wait};
 }
 
 TEST(RosterTest, ANewRosterIsEmptyAndCountsOn) {
@@ -34,7 +35,7 @@ TEST(RosterTest, EveryGenerationIsRead) {
   RosterReader reader = Must(RosterReader::Open(writer.fd()));
   std::vector<RosterEntry> lanes;
   for (uint32_t n = 1; n <= kMaxLanes; ++n) {
-    lanes.push_back(Entry(n, static_cast<RosterState>(n % 3)));
+    lanes.push_back(Entry(n, static_cast<RosterState>(n % 3), static_cast<WaitMode>(n / 3 % 3)));
     EXPECT_EQ(writer.Publish(lanes), n + 1);
     const RosterSnapshot snapshot = Must(reader.Read());
     EXPECT_EQ(snapshot.generation, n + 1);
@@ -67,6 +68,11 @@ TEST(RosterTest, UnknownValuesAreRefused) {
   EXPECT_EQ(status_with(1, bad), absl::StatusCode::kFailedPrecondition);
   bad = Entry(1, static_cast<RosterState>(3));
   EXPECT_EQ(status_with(1, bad), absl::StatusCode::kFailedPrecondition);
+  bad = Entry(1, RosterState::kReady, static_cast<WaitMode>(kWaitModeCount));
+  EXPECT_EQ(status_with(1, bad), absl::StatusCode::kFailedPrecondition);
+  // Each in its own half of the byte: neither spills into the other.
+  const RosterEntry both = Entry(1, RosterState::kLeaving, WaitMode::kPark);
+  EXPECT_EQ(std::bit_cast<uint64_t>(both) >> 56, 0x22u);
 }
 
 // Count and entries all follow from the generation.

@@ -46,6 +46,23 @@ TEST(Life, EveryDemoModelAnswersBitEqual) {
   EXPECT_EQ(tree->Stop(), 0);
 }
 
+// However lanes wait, every answer comes, and nobody sleeps through one.
+TEST(Life, EachWayToWaitServes) {
+  for (const std::string mode : {"spin", "yield", "park"}) {
+    Tree::Options options;
+    options.config = "supervisor: {wait: " + mode + "}\n";
+    auto tree = Tree::Start(options);
+    ExpectGolden(*tree, "randhie", true);
+    const auto status = tree->Status();
+    for (const auto& process : status["processes"]) {
+      if (process["stage"] == "registry") continue;
+      EXPECT_EQ(process["wait"], mode) << process.dump();
+      EXPECT_GT(process["counters"]["parks"], 0) << process.dump();
+    }
+    EXPECT_EQ(tree->Stop(), 0);
+  }
+}
+
 TEST(Life, DamagedModelsAreNamedAndTheOthersServe) {
   const std::string dir = Repository();
   const std::string digits = dir + "/digits/1/model.txt";

@@ -1,18 +1,10 @@
 #include "services/ingress/lane_thread.h"
 
-#include <sched.h>
-
 #include "common/check.h"
 #include "common/clock.h"
 #include "common/log.h"
 
 namespace millrace {
-namespace {
-
-// Longer than a round trip through all stages (as in services/runtime/worker_process.cc).
-constexpr int64_t kYieldNs = 100 * kNanosPerMicro;
-
-}  // namespace
 
 LaneThread::LaneThread(Lane* lane, Ledger* ledger, const Config& config)
     : lane_(lane), ingress_(lane, ledger, config) {}
@@ -38,19 +30,15 @@ void LaneThread::Stop() {
 }
 
 void LaneThread::Run() {
-  int64_t last_work_ns = MonotonicNanos();
   // relaxed: Stop asks for an end and hands nothing over.
   while (!stop_.load(std::memory_order_relaxed)) {
     size_t done = ingress_.Poll();
     if (server_ == nullptr) OpenWhenReady();
     if (server_ != nullptr) done += server_->Poll();
     lane_->Flush();
-    const int64_t now = MonotonicNanos();
     if (done > 0) {
-      last_work_ns = now;
-    } else if (now - last_work_ns < kYieldNs) {
-      sched_yield();
-    } else {
+      idler_.Worked();
+    } else if (idler_.ShouldPark(lane_->wait_mode())) {
       Park();
     }
     const bool answered = server_ == nullptr || server_->Drained();
@@ -69,15 +57,18 @@ void LaneThread::OpenWhenReady() {
   server_ = std::move(*server);
 }
 
+bool LaneThread::Sleep(int64_t most_ns) {
+  if (server_ != nullptr) return server_->Block(most_ns);
+  return lane_->Sleep(static_cast<int>(most_ns / kNanosPerMilli));
+}
+
 void LaneThread::Park() {
+  lane_->page().Set(Counter::kHogs, idler_.hogs());
   lane_->Arm();
-  if (!lane_->HasWork()) {
-    const int64_t most_ns = ingress_.MaxSleepNs();
-    if (server_ != nullptr) {
-      server_->Block(most_ns);
-    } else {
-      lane_->Sleep(static_cast<int>(most_ns / kNanosPerMilli));
-    }
+  if (!lane_->HasWork() && !Sleep(ingress_.MaxSleepNs())) {
+    // The time was up. A wake-up that is on its way from the eventfd through the server is none
+    // that was lost.
+    if (lane_->HasWork() && !lane_->Sleep(0)) lane_->page().Add(Counter::kRescues);
   }
   lane_->Unpark();
 }

@@ -1,6 +1,7 @@
 // The thread of one ingress lane: its loop over a protocol server and the lane.
 //
-// Purpose: one thread polls both, yields while it may get work soon, and parks when it does not.
+// Purpose: one thread polls both, waits as its entry of the roster says while it may get work soon
+//   (ipc/idler.h), and parks when it does not.
 // Who may call: Start and Stop the control thread; the loop is the lane's thread.
 // Invariants:
 //   1. Answers are taken off the links before new requests are read, so that load drains first.
@@ -18,6 +19,7 @@
 
 #include "absl/status/statusor.h"
 #include "common/config.h"
+#include "ipc/idler.h"
 #include "services/ingress/core/ingress_lane.h"
 
 namespace millrace {
@@ -27,8 +29,8 @@ class ProtocolServer {
  public:
   virtual ~ProtocolServer() = default;
   virtual size_t Poll() = 0;
-  // Blocks at most so long; a write to the lane's eventfd ends it.
-  virtual void Block(int64_t max_ns) = 0;
+  // Blocks at most so long; a write to the lane's eventfd ends it. False: only time passed.
+  virtual bool Block(int64_t max_ns) = 0;
   virtual void Drain() = 0;
   // After Drain: every client has its answer.
   virtual bool Drained() const = 0;
@@ -58,12 +60,14 @@ class LaneThread {
  private:
   void Run();
   void OpenWhenReady();
+  bool Sleep(int64_t most_ns);  // false: only time passed
   void Park();
 
   Lane* lane_;
   IngressLane ingress_;
   MakeServer make_;
   std::unique_ptr<ProtocolServer> server_;  // null until the lane is ready
+  Idler idler_;
   std::thread thread_;
   std::atomic<bool> stop_{false};
   std::function<void()> drained_;

@@ -61,7 +61,7 @@ class GrpcProtocol : public ProtocolServer {
       : server_(std::move(server)), helper_(std::make_unique<WakeHelper>(wake_fd, server_.get())) {}
 
   size_t Poll() override { return server_->Poll(kEventsATurn); }
-  void Block(int64_t max_ns) override { server_->Wait(max_ns); }
+  bool Block(int64_t max_ns) override { return server_->Wait(max_ns); }
   void Drain() override { server_->Drain(); }
   bool Drained() const override { return server_->in_flight() == 0; }
   void Shutdown() override {
@@ -79,7 +79,9 @@ class HttpProtocol : public ProtocolServer {
   explicit HttpProtocol(std::unique_ptr<HttpServer> server) : server_(std::move(server)) {}
 
   size_t Poll() override { return server_->Poll(); }
-  void Block(int64_t max_ns) override { server_->RunFor(std::chrono::nanoseconds(max_ns)); }
+  bool Block(int64_t max_ns) override {
+    return server_->RunFor(std::chrono::nanoseconds(max_ns)) > 0;
+  }
   void Drain() override { server_->Drain(); }
   bool Drained() const override { return server_->drained(); }
   void Shutdown() override {}

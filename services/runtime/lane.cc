@@ -58,6 +58,8 @@ size_t Lane::CheckRoster() {
   absl::StatusOr<RosterSnapshot> snapshot = memory_.roster.Read();
   MR_CHECK(snapshot.ok(), "the supervisor's roster cannot be read");
   roster_ = *snapshot;
+  const RosterEntry* own = roster_.Find(id_.incarnation);
+  wait_mode_ = own == nullptr ? WaitMode::kYield : own->wait;
   // relaxed: a statistic, read alone.
   page().roster_generation.store(roster_.generation, std::memory_order_relaxed);
   std::vector<std::shared_ptr<PeerLane>> lost;

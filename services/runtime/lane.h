@@ -27,6 +27,7 @@
 
 #include "absl/status/statusor.h"
 #include "ipc/arena.h"
+#include "ipc/idler.h"
 #include "ipc/ledger.h"
 #include "ipc/link.h"
 #include "ipc/page.h"
@@ -135,6 +136,9 @@ class Lane {
   void Unpark() { waiter_.Unpark(); }
   int wake_fd() const { return waiter_.fd(); }
 
+  // How this lane shall wait: as its own entry of the roster says; YIELD before it stands there.
+  WaitMode wait_mode() const { return wait_mode_; }
+
   const RosterSnapshot& roster() const { return roster_; }
   PeerLane* FindPeer(uint32_t incarnation) const;
   const std::vector<std::shared_ptr<PeerLane>>& peers() const { return peers_; }
@@ -159,6 +163,7 @@ class Lane {
   LaneHandler* handler_ = nullptr;
   Waiter waiter_;
   RosterSnapshot roster_;
+  WaitMode wait_mode_ = WaitMode::kYield;
   std::vector<std::shared_ptr<PeerLane>> peers_;
   std::vector<std::unique_ptr<Inbound>> inbound_;
   std::vector<std::unique_ptr<Outbound>> outbound_;

@@ -10,6 +10,7 @@
 #include "common/clock.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "ipc/idler.h"
 #include "ipc/testing/must.h"
 #include "services/runtime/testing/remote_worker.h"
 
@@ -84,6 +85,37 @@ TEST_F(ProcessTest, AParkedWorkerIsWoken) {
     ASSERT_TRUE(PollUntil([&] { return answers_.messages.size() == slot + 1u; }));
   }
   EXPECT_GE(worker_->page().Get(Counter::kParks), 20u);
+}
+
+// Turns of the worker's loop from a message that woke it to its next sleep.
+TEST_F(ProcessTest, ItWaitsAsTheRosterSaysNow) {
+  Start();
+  uint16_t slot = 0;
+  const auto turns = [&] {
+    const auto parked = [&] { return worker_->page().parked.load() % 2 == 1; };
+    EXPECT_TRUE(PollUntil(parked));
+    const uint64_t before = worker_->page().beat.load();
+    Ask(slot++ % 64, "wake up");
+    EXPECT_TRUE(PollUntil([&] { return answers_.messages.size() == slot; }));
+    EXPECT_TRUE(PollUntil(parked));
+    return worker_->page().beat.load() - before;
+  };
+  const auto set = [&](WaitMode mode) {
+    const uint64_t before = worker_->page().roster_generation.load();
+    rig_.SetWait(worker_->incarnation(), mode);
+    ASSERT_TRUE(PollUntil([&] { return worker_->page().roster_generation.load() > before; }));
+  };
+  // Between them YIELD is seen as well: on idle cores it takes many turns, which PARK never does,
+  // and where others keep the core it takes few, which SPIN never does.
+  for (int i = 0; i < 3; ++i) {
+    // The turn that works, and one that finds nothing; more where it was woken in vain.
+    set(WaitMode::kPark);
+    int few = 0;
+    EXPECT_TRUE(PollUntil([&] { return (few = turns() <= 6 ? few + 1 : 0) == 20; }));
+    // It looks at the clock only every so many turns, and so never sleeps before.
+    set(WaitMode::kSpin);
+    for (int n = 0; n < 200; ++n) ASSERT_GE(turns(), uint64_t{Idler::kSpinsPerLook});
+  }
 }
 
 TEST_F(ProcessTest, AnErrorComesBackAsOne) {

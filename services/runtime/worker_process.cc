@@ -1,20 +1,16 @@
 #include "services/runtime/worker_process.h"
 
-#include <sched.h>
-
 #include <atomic>
 #include <memory>
 #include <thread>
 
 #include "common/clock.h"
 #include "common/log.h"
+#include "ipc/idler.h"
 
 namespace millrace {
 namespace {
 
-// Longer than a round trip through all stages: at less, a chain of them falls into a slow mode in
-// which every stage parks and stays there.
-constexpr int64_t kYieldNs = 100 * kNanosPerMicro;
 constexpr int64_t kQuietNs = 100 * kNanosPerMilli;
 
 class WorkerProcess : public StageProcess {
@@ -66,20 +62,19 @@ class WorkerProcess : public StageProcess {
       const int64_t begin_ns = MonotonicNanos();
       const size_t worked = work_->Work(*worker_);
       lane_->Flush();
-      const int64_t now = MonotonicNanos();
-      if (worked > 0) lane_->page().Add(Counter::kBusyNs, now - begin_ns);
       if (taken + worked > 0) {
-        last_work_ns = now;
-      } else if (now - last_work_ns < kYieldNs) {
-        sched_yield();
-      } else {
+        last_work_ns = MonotonicNanos();
+        if (worked > 0) lane_->page().Add(Counter::kBusyNs, last_work_ns - begin_ns);
+        idler_.Worked();
+      } else if (idler_.ShouldPark(lane_->wait_mode())) {
         Park();
       }
-      ReportDrained(now, last_work_ns);
+      if (drained_ != nullptr) ReportDrained(last_work_ns);
     }
   }
 
   void Park() {
+    lane_->page().Set(Counter::kHogs, idler_.hogs());
     lane_->Arm();
     if (!worker_->HasWork() && !lane_->Sleep(Waiter::kMaxSleepMs) && worker_->HasWork()) {
       lane_->page().Add(Counter::kRescues);
@@ -87,15 +82,16 @@ class WorkerProcess : public StageProcess {
     lane_->Unpark();
   }
 
-  void ReportDrained(int64_t now, int64_t last_work_ns) {
-    if (drained_ == nullptr || !worker_->Idle() || !work_->Idle()) return;
-    if (now - last_work_ns < kQuietNs) return;
+  void ReportDrained(int64_t last_work_ns) {
+    if (!worker_->Idle() || !work_->Idle()) return;
+    if (MonotonicNanos() - last_work_ns < kQuietNs) return;
     std::exchange(drained_, nullptr)();
   }
 
   WorkerStage* work_;
   Lane* lane_ = nullptr;
   std::unique_ptr<Worker> worker_;
+  Idler idler_;
   std::thread thread_;
   std::atomic<bool> stop_{false};
   std::function<void()> drained_;

@@ -3,8 +3,9 @@
 // Purpose: the lane's thread, its idling, catalogs and draining; the stage adds only its work.
 // Who may call: main() calls RunWorker once. WorkerStage::Prepare runs on the control thread, the
 //   rest on the lane's thread. Invariants:
-//   1. While there is work the lane never blocks; after kYieldNs without any it parks, and wakes at
-//      the latest after Waiter::kMaxSleepMs to beat.
+//   1. While there is work the lane never blocks; without any it waits as its entry of the roster
+//      says (ipc/idler.h), parks in the end, and wakes at the latest after Waiter::kMaxSleepMs to
+//      beat.
 //   2. A worker has drained when it held nothing for kQuietNs.
 // What fails: Prepare, with the reason why this worker cannot serve by a catalog.
 #pragma once

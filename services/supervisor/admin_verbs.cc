@@ -56,11 +56,14 @@ json ProcessReport(const AdminContext& context, const FleetProcess& process, int
                  {"restarts", slot == context.fleet->slots().end() ? 0 : slot->second.restarts},
                  {"uptime_ms", (now_ns - process.started_ns) / kNanosPerMilli},
                  {"beat_age_ms", silent_ns / kNanosPerMilli},
+                 {"cpus", FormatCpuList(context.cpus_of(process.key))},
                  {"queue_depth", counters.value("queue_depth", uint64_t{0})},
                  {"catalog_generation", process.catalog_answered},
                  {"shared_bytes", process.bytes},
                  {"counters", std::move(counters)},
                  {"lanes", std::move(lanes)}};
+  report["wait"] =
+      HasLanes(process.stage) ? json(WaitModeName(context.fleet->WaitOf(process.stage))) : json();
   if (!process.condemned.empty()) report["condemned"] = process.condemned;
   return report;
 }
@@ -179,6 +182,9 @@ json StatusReport(const AdminContext& context, int64_t now_ns) {
                  {"catalog", CatalogReport(fleet)},
                  {"processes", std::move(processes)},
                  {"waiting", WaitingReport(fleet, now_ns)}};
+  // Null before the first sample.
+  report["foreign_cores"] =
+      fleet.load_sample().has_value() ? json(fleet.load_sample()->foreign_cores) : json();
   // From the moment a death was seen to the roster without the dead; null before the first.
   report["last_reroute_us"] =
       fleet.last_reroute_ns() < 0 ? json() : json(fleet.last_reroute_ns() / kNanosPerMicro);

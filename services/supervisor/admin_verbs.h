@@ -22,6 +22,7 @@ namespace millrace {
 struct AdminContext {
   Fleet* fleet = nullptr;
   std::function<pid_t(uint32_t key)> pid_of;
+  std::function<CpuList(uint32_t key)> cpus_of;                // that it may use now
   std::function<const Page*(uint32_t incarnation)> page_of;    // null: none
   std::vector<std::pair<std::string, std::string>> listeners;  // name, bound address
   int64_t started_ns = 0;

@@ -16,6 +16,7 @@ class AdminVerbsTest : public FleetTest {
     AdminContext context;
     context.fleet = fleet.get();
     context.pid_of = [](uint32_t key) { return static_cast<pid_t>(1000 + key); };
+    context.cpus_of = [](uint32_t) { return CpuList{0, 1, 4}; };
     context.page_of = [this](uint32_t incarnation) -> const Page* {
       return hands.looks.count(incarnation) > 0 ? page.as<const Page>() : nullptr;
     };
@@ -39,6 +40,7 @@ TEST_F(AdminVerbsTest, StatusTellsOfEveryProcess) {
   EXPECT_EQ(status["ok"], true);
   EXPECT_EQ(status["ready"], true);
   EXPECT_EQ(status["last_reroute_us"], nullptr);
+  EXPECT_EQ(status["foreign_cores"], nullptr);
   EXPECT_EQ(status["listeners"][0]["address"], "127.0.0.1:8001");
   EXPECT_EQ(status["catalog"]["live_generation"], 1);
   ASSERT_EQ(status["processes"].size(), 5u);
@@ -47,6 +49,8 @@ TEST_F(AdminVerbsTest, StatusTellsOfEveryProcess) {
     EXPECT_EQ(process["pid"], 1000 + process["incarnation"].get<int>());
     const bool ingress = process["stage"] == "ingress", registry = process["stage"] == "registry";
     EXPECT_EQ(process["lanes"].size(), ingress ? 2u : 1u);
+    EXPECT_EQ(process["cpus"], "0-1,4");
+    EXPECT_EQ(process["wait"], registry ? json() : json("yield"));
     // Of all lanes together.
     EXPECT_EQ(process["counters"].value("answered", 0), registry ? 0 : ingress ? 42 : 21);
     EXPECT_EQ(process["queue_depth"], registry ? 0 : ingress ? 4 : 2);

@@ -16,6 +16,7 @@ inline constexpr int kExitConfiguration = 65;  // the configuration
 inline constexpr int kExitPort = 66;        // a listening socket (the keeper's), the admin socket
 inline constexpr int kExitRepository = 67;  // the model repository cannot be read
 inline constexpr int kExitKernel = 68;      // a kernel older than 5.10
+inline constexpr int kExitCpus = 69;        // a CPU that the machine lacks or does not allow
 inline constexpr int kExitBinary = 70;      // a program of ours is missing
 // These two are the workers' own (services/runtime/process.h), handed on.
 inline constexpr int kExitMemory = 71;    // memory or descriptors for the start

@@ -18,7 +18,8 @@ std::string ProcessName(Stage stage, uint32_t index) {
   return std::string(StageName(stage)) + std::to_string(index);
 }
 
-std::vector<RosterEntry> RosterOf(const std::map<uint32_t, FleetProcess>& processes) {
+std::vector<RosterEntry> RosterOf(const std::map<uint32_t, FleetProcess>& processes,
+                                  const WaitModes& modes) {
   std::vector<RosterEntry> entries;
   for (const auto& [key, process] : processes) {
     const std::optional<RosterState> state = RowOf(process.state).roster;
@@ -27,7 +28,8 @@ std::vector<RosterEntry> RosterOf(const std::map<uint32_t, FleetProcess>& proces
       // A process that was told to end before it announced has lanes without memory.
       if (lane.page == nullptr) continue;
       entries.push_back({lane.incarnation, process.stage, static_cast<uint8_t>(process.index),
-                         static_cast<uint8_t>(lane.lane), *state});
+                         static_cast<uint8_t>(lane.lane), *state,
+                         modes[static_cast<size_t>(process.stage)]});
     }
   }
   std::sort(entries.begin(), entries.end(), [](const RosterEntry& a, const RosterEntry& b) {
@@ -37,7 +39,8 @@ std::vector<RosterEntry> RosterOf(const std::map<uint32_t, FleetProcess>& proces
   return entries;
 }
 
-Fleet::Fleet(Hands* hands, FleetSetup setup) : hands_(hands), setup_(std::move(setup)) {
+Fleet::Fleet(Hands* hands, FleetSetup setup)
+    : hands_(hands), setup_(std::move(setup)), wait_(ForcedWait(setup_.config.wait), setup_.cores) {
   MR_CHECK(!setup_.listeners.empty(), "ingress has a lane for each listening socket");
   const Config& config = setup_.config;
   const std::pair<Stage, int64_t> counts[] = {{Stage::kRegistry, 1},
@@ -81,7 +84,7 @@ void Fleet::Settle() {
 }
 
 void Fleet::PublishRoster() {
-  std::vector<RosterEntry> entries = RosterOf(processes_);
+  std::vector<RosterEntry> entries = RosterOf(processes_, wait_.modes());
   if (entries != published_) {
     FdList wakes;
     for (const RosterEntry& entry : entries) {
@@ -170,6 +173,7 @@ void Fleet::StartProcess(const SlotName& name, FleetSlot* slot) {
   FleetProcess process;
   process.stage = name.first;
   process.index = name.second;
+  process.cpus = CpusFor(process.stage, process.index);
   process.started_ns = process.state_since_ns = hands_->NowNs();
   for (uint32_t number : LanesOf(process.stage)) {
     FleetLane lane;
@@ -178,7 +182,8 @@ void Fleet::StartProcess(const SlotName& name, FleetSlot* slot) {
     process.lanes.push_back(std::move(lane));
   }
   process.key = process.lanes[0].incarnation;
-  const absl::Status status = hands_->Spawn(process.key, process.stage, process.index);
+  const absl::Status status =
+      hands_->Spawn(process.key, process.stage, process.index, process.cpus);
   if (!status.ok()) {
     slot->tried = true;
     slot->failures = FailuresAfter(slot->failures, false, 0);

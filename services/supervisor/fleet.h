@@ -5,7 +5,8 @@
 // Who may call: the supervisor's main thread.
 // Ownership: holds the descriptors of each lane's memory until its process was reaped.
 // Invariants:
-//   1. The roster follows from the processes' states alone, and is published before anything else
+//   1. The roster follows from the processes' states and the wait policy alone, and is published
+//   before anything else
 //      that follows from an event: a death reroutes first.
 //   2. At most one process of a slot (stage, index) is alive and not dying.
 //   3. An incarnation is given out once. A process is told of a peer at most once, and of its end
@@ -16,6 +17,7 @@
 
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -26,6 +28,7 @@
 #include "services/supervisor/hands.h"
 #include "services/supervisor/lifecycle.h"
 #include "services/supervisor/link_book.h"
+#include "services/supervisor/wait_policy.h"
 
 namespace millrace {
 
@@ -34,6 +37,8 @@ struct FleetSetup {
   std::string config_yaml;  // sent to every process
   SharedFd roster;
   std::vector<std::pair<uint32_t, SharedFd>> listeners;  // by lane of ingress (kListenerNames)
+  CpuList cpus;                                          // that the server may use
+  double cores = 1;  // as many as it may keep busy: those, or its quota
 };
 
 struct FleetLane {
@@ -50,6 +55,7 @@ struct FleetProcess {
   uint32_t index = 0;
   ProcessState state = ProcessState::kStarting;
   std::vector<FleetLane> lanes;
+  CpuList cpus;  // that it was pinned to; empty: to none
   int64_t started_ns = 0;
   int64_t state_since_ns = 0;
   int64_t ready_since_ns = 0;     // 0: never was
@@ -88,6 +94,7 @@ class Fleet {
  public:
   // How often Tick is called; silences and time limits are as fine as this.
   static constexpr int64_t kTickNs = 50 * kNanosPerMilli;
+  static constexpr int kTicksALoad = 20;  // between two looks at the machine's load
 
   Fleet(Hands* hands, FleetSetup setup);
 
@@ -109,6 +116,8 @@ class Fleet {
   const std::map<uint32_t, FleetProcess>& processes() const { return processes_; }
   const std::map<SlotName, FleetSlot>& slots() const { return slots_; }
   const CatalogDesk& catalog() const { return desk_; }
+  WaitMode WaitOf(Stage stage) const { return wait_.modes()[static_cast<size_t>(stage)]; }
+  const std::optional<LoadLook>& load_sample() const { return load_; }  // as last seen
   uint64_t live_generation() const { return live_generation_; }
   int64_t last_reroute_ns() const { return last_reroute_ns_; }  // -1: nothing died yet
   uint64_t deaths() const { return deaths_; }
@@ -141,6 +150,10 @@ class Fleet {
   void OnPublishCatalog(FleetProcess* process, const PublishCatalog& publish, std::vector<Fd> fds);
   void OnFault(FleetProcess* process, const Fault& fault);
 
+  // fleet_wait.cc
+  void TakeLoad();
+  CpuList CpusFor(Stage stage, uint32_t index) const;
+
   // fleet_life.cc
   void Condemn(FleetProcess* process, int signal);
   void EnterDying(FleetProcess* process, int64_t kill_at_ns);
@@ -158,6 +171,9 @@ class Fleet {
   std::map<SlotName, FleetSlot> slots_;
   LinkBook book_;
   CatalogDesk desk_;
+  WaitPolicy wait_;
+  std::optional<LoadLook> load_;
+  int ticks_to_load_ = kTicksALoad;
   std::vector<RosterEntry> published_;
   uint64_t live_generation_ = 0;
   int64_t catalog_since_ns_ = 0;
@@ -175,7 +191,8 @@ class Fleet {
 };
 
 // What the roster says of these processes, ordered by stage, index and lane.
-std::vector<RosterEntry> RosterOf(const std::map<uint32_t, FleetProcess>& processes);
+std::vector<RosterEntry> RosterOf(const std::map<uint32_t, FleetProcess>& processes,
+                                  const WaitModes& modes);
 
 // "execution0".
 std::string ProcessName(Stage stage, uint32_t index);

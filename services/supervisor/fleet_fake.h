@@ -30,7 +30,8 @@ class FakeHands : public Hands {
   int64_t NowNs() override { return now_ns; }
   double Random() override { return 0.5; }
   uint32_t NewIncarnation() override { return next_incarnation++; }
-  absl::Status Spawn(uint32_t key, Stage stage, uint32_t index) override {
+  absl::Status Spawn(uint32_t key, Stage stage, uint32_t index, const CpuList& cpus) override {
+    pinned[ProcessName(stage, index)] = cpus;
     journal.push_back("spawn " + ProcessName(stage, index));
     if (spawn_fails) return absl::NotFoundError("no such program");
     alive.insert(key);
@@ -67,6 +68,11 @@ class FakeHands : public Hands {
     now_ns += publish_takes_ns;
   }
 
+  std::optional<LoadLook> SampleLoad() override {
+    ++samples;
+    return load;
+  }
+
   const RosterEntry* InRoster(uint32_t incarnation) const {
     for (const RosterEntry& entry : roster) {
       if (entry.incarnation == incarnation) return &entry;
@@ -81,6 +87,9 @@ class FakeHands : public Hands {
   bool page_is_bad = false;
   std::set<uint32_t> alive, full, stopped;
   std::map<uint32_t, PageLook> looks;
+  std::map<std::string, CpuList> pinned;
+  std::optional<LoadLook> load;
+  int samples = 0;
   std::vector<std::string> journal;  // what was done, in order
   std::vector<Told> told;
   std::vector<RosterEntry> roster;
@@ -98,6 +107,8 @@ class FleetTest : public testing::Test {
     setup.config_yaml = "{}";
     setup.roster = AnyFd();
     setup.listeners = {{0, AnyFd()}, {1, AnyFd()}};
+    setup.cpus = {0, 1, 2, 3, 4, 5, 6, 7};
+    setup.cores = cores;
     fleet = std::make_unique<Fleet>(&hands, std::move(setup));
   }
 
@@ -205,6 +216,7 @@ class FleetTest : public testing::Test {
   }
 
   FakeHands hands;
+  double cores = 8;
   std::unique_ptr<Fleet> fleet;
   size_t played = 0;
   std::set<uint32_t> mute, silent;

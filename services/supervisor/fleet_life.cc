@@ -127,6 +127,7 @@ void Fleet::Tick() {
     if (RowOf(process.state).must_beat) CheckBeat(&process, elapsed);
     CheckTimeLimits(&process);
   }
+  if (--ticks_to_load_ == 0) TakeLoad();
   AdvanceStop();
   Settle();
 }

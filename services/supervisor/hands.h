@@ -17,6 +17,7 @@
 #include "ipc/fd.h"
 #include "ipc/page.h"
 #include "ipc/roster.h"
+#include "services/supervisor/wait_policy.h"
 
 namespace millrace {
 
@@ -44,9 +45,9 @@ class Hands {
   virtual double Random() = 0;  // in [0, 1]
   virtual uint32_t NewIncarnation() = 0;
 
-  // Starts the program of a stage, with a control channel. Its end is reported by the caller's
-  // loop.
-  virtual absl::Status Spawn(uint32_t key, Stage stage, uint32_t index) = 0;
+  // Starts the program of a stage, with a control channel, on these CPUs (empty: on all). Its end
+  // is reported by the caller's loop.
+  virtual absl::Status Spawn(uint32_t key, Stage stage, uint32_t index, const CpuList& cpus) = 0;
   // RESOURCE_EXHAUSTED: it does not read; UNAVAILABLE: it is gone.
   virtual absl::Status Send(uint32_t key, const ToProcess& message, const FdList& fds) = 0;
   virtual void Signal(uint32_t key, int signal) = 0;
@@ -61,6 +62,9 @@ class Hands {
 
   // Publishes, then writes each of `wakes` once.
   virtual void PublishRoster(absl::Span<const RosterEntry> lanes, const FdList& wakes) = 0;
+
+  // The load since the last call; nothing the first time, and where it cannot be read.
+  virtual std::optional<LoadLook> SampleLoad() = 0;
 };
 
 }  // namespace millrace

@@ -74,7 +74,7 @@ TEST(Spawn, TheChildHasItsSocketAndNothingElse) {
   // Lists its descriptors (5 is the listing itself), then whether a signal is blocked.
   const char* script =
       "cd /proc/self/fd && echo * >&3 && grep -q 'SigBlk:.0000000000000000' /proc/self/status";
-  const auto child = SpawnChild({"/bin/bash", "-c", script}, std::move(pair.second));
+  const auto child = SpawnChild({"/bin/bash", "-c", script}, std::move(pair.second), {});
   sigprocmask(SIG_SETMASK, &before, nullptr);
   ASSERT_TRUE(child.ok());
   EXPECT_EQ(WaitFor(*child), 0);
@@ -88,9 +88,34 @@ TEST(Spawn, TheChildHasItsSocketAndNothingElse) {
 
 TEST(Spawn, AProgramThatIsNotThereEndsWithItsOwnCode) {
   auto pair = std::move(*ControlChannel::MakePair());
-  const auto child = SpawnChild({"/no/such/program"}, std::move(pair.second));
+  const auto child = SpawnChild({"/no/such/program"}, std::move(pair.second), {});
   ASSERT_TRUE(child.ok());
   EXPECT_EQ(WaitFor(*child), kExitBinary);
+}
+
+// What a child that is given these CPUs may use.
+CpuList CpusOfChild(const CpuList& cpus) {
+  auto pair = std::move(*ControlChannel::MakePair());
+  const auto child = SpawnChild({"/bin/bash", "-c", "read line <&3"}, std::move(pair.second), cpus);
+  EXPECT_TRUE(child.ok());
+  // It closes its socket's copy only by ending; the exec, or the _exit, comes behind the affinity.
+  char program[4096];
+  const std::string link = "/proc/" + std::to_string(child->pid) + "/exe";
+  ssize_t length = 0;
+  do {
+    length = readlink(link.c_str(), program, sizeof program);
+  } while (length > 0 && std::string(program, length).find("bash") == std::string::npos);
+  const CpuList used = AllowedCpus(child->pid);
+  kill(child->pid, SIGKILL);
+  WaitFor(*child);
+  return used;
+}
+
+TEST(Spawn, TheChildRunsOnItsCpus) {
+  const CpuList ours = AllowedCpus(0);
+  EXPECT_EQ(CpusOfChild({ours.back()}), CpuList{ours.back()});
+  EXPECT_EQ(CpusOfChild({}), ours);
+  EXPECT_EQ(CpusOfChild({kMaxCpus - 1}), ours) << "a CPU that went away since the start";
 }
 
 TEST(Watcher, SaysDeadOfAnOwnerThatDiedAndOfOneThatSaysIt) {

@@ -8,11 +8,13 @@
 #include <sys/utsname.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <fstream>
 #include <iterator>
 
 #include "CLI/CLI.hpp"
 #include "absl/strings/str_cat.h"
+#include "common/check.h"
 #include "common/config_schema.h"
 #include "nlohmann/json.hpp"
 #include "services/supervisor/exit_codes.h"
@@ -75,6 +77,23 @@ Startup LoadConfig(const Options& options) {
   return startup;
 }
 
+Startup CheckCpus(const Config& config, const CpuList& allowed) {
+  Startup startup;
+  for (const StageRow& row : kStageRows) {
+    if (row.cpus == nullptr) continue;
+    const absl::StatusOr<CpuList> wanted = ParseCpuList(config.*row.cpus);
+    MR_CHECK(wanted.ok(), "the configuration was checked");
+    for (int cpu : *wanted) {
+      if (std::binary_search(allowed.begin(), allowed.end(), cpu)) continue;
+      startup.exit_code = kExitCpus;
+      startup.sentences.push_back(absl::StrCat(
+          std::string(StageName(row.stage)), ".cpus: CPU ", cpu,
+          " does not exist or is not allowed; this process may use ", FormatCpuList(allowed)));
+    }
+  }
+  return startup;
+}
+
 Startup CheckMachine(const Options& options, const Config& config) {
   utsname kernel;
   if (uname(&kernel) == 0 && !KernelIsNewEnough(kernel.release)) {
@@ -91,7 +110,8 @@ Startup CheckMachine(const Options& options, const Config& config) {
             {}};
   }
   closedir(repository);
-  Startup startup;
+  Startup startup = CheckCpus(config, AllowedCpus(0));
+  if (startup.exit_code != kExitStopped) return startup;
   std::vector<std::string> programs = {options.compiler};
   for (const StageRow& row : kStageRows) {
     if (row.group < 0) continue;

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "common/config.h"
+#include "common/cpu_list.h"
 
 namespace millrace {
 
@@ -34,7 +35,10 @@ int ParseOptions(int argc, char** argv, Options* options, bool* end);
 // Reads and checks the configuration, applies overrides.
 Startup LoadConfig(const Options& options);
 
-// Kernel, repository, programs, binaries: what would fail later is said now.
+// Whether the machine has the CPUs that stages are pinned to.
+Startup CheckCpus(const Config& config, const CpuList& allowed);
+
+// Kernel, repository, CPUs, programs, binaries: what would fail later is said now.
 Startup CheckMachine(const Options& options, const Config& config);
 
 // The configuration as the text that ParseConfig reads back to the same values.

@@ -63,13 +63,36 @@ TEST(ConfigText, IsReadBackToTheSameValues) {
   config.admin_socket = "/run/x.sock";
   config.hang_ms = 1234;
   config.execution_workers = 8;
+  config.execution_cpus = "3";  // a text, though it reads like a number
+  config.wait = "spin";
   const ConfigResult result = ParseConfig(ConfigText(config));
   ASSERT_TRUE(result.faults.empty()) << result.faults[0].field << result.faults[0].message;
   EXPECT_EQ(result.config.repository, config.repository);
   EXPECT_EQ(result.config.grpc_listen, "");
   EXPECT_EQ(result.config.hang_ms, 1234);
   EXPECT_EQ(result.config.execution_workers, 8);
+  EXPECT_EQ(result.config.execution_cpus, "3");
+  EXPECT_EQ(result.config.wait, "spin");
   EXPECT_EQ(ConfigText(result.config), ConfigText(config));
+}
+
+TEST(CheckMachine, TellsOfEveryCpuThatIsNotThere) {
+  Config config;
+  config.ingress_cpus = "0-1";
+  config.features_cpus = "2,5";
+  config.aggregation_cpus = "1";
+  EXPECT_EQ(CheckCpus(config, {0, 1, 2, 5}).exit_code, kExitStopped);
+  const Startup startup = CheckCpus(config, {1, 2});
+  EXPECT_EQ(startup.exit_code, kExitCpus);
+  EXPECT_EQ(startup.sentences,
+            (std::vector<std::string>{"ingress.cpus: CPU 0 does not exist or is not allowed; this "
+                                      "process may use 1-2",
+                                      "features.cpus: CPU 5 does not exist or is not allowed; this "
+                                      "process may use 1-2"}));
+  config = Config();
+  config.repository = TempDir();
+  config.execution_cpus = "1023";
+  EXPECT_EQ(CheckMachine(Options(), config).exit_code, kExitCpus);
 }
 
 TEST(CheckMachine, TellsOfTheRepositoryAndEveryMissingProgram) {

@@ -89,10 +89,11 @@ const Page* ProcessTable::PageOf(uint32_t incarnation) const {
   return nullptr;
 }
 
-absl::Status ProcessTable::Spawn(uint32_t key, Stage stage, uint32_t index) {
+absl::Status ProcessTable::Spawn(uint32_t key, Stage stage, uint32_t index, const CpuList& cpus) {
   auto pair = ControlChannel::MakePair();
   if (!pair.ok()) return pair.status();
-  absl::StatusOr<Child> child = SpawnChild(programs_.CommandFor(stage), std::move(pair->second));
+  absl::StatusOr<Child> child =
+      SpawnChild(programs_.CommandFor(stage), std::move(pair->second), cpus);
   if (!child.ok()) return child.status();
   Entry entry;
   entry.pid = child->pid;
@@ -175,6 +176,12 @@ void ProcessTable::CloseChannel(Entry* entry) {
 void ProcessTable::PublishRoster(absl::Span<const RosterEntry> lanes, const FdList& wakes) {
   roster_->Publish(lanes);
   for (const SharedFd& wake : wakes) WakeOnce(wake->get());
+}
+
+std::optional<LoadLook> ProcessTable::SampleLoad() {
+  std::vector<pid_t> ours = {getpid(), getppid()};
+  for (const auto& [key, entry] : entries_) ours.push_back(entry.pid);
+  return load_.Sample(ours, MonotonicNanos());
 }
 
 void ProcessTable::OnChannel(uint32_t key) {

@@ -18,6 +18,7 @@
 #include "services/supervisor/event_loop.h"
 #include "services/supervisor/fleet.h"
 #include "services/supervisor/incarnations.h"
+#include "services/supervisor/load_sampler.h"
 #include "services/supervisor/watcher.h"
 
 namespace millrace {
@@ -43,7 +44,7 @@ class ProcessTable : public Hands {
   int64_t NowNs() override;
   double Random() override;
   uint32_t NewIncarnation() override { return incarnations_.Next(); }
-  absl::Status Spawn(uint32_t key, Stage stage, uint32_t index) override;
+  absl::Status Spawn(uint32_t key, Stage stage, uint32_t index, const CpuList& cpus) override;
   absl::Status Send(uint32_t key, const ToProcess& message, const FdList& fds) override;
   void Signal(uint32_t key, int signal) override;
   bool IsStopped(uint32_t key) override;
@@ -51,6 +52,7 @@ class ProcessTable : public Hands {
   std::optional<PageLook> Look(uint32_t incarnation) override;
   void Forget(uint32_t key) override;
   void PublishRoster(absl::Span<const RosterEntry> lanes, const FdList& wakes) override;
+  std::optional<LoadLook> SampleLoad() override;
 
  private:
   struct Entry {
@@ -70,6 +72,7 @@ class ProcessTable : public Hands {
   EventLoop* const loop_;
   const Programs programs_;
   Incarnations incarnations_;
+  LoadSampler load_{"/proc", AllowedCpus(0)};
   std::unique_ptr<DeathBoard> board_;
   std::optional<RosterWriter> roster_;
   SharedFd roster_fd_;

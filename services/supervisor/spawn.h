@@ -8,6 +8,8 @@
 //   *thread* ends, and the keeper ends what a dead supervisor leaves.
 //   4. Nobody waits for the exec: on a busy machine that takes milliseconds in which a death would
 //   not be seen. A program that cannot be run ends with kExitBinary.
+//   5. Where none of `cpus` is left since the start they were checked at, it runs on ours: serving
+//      goes before pinning.
 // What fails: RESOURCE_EXHAUSTED where there is no room for another process.
 #pragma once
 
@@ -17,6 +19,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "common/cpu_list.h"
 #include "ipc/fd.h"
 
 namespace millrace {
@@ -26,6 +29,8 @@ struct Child {
   Fd pidfd;
 };
 
-absl::StatusOr<Child> SpawnChild(const std::vector<std::string>& argv, Fd control);
+// `cpus`: the only ones it may use; empty: ours.
+absl::StatusOr<Child> SpawnChild(const std::vector<std::string>& argv, Fd control,
+                                 const CpuList& cpus);
 
 }  // namespace millrace

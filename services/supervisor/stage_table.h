@@ -10,8 +10,10 @@
 #include <stdint.h>
 
 #include <array>
+#include <string>
 #include <string_view>
 
+#include "common/config.h"
 #include "ipc/topology.h"
 
 namespace millrace {
@@ -21,16 +23,17 @@ struct StageRow {
   int group;               // of the start; -1: never started
   uint32_t max_processes;  // ingress: at most kMaxIngressLanes (ipc/page.h) lanes of two a process
   bool scalable;
-  bool gets_plans;  // beside the catalog
+  bool gets_plans;            // beside the catalog
+  std::string Config::*cpus;  // field of the CPUs it is pinned to; null: never pinned
 };
 
 inline constexpr std::array<StageRow, kStageCount> kStageRows = {{
-    {Stage::kNone, -1, 0, false, false},
-    {Stage::kRegistry, 0, 1, false, false},
-    {Stage::kIngress, 2, 2, true, false},
-    {Stage::kFeatures, 1, 8, true, false},
-    {Stage::kExecution, 1, 8, true, true},
-    {Stage::kAggregation, 1, 8, true, false},
+    {Stage::kNone, -1, 0, false, false, nullptr},
+    {Stage::kRegistry, 0, 1, false, false, nullptr},
+    {Stage::kIngress, 2, 2, true, false, &Config::ingress_cpus},
+    {Stage::kFeatures, 1, 8, true, false, &Config::features_cpus},
+    {Stage::kExecution, 1, 8, true, true, &Config::execution_cpus},
+    {Stage::kAggregation, 1, 8, true, false, &Config::aggregation_cpus},
 }};
 
 // Names of the listening sockets; the place of a name is the number of ingress's lane for it. A

@@ -87,6 +87,9 @@ class Supervisor {
     setup.config = setup_.config;
     setup.config_yaml = setup_.config_yaml;
     setup.roster = table_->roster_fd();
+    setup.cpus = AllowedCpus(0);
+    const double cpus = static_cast<double>(setup.cpus.size());
+    setup.cores = std::min(cpus, CgroupCores("/sys/fs/cgroup", "/proc/self/cgroup").value_or(cpus));
     for (auto& [name, fd] : keeper_.listeners()) {
       const auto* known = std::find(kListenerNames.begin(), kListenerNames.end(), name);
       if (known == kListenerNames.end()) {
@@ -125,6 +128,10 @@ class Supervisor {
   int OpenAdmin() {
     context_.fleet = fleet_.get();
     context_.pid_of = [this](uint32_t key) { return table_->PidOf(key); };
+    context_.cpus_of = [this](uint32_t key) {
+      const pid_t pid = table_->PidOf(key);
+      return pid == 0 ? CpuList() : AllowedCpus(pid);
+    };
     context_.page_of = [this](uint32_t incarnation) { return table_->PageOf(incarnation); };
     context_.started_ns = MonotonicNanos();
     context_.supervisor_restarts = keeper_.restarts();

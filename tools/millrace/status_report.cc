@@ -61,18 +61,19 @@ std::string Headline(const json& status) {
 }
 
 std::string Processes(const json& status) {
-  Table table(
-      {"PROCESS", "PID", "INCARNATION", "STATE", "RESTARTS", "BEAT", "QUEUE", "ANSWERED", "UP"});
+  Table table({"PROCESS", "PID", "INCARNATION", "STATE", "RESTARTS", "BEAT", "WAIT", "CPUS",
+               "QUEUE", "ANSWERED", "UP"});
   for (const json& process : status.at("processes")) {
     const json& counters = process.at("counters");
     const bool answers = counters.contains("answered");
-    table.Add({process.at("name"), absl::StrCat(process.at("pid").get<int64_t>()),
-               absl::StrCat(process.at("incarnation").get<int64_t>()), process.at("state"),
-               absl::StrCat(process.at("restarts").get<int64_t>()),
-               Duration(process.at("beat_age_ms")),
-               answers ? absl::StrCat(process.at("queue_depth").get<int64_t>()) : "-",
-               answers ? absl::StrCat(counters.at("answered").get<int64_t>()) : "-",
-               Duration(process.at("uptime_ms"))});
+    table.Add(
+        {process.at("name"), absl::StrCat(process.at("pid").get<int64_t>()),
+         absl::StrCat(process.at("incarnation").get<int64_t>()), process.at("state"),
+         absl::StrCat(process.at("restarts").get<int64_t>()), Duration(process.at("beat_age_ms")),
+         process.at("wait").is_null() ? "-" : process.at("wait").get<std::string>(),
+         process.at("cpus"), answers ? absl::StrCat(process.at("queue_depth").get<int64_t>()) : "-",
+         answers ? absl::StrCat(counters.at("answered").get<int64_t>()) : "-",
+         Duration(process.at("uptime_ms"))});
   }
   std::string text = table.Text();
   for (const json& waiting : status.at("waiting")) {
@@ -96,6 +97,10 @@ std::string Requests(const json& status) {
   std::string text = absl::StrCat("requests: ", absl::StrJoin(parts, ", "), "\n");
   absl::StrAppend(&text, "deaths ", status.at("deaths").get<int64_t>(), ", hangs ",
                   status.at("hangs").get<int64_t>());
+  const json& foreign = status.at("foreign_cores");
+  if (foreign.is_number()) {
+    absl::StrAppendFormat(&text, "; other programs keep %.1f cores busy", foreign.get<double>());
+  }
   const json& reroute = status.at("last_reroute_us");
   if (reroute.is_number()) {
     absl::StrAppend(&text, "; the last death was routed around after ", reroute.get<int64_t>(),

@@ -8,9 +8,19 @@ namespace {
 using nlohmann::json;
 
 json Process(const std::string& stage, json counters) {
-  return {{"name", stage + "0"}, {"stage", stage},    {"index", 0},          {"pid", 4321},
-          {"incarnation", 7},    {"state", "ready"},  {"restarts", 2},       {"uptime_ms", 5000},
-          {"beat_age_ms", 3},    {"queue_depth", 11}, {"counters", counters}};
+  return {{"name", stage + "0"},
+          {"stage", stage},
+          {"index", 0},
+          {"pid", 4321},
+          {"incarnation", 7},
+          {"state", "ready"},
+          {"restarts", 2},
+          {"uptime_ms", 5000},
+          {"beat_age_ms", 3},
+          {"queue_depth", 11},
+          {"counters", counters},
+          {"cpus", "0-1,4"},
+          {"wait", stage == "registry" ? json() : json("yield")}};
 }
 
 json Status() {
@@ -21,6 +31,7 @@ json Status() {
           {"deaths", 2},
           {"hangs", 1},
           {"last_reroute_us", 150},
+          {"foreign_cores", 0.74},
           {"listeners", {{{"name", "grpc"}, {"address", "127.0.0.1:8001"}}}},
           {"processes",
            {Process("registry", json::object()),
@@ -42,13 +53,16 @@ TEST(StatusReportTest, TellsProcessesRequestsAndModels) {
   const absl::StatusOr<std::string> text = RenderStatus(Status());
   ASSERT_TRUE(text.ok()) << text.status();
   ExpectHolds(*text, "ready, up 65 s; grpc 127.0.0.1:8001\n");
-  ExpectHolds(*text,
-              "PROCESS     PID   INCARNATION  STATE  RESTARTS  BEAT  QUEUE  ANSWERED  UP\n"
-              "registry0   4321  7            ready  2         3 ms  -      -         5 s\n"
-              "ingress0    4321  7            ready  2         3 ms  11     90        5 s\n");
+  ExpectHolds(
+      *text,
+      "PROCESS     PID   INCARNATION  STATE  RESTARTS  BEAT  WAIT   CPUS   QUEUE  ANSWERED  UP\n"
+      "registry0   4321  7            ready  2         3 ms  -      0-1,4  -      -         5 s\n"
+      "ingress0    4321  7            ready  2         3 ms  yield  0-1,4  11     90        5 s\n");
   ExpectHolds(*text, "features0 is down, starts in 100 ms\n");
   ExpectHolds(*text, "requests: in flight 4, answered 90, failed 0, refused 0, replayed 5");
-  ExpectHolds(*text, "deaths 2, hangs 1; the last death was routed around after 150 us\n");
+  ExpectHolds(*text,
+              "deaths 2, hangs 1; other programs keep 0.7 cores busy; the last death was routed "
+              "around after 150 us\n");
   ExpectHolds(*text, "n      2        lightgbm  v\n");
   ExpectHolds(*text, "NOT SERVED: bad version 3: cut short\n");
 }
@@ -58,9 +72,11 @@ TEST(StatusReportTest, PhasesAndDurations) {
   status["ready"] = false;
   status["uptime_ms"] = 7'200'000;
   status["last_reroute_us"] = nullptr;
+  status["foreign_cores"] = nullptr;
   std::string text = *RenderStatus(status);
   ExpectHolds(text, "not ready, up 2 h;");
   EXPECT_EQ(text.find("routed around"), std::string::npos);
+  EXPECT_EQ(text.find("other programs"), std::string::npos);
   status["phase"] = "draining";
   status["uptime_ms"] = 7'199'999;
   ExpectHolds(*RenderStatus(status), "draining, up 119 min;");

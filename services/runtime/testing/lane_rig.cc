@@ -182,4 +182,11 @@ void LaneRig::SetState(uint32_t incarnation, RosterState state) {
   roster_.Publish(entries_);
 }
 
+void LaneRig::SetWait(uint32_t incarnation, WaitMode wait) {
+  for (RosterEntry& e : entries_) {
+    if (e.incarnation == incarnation) e.wait = wait;
+  }
+  roster_.Publish(entries_);
+}
+
 }  // namespace millrace

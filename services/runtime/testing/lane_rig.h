@@ -96,6 +96,7 @@ class LaneRig {
   // The newest roster does not name it any more.
   void Leave(uint32_t incarnation);
   void SetState(uint32_t incarnation, RosterState state);
+  void SetWait(uint32_t incarnation, WaitMode wait);
   // How `lane` sees `peer`: one view for all links between the two.
   std::shared_ptr<PeerLane> View(TestLane& lane, TestLane& peer);
   std::shared_ptr<PeerLane> View(TestLane& lane, RawPeer& peer);
