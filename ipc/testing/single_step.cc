@@ -88,4 +88,30 @@ Fd SteppedProcess::Shown(size_t place) const {
   return fd;
 }
 
+uint64_t InterruptAtEach(const std::function<void(Markers*)>& body,
+                         const std::function<void()>& before, const std::function<void()>& beside,
+                         const std::function<void(uint64_t at)>& check, uint64_t most) {
+  uint64_t all = 0;
+  {
+    before();
+    SteppedProcess whole(body);
+    MR_CHECK(whole.Run() == Stop::kBegin, "the stepped child did not begin");
+    all = whole.Step([] {});
+    MR_CHECK(whole.stop() == Stop::kEnd, "the stepped child died of itself");
+  }
+  uint64_t done = 0;
+  const uint64_t stride = (all + most - 1) / most;
+  for (uint64_t at = 0; at < all; at += stride, ++done) {
+    before();
+    SteppedProcess child(body);
+    MR_CHECK(child.Run() == Stop::kBegin, "the stepped child did not begin");
+    child.Step([] {}, at);
+    beside();
+    MR_CHECK(child.stop() == Stop::kEnd || child.Run() == Stop::kExited,
+             "the stepped child died of itself");
+    check(at);
+  }
+  return done;
+}
+
 }  // namespace millrace

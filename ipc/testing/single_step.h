@@ -122,4 +122,12 @@ class SteppedProcess {
   Stop stop_ = Stop::kNone;
 };
 
+// Interleavings of a stepped part with something that happens beside it, all at once, at one of its
+// instructions: runs `body` anew for each instruction of its stepped part, does `beside` in the
+// parent there, lets the child end, then `check`. Where there are more than `most` instructions,
+// about `most` of them, evenly spread. Returns how many.
+uint64_t InterruptAtEach(const std::function<void(Markers*)>& body,
+                         const std::function<void()>& before, const std::function<void()>& beside,
+                         const std::function<void(uint64_t at)>& check, uint64_t most);
+
 }  // namespace millrace
