@@ -107,8 +107,8 @@ Result StepThrough(const Change& change) {
 }
 
 TEST(LedgerStepTest, AWriterThatDies) {
-  for (const Change& change : {Change{"open", kNext}, Change{"replay", kReplay},
-                               Change{"close", std::nullopt}}) {
+  for (const Change& change :
+       {Change{"open", kNext}, Change{"replay", kReplay}, Change{"close", std::nullopt}}) {
     const Result result = StepThrough(change);
     EXPECT_EQ(result.first, "") << change.name;
     EXPECT_GT(result.points, change.add.has_value() ? kLedgerWords : 3);
@@ -155,7 +155,9 @@ std::pair<int, int> Overtake(const std::optional<PartId>& add, bool one_look, ui
         ledger.Open(kOld, EntryOf(kOld));
         copied->found = false;
       },
-      [&] { Apply({"", add}, &ledger); },
+      [&] {
+        Apply({"", add}, &ledger);
+      },
       [&](uint64_t) {
         found += copied->found;
         torn += copied->found && !IsWhole(copied->entry, kOld);

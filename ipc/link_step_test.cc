@@ -22,13 +22,14 @@ void Tell(const std::string& name, const StepReport& report) {
   ::testing::Test::RecordProperty("states", static_cast<int>(report.states));
 }
 
-constexpr Mix kMixes[] = {Mix::kBlocks, Mix::kInline, Mix::kBare, Mix::kMixed};
+const std::vector<Mix> kMixes = {Mix::kBlocks, Mix::kInline, Mix::kBare, Mix::kMixed};
 
 void ExpectSound(StepReport (*step)(const StepCase&), const std::string& name,
-                 const std::vector<std::string>& scripts) {
+                 const std::vector<std::string>& scripts,
+                 const std::vector<Mix>& mixes = {Mix::kBlocks, Mix::kMixed}) {
   StepReport all;
   for (const std::string& script : scripts) {
-    for (Mix mix : kMixes) {
+    for (Mix mix : mixes) {
       const StepReport report = step({name, script, mix, Planted::kNone});
       EXPECT_GT(report.points, 10u) << script;
       all.Add(report);
@@ -54,7 +55,7 @@ std::vector<std::string> ProducerStates() {
 TEST(LinkStepTest, Submit) {
   std::vector<std::string> scripts;
   for (const std::string& state : ProducerStates()) scripts.push_back(state + "|P");
-  ExpectSound(StepProducer, "submit", scripts);
+  ExpectSound(StepProducer, "submit", scripts, kMixes);
 }
 
 TEST(LinkStepTest, SubmitABatchAcrossTheWrap) {
@@ -97,7 +98,7 @@ std::vector<std::string> ConsumerStates() {
 TEST(LinkStepTest, Take) {
   std::vector<std::string> scripts = {"|T"};
   for (const std::string& state : ConsumerStates()) scripts.push_back(state + "|T");
-  ExpectSound(StepConsumer, "take", scripts);
+  ExpectSound(StepConsumer, "take", scripts, kMixes);
 }
 
 TEST(LinkStepTest, PublishCredits) {
@@ -124,8 +125,8 @@ TEST(LinkStepTest, DrainOfADeadProducer) {
 }
 
 TEST(LinkStepTest, KillsLeaveWhatWasAudited) {
-  StepReport report = KillProducer({"kills", Times(13, "PtrcC") + "PPttlc|CP"}, 100, 1);
-  report.Add(KillConsumer({"kills", Times(13, "pTRCc") + "ppppTT|TRC"}, 100, 2));
+  StepReport report = KillProducer({"kills", Times(13, "PtrcC") + "PPttlc|P"}, 100, 1);
+  report.Add(KillConsumer({"kills", Times(13, "pTRCc") + "ppppTT|TC"}, 100, 2));
   EXPECT_THAT(report.violations, IsEmpty());
   EXPECT_EQ(report.kills, 200u);
   Tell("kills", report);

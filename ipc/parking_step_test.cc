@@ -152,8 +152,7 @@ class DyingWaker {
       LinkProducer link = Must(LinkProducer::Create(kProducer, kConsumer));
       MustOk(link.Attach(in_.fd()));
       markers->Show(link.fd());
-      const Region page =
-          Must(Region::Open(page_.fd().get(), kPageType, kConsumer, sizeof(Page)));
+      const Region page = Must(Region::Open(page_.fd().get(), kPageType, kConsumer, sizeof(Page)));
       Waker waker(&page.as<const Page>()->parked, event_.Duplicate());
       markers->Begin();
       if (wake_first) waker.Wake();

@@ -2,11 +2,12 @@
 // request that can have killed it, until its result is published.
 #include <stdio.h>
 
+#include <iterator>
+#include <optional>
 #include <set>
 #include <string>
 #include <vector>
 
-#include "common/clock.h"
 #include "gtest/gtest.h"
 #include "ipc/testing/must.h"
 #include "ipc/testing/single_step.h"
@@ -52,7 +53,7 @@ class WorkingChild {
       ingress_.lane.Poll();
       worker_.Poll();
     }
-    MR_CHECK(answers_.texts.size() == next_ - 1, "an answer is lost");
+    MR_CHECK(answers_.texts.size() + 1 == next_, "an answer is lost");
   }
 
  private:
@@ -153,8 +154,8 @@ Result StepThrough(Planted planted) {
   SteppedProcess worker(
       [&](Markers* markers) { WorkingChild(planted, progress.get()).Run(markers); });
   EXPECT_EQ(worker.Run(), Stop::kMeet);
-  const Region page = Must(
-      Region::Open(worker.Shown(0).get(), kPageType, progress->incarnation, sizeof(Page)));
+  const Region page =
+      Must(Region::Open(worker.Shown(0).get(), kPageType, progress->incarnation, sizeof(Page)));
   Result result;
   for (size_t batch = 0; batch < std::size(kBatches); ++batch) {
     EXPECT_EQ(worker.Run(), Stop::kBegin);
