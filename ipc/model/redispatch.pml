@@ -6,7 +6,7 @@
  * Follows: services/ingress/core/ingress_lane*.cc (Infer, Dispatch, OnMessage, OnPeerLost, Replay,
  *   Retire), services/runtime/lane.cc (Drain, End, CollectReturns), worker.cc (Pop, Executing,
  *   Reply, Done), ipc/link_shm.cc (Submit, Take, Return, TakeBackAll).
- * Route: HOPS 1: ingress -> worker -> ingress, two workers live. HOPS 2: ingress -> first worker
+ * Route: HOPS 1: ingress -> worker -> ingress, LIVE workers at a time. HOPS 2: ingress -> first worker
  *   -> last worker -> ingress, one of each live; the first one holds ingress's block, the last one
  *   answers. A dead worker's next incarnation has new links.
  * A kill: SIGKILL between any two steps of a worker, and the roster says so later; or the roster
@@ -19,6 +19,9 @@
 
 #ifndef HOPS
 #define HOPS 1
+#endif
+#ifndef LIVE
+#define LIVE 2        /* workers at a time; HOPS 2: one of each stage */
 #endif
 #ifndef REQUESTS
 #define REQUESTS 2
@@ -59,7 +62,7 @@
 #else
 #define SPARES (KILLS + POISONS * (1 + DEATHS_FROM_OUTSIDE))
 #endif
-#define WORKERS (2 + SPARES)  /* incarnations in all */
+#define WORKERS (LIVE + SPARES)  /* incarnations in all */
 
 #define RING 2        /* slots of a link; the code's ring is larger, and n % slots as well */
 #define QUEUE 2       /* a worker's private queue */
@@ -83,7 +86,7 @@ inline Birth(stage_) {
 #define FINISH_OFF(k) :: atomic { doomed[k] && !dead[k] -> dead[k] = true }
 
 active proctype Supervisor() {
-  atomic { Birth(0); Birth(HOPS - 1) }
+  atomic { Birth(0); if :: LIVE == 2 -> Birth(HOPS - 1) :: else fi }
 end_watching:
   do
   EACH_WORKER(KILL)
