@@ -1,0 +1,119 @@
+// The rule by which a request becomes poison is the one that ipc/model/redispatch.pml was checked
+// with: the deaths are counted here, at a real ingress lane, and compared with the model's numbers.
+#include <google/protobuf/text_format.h>
+#include <gtest/gtest.h>
+#include <stdlib.h>
+
+#include <fstream>
+#include <memory>
+#include <sstream>
+#include <string>
+#include <vector>
+
+#include "ipc/window.h"
+#include "services/ingress/core/ingress_lane.h"
+#include "services/runtime/testing/lane_rig.h"
+#include "services/runtime/worker.h"
+
+namespace millrace {
+namespace {
+
+constexpr char kCatalog[] = R"(
+  generation: 1
+  models {
+    name: "plain" version: "7" route: 12 max_rows: 4 latest: true
+    inputs { name: "input" datatype: 11 dims: 1 }
+    outputs { tensor { name: "prediction" datatype: 11 dims: 1 } kind: PREDICTION }
+    prediction_columns: 1 margin_columns: 1
+  }
+)";
+
+int OfTheModel(const std::string& name) {
+  std::ifstream file("ipc/model/redispatch.pml");
+  std::stringstream text;
+  text << file.rdbuf();
+  const std::string line = "\n#define " + name + " ";
+  const size_t at = text.str().find(line);
+  EXPECT_NE(at, std::string::npos) << name;
+  return at == std::string::npos ? -1 : atoi(text.str().c_str() + at + line.size());
+}
+
+struct Answer : Completion {
+  void Done(const InferAnswer& answer) override {
+    ++times;
+    status = answer.status;
+  }
+  int times = 0;
+  absl::Status status;
+};
+
+struct Deaths {
+  int not_alone = 0;
+  int alone = 0;
+  std::vector<int> attempts;  // as the workers saw them
+};
+
+// Workers die one after the other while they execute the one request, until it is answered.
+Deaths DieUntilAnswered(bool by_signal) {
+  Config config;
+  config.max_in_flight = 8;
+  config.max_request_bytes = 64 << 10;
+  LaneRig rig;
+  TestLane& ingress = rig.Add(Stage::kIngress, IngressArenaShape(config));
+  IngressLane lane(&ingress.lane, ingress.ledger.get(), config);
+  auto catalog = std::make_shared<Catalog>();
+  EXPECT_TRUE(google::protobuf::TextFormat::ParseFromString(kCatalog, catalog.get()));
+  lane.SetCatalog(catalog);
+  lane.GoLive(1);
+  lane.Poll();
+  const float value = 1;
+  const int64_t shape[] = {1, 1};
+  const TensorView input = {
+      "input", DataType::kFp32, shape, {reinterpret_cast<const char*>(&value), sizeof value}};
+  InferRequest request;
+  request.model = "plain";
+  request.inputs = {&input, 1};
+  Answer answer;
+  EXPECT_NE(lane.Infer(request, &answer), 0u);
+  Deaths deaths;
+  while (answer.times == 0 && deaths.alone < 10) {
+    TestLane& worker_lane = rig.Add(Stage::kExecution, WorkerArenaShape(config));
+    Worker worker(&worker_lane.lane);
+    rig.Link(ingress, worker_lane);
+    rig.Link(worker_lane, ingress);
+    worker.Poll();
+    lane.Poll();
+    worker.Poll();
+    auto item = worker.Pop();
+    EXPECT_TRUE(item.has_value());
+    if (!item.has_value()) break;
+    deaths.attempts.push_back(item->id.attempt);
+    ++((item->message.flags & kFlagAlone) != 0 ? deaths.alone : deaths.not_alone);
+    worker.Executing({&*item, 1}, 0);
+    if (by_signal) worker_lane.lane.page().state.store(static_cast<uint32_t>(LaneState::kDying));
+    rig.Leave(worker_lane.incarnation());
+    lane.Poll();
+  }
+  EXPECT_EQ(answer.times, 1);
+  EXPECT_EQ(answer.status.code(), absl::StatusCode::kInternal) << answer.status;
+  return deaths;
+}
+
+TEST(RedispatchRulesTest, DeathsBySignalUntilPoisonAreTheModels) {
+  const Deaths deaths = DieUntilAnswered(true);
+  EXPECT_EQ(deaths.not_alone, 1);
+  EXPECT_EQ(deaths.alone, OfTheModel("DEATHS_BY_SIGNAL"));
+}
+
+TEST(RedispatchRulesTest, DeathsFromOutsideUntilPoisonAreTheModels) {
+  const Deaths deaths = DieUntilAnswered(false);
+  EXPECT_EQ(deaths.not_alone, 1);
+  EXPECT_EQ(deaths.alone, OfTheModel("DEATHS_FROM_OUTSIDE"));
+}
+
+TEST(RedispatchRulesTest, AttemptsCountFromZeroByOne) {
+  EXPECT_EQ(DieUntilAnswered(false).attempts, (std::vector<int>{0, 1, 2}));
+}
+
+}  // namespace
+}  // namespace millrace
