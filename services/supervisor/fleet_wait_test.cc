@@ -37,7 +37,7 @@ TEST_F(FleetTest, AChangeOfPolicyIsANewRosterAndRestartsNobody) {
   hands.load = std::nullopt;
   for (int i = 0; i < Fleet::kTicksALoad * 2 * WaitPolicy::kLate; ++i) Tick();
   EXPECT_EQ(hands.rosters, before + 1);
-  EXPECT_EQ(fleet->load()->foreign_cores, 2.0);
+  EXPECT_EQ(fleet->load_sample()->foreign_cores, 2.0);
 }
 
 TEST_F(FleetTest, ANamedWayToWaitStandsInTheFirstRoster) {
