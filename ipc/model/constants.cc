@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "common/check.h"
-#include "ipc/link_shm.h"
+#include "ipc/link.h"
 #include "ipc/page.h"
 #include "ipc/waiter.h"
 
@@ -70,12 +70,12 @@ void ReadLink(ModelConstants* c) {
   MR_CHECK(producer.ok() && consumer.ok(), "a machine without memory for a link");
   MR_CHECK(producer->Attach(consumer->fd()).ok(), "two halves of one link");
   MR_CHECK(consumer->Attach(producer->fd()).ok(), "two halves of one link");
-  auto slots = Region::Open(producer->fd(), kSlotsType, 1, sizeof(SlotsRegion));
-  auto returns = Region::Open(consumer->fd(), kReturnsType, 2, sizeof(ReturnsRegion));
+  auto slots = Region::Open(producer->fd(), kSlotsType, 1, SlotsRegionBytes(kSlots));
+  auto returns = Region::Open(consumer->fd(), kReturnsType, 2, ReturnsRegionBytes(kSlots));
   MR_CHECK(slots.ok() && returns.ok(), "a link's regions can be opened");
   std::vector<uint32_t> returned;
   for (uint64_t n = 0; n < 2 * kSlots; ++n) {
-    const LinkSlot& slot = slots->as<const SlotsRegion>()->slots[n % kSlots];
+    const LinkSlot<Hardware>& slot = slots->as<const SlotsRegion>()->slots[n % kSlots];
     Message message;
     message.block = {64, 1};
     producer->Submit(message);

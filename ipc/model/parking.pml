@@ -55,13 +55,13 @@ end_drained:
   od
 }
 
-/* A lane that publishes: LinkProducer::Submit, then Waker::Wake for the batch. */
+/* A lane that publishes: ProducerEnd::Submit, then Waker::Wake for the batch. */
 active [PRODUCERS] proctype Producer() {
   byte me = _pid - 1;
   byte most = (me == 0 -> FIRST_MESSAGES : SECOND_MESSAGES);
   byte sent = 0;
   byte epoch = 0;
-  byte woken = EPOCH_START;     /* Waker::woken_ */
+  byte woken = EPOCH_START;     /* WakeGate::woken_ */
   byte wrote = NEVER;           /* the epoch of its last write, for the property */
 
   do

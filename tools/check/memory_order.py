@@ -22,7 +22,7 @@ ABOVE = 12  # lines above a comment in which what it calls `above` stands
 REASON = 3  # words
 # Where an atomic call that names no order is a site: what runs, not its tests.
 STRICT = ("ipc/", "services/runtime/", "services/supervisor/", "services/ingress/")
-TEST = re.compile(r"/testing/|(?:^|/)test_\w+\.\w+$|_(?:test|stress)\.cc$|_for_test\.\w+$")
+TEST = re.compile(r"/(?:testing|model)/|(?:^|/)test_\w+\.\w+$|_(?:test|stress)\.cc$|_for_test\.\w+$")
 
 SYNCHRONISES = {"acquire", "release", "acq_rel", "seq_cst", "consume"}
 OPPOSITE = {
