@@ -14,9 +14,9 @@ void Meet(Session* session, Side side) {
   const auto me = static_cast<size_t>(side);
   // relaxed: its only writer is this side.
   const uint64_t turn = session->arrived[me][0].load(std::memory_order_relaxed) + 1;
-  // release: meets the acquire below, in the other side's Meet.
+  // release: meets the acquire in Meet, of the other side.
   session->arrived[me][0].store(turn, std::memory_order_release);
-  // acquire: meets the release above, in the other side's Meet.
+  // acquire: meets the release in Meet, of the other side.
   for (uint64_t i = 1; session->arrived[1 - me][0].load(std::memory_order_acquire) < turn; ++i) {
     Pause();
     if (i % kPolls == 0) sched_yield();

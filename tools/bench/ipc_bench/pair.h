@@ -36,6 +36,8 @@ struct Session {
   // Set by the driver.
   uint64_t run_ticks = 0;
   uint64_t max_count = kMaxSamples;
+  uint64_t bounces = kFloorBounces;
+  bool plant = false;  // expect other bytes than are sent, for the test of the checks
 
   FloorWords before, after;
   alignas(128) std::atomic<uint64_t> arrived[2][16];  // one line for each side
@@ -57,12 +59,13 @@ uint64_t Stamp(Side from, uint64_t i);
 
 template <typename End>
 void RoundTrips(End& end, Side side, Session* session, uint64_t from, uint64_t count) {
+  const uint64_t planted = session->plant ? 1 : 0;
   uint64_t wrong = 0;
   uint64_t start = ReadTicks();
   for (uint64_t i = from; i < from + count; ++i) {
     if (side == Side::kA) {
       end.Send(Stamp(Side::kA, i));
-      wrong += !end.Receive(Stamp(Side::kB, i));
+      wrong += !end.Receive(Stamp(Side::kB, i) + planted);
       const uint64_t now = ReadTicks();
       session->ticks[i - from] = static_cast<uint32_t>(now - start);
       start = now;
@@ -78,12 +81,13 @@ template <typename End>
 void OneWay(End& end, Side side, Session* session, uint64_t from, uint64_t count) {
   // relaxed: B reads it behind the last message of A.
   if (side == Side::kA) session->start_ticks.store(ReadTicks(), std::memory_order_relaxed);
+  const uint64_t planted = session->plant ? 1 : 0;
   uint64_t wrong = 0;
   for (uint64_t i = from; i < from + count; ++i) {
     if (side == Side::kA) {
       end.Send(Stamp(Side::kA, i));
     } else {
-      wrong += !end.Receive(Stamp(Side::kA, i));
+      wrong += !end.Receive(Stamp(Side::kA, i) + planted);
     }
   }
   if (side == Side::kA) return;
@@ -103,8 +107,8 @@ void Exchange(End& end, Mode mode, Side side, Session* session) {
   constexpr uint64_t kWarmUp[] = {16, 64};  // the second has seen every block and page
   const auto go = mode == Mode::kLatency ? RoundTrips<End> : OneWay<End>;
   Meet(session, side);
-  if (side == Side::kA) session->floor_before = PingFloor(&session->before);
-  if (side == Side::kB) PongFloor(&session->before);
+  if (side == Side::kA) session->floor_before = PingFloor(&session->before, session->bounces);
+  if (side == Side::kB) PongFloor(&session->before, session->bounces);
   uint64_t done = 0;
   for (const uint64_t warm_up : kWarmUp) {
     Meet(session, side);
@@ -121,8 +125,8 @@ void Exchange(End& end, Mode mode, Side side, Session* session) {
   Meet(session, side);
   go(end, side, session, done, session->count);
   Meet(session, side);
-  if (side == Side::kA) session->floor_after = PingFloor(&session->after);
-  if (side == Side::kB) PongFloor(&session->after);
+  if (side == Side::kA) session->floor_after = PingFloor(&session->after, session->bounces);
+  if (side == Side::kB) PongFloor(&session->after, session->bounces);
 }
 
 // A subject at one size, its kind forgotten.

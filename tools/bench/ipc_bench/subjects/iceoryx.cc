@@ -47,14 +47,17 @@ std::string Contents(int fd) {
   return text;
 }
 
+std::string RuntimeName(const std::string& run, Side side) {
+  return "millrace_bench_" + run + (side == Side::kA ? "_a" : "_b");
+}
+
 }  // namespace
 
 std::string RouDi::Start() {
   config_ = MakeFile("roudi.toml", kConfig);
   log_ = MakeFile("roudi.log", "");
-  // No monitoring: a run that hangs is the driver's to end.
   process_ =
-      Child::Spawn({"iox-roudi", "-m", "off", "-c",
+      Child::Spawn({"iox-roudi", "-k", "1", "-c",
                     "/proc/" + std::to_string(getpid()) + "/fd/" + std::to_string(config_.get())},
                    log_.get());
   for (int waited_ms = 0; waited_ms < kReadyMs; waited_ms += 20) {
@@ -68,7 +71,16 @@ RouDi::~RouDi() { process_.End(kEndMs); }
 
 Iceoryx::Shared::Shared(size_t) {
   static uint64_t runs = 0;
-  run = ++runs;
+  run = std::to_string(getpid()) + "_" + std::to_string(++runs);
+}
+
+Iceoryx::Shared::~Shared() {
+  // What a process leaves that was killed; one that ended well left nothing.
+  for (const Side side : {Side::kA, Side::kB}) {
+    const std::string socket = "/tmp/" + RuntimeName(run, side);
+    unlink(socket.c_str());
+    unlink((socket + ".lock").c_str());
+  }
 }
 
 struct Iceoryx::End::Ports {
@@ -93,12 +105,12 @@ struct Iceoryx::End::Ports {
 };
 
 Iceoryx::End::End(Shared& shared, Side side, size_t bytes) : bytes_(bytes) {
-  iox::log::LogManager::GetLogManager().SetDefaultLogLevel(iox::log::LogLevel::kError);
-  const std::string name = "millrace_bench_" + std::to_string(getpid());
+  iox::log::LogManager::GetLogManager().SetDefaultLogLevel(iox::log::LogLevel::kError,
+                                                           iox::log::LogLevelOutput::kHideLogLevel);
+  const std::string name = RuntimeName(shared.run, side);
   iox::runtime::PoshRuntime::initRuntime(
       iox::RuntimeName_t(iox::cxx::TruncateToCapacity, name.c_str()));
-  const std::string run = std::to_string(getppid()) + "_" + std::to_string(shared.run);
-  const iox::capro::IdString_t run_id(iox::cxx::TruncateToCapacity, run.c_str());
+  const iox::capro::IdString_t run_id(iox::cxx::TruncateToCapacity, shared.run.c_str());
   const iox::capro::ServiceDescription ping("millrace_bench", run_id, "ping");
   const iox::capro::ServiceDescription pong("millrace_bench", run_id, "pong");
   ports_ =

@@ -33,7 +33,8 @@ class Iceoryx {
 
   struct Shared {
     explicit Shared(size_t);
-    uint64_t run;  // names the topics, so that no run meets another's
+    ~Shared();
+    std::string run;  // names processes and topics, so that no run meets another's
   };
 
   class End {

@@ -11,7 +11,6 @@
 namespace millrace::bench {
 namespace {
 
-constexpr size_t kInlineBytes = 32;
 constexpr size_t kFds = 5;  // arena, page, eventfd, slots, returns
 
 template <typename T>
@@ -22,6 +21,8 @@ T Must(absl::StatusOr<T> value) {
 }
 
 void MustOk(const absl::Status& status) { Must(status.ok() ? absl::StatusOr<int>(0) : status); }
+
+uint32_t IncarnationOf(Side side) { return side == Side::kA ? 1 : 2; }
 
 // One message with the descriptors as ancillary data, each way.
 struct FdMessage {
@@ -72,17 +73,16 @@ Millrace::Shared::Shared(size_t) {
 
 Millrace::End::End(Shared& shared, Side side, size_t bytes)
     : bytes_(bytes),
-      inline_(CarriesPayload<Message, MessageKind> && bytes <= kInlineBytes),
-      hot_blocks_(hot_blocks > 0 ? hot_blocks : BestHotBlocks(bytes)) {
-  const uint32_t me = side == Side::kA ? 1 : 2, peer = 3 - me;
+      hot_blocks_(hot_blocks > 0 ? hot_blocks : BestHotBlocks(bytes)),
+      out_(Must(LinkProducer::Create(IncarnationOf(side), 3 - IncarnationOf(side)))),
+      in_(Must(LinkConsumer::Create(3 - IncarnationOf(side), IncarnationOf(side)))) {
+  const uint32_t me = IncarnationOf(side), peer = 3 - me;
   ArenaShape shape;
   const size_t lines = (bytes + kLineBytes - 1) / kLineBytes;
   shape.classes = {{static_cast<uint32_t>(lines * kLineBytes), static_cast<uint32_t>(hot_blocks_)}};
   arena_ = Must(Arena::Create(me, shape));
   page_ = Must(Region::Create(kPageType, me, sizeof(Page)));
   eventfd_ = Fd(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
-  out_ = Must(LinkProducer::Create(me, peer));
-  in_ = Must(LinkConsumer::Create(peer, me));
   returned_.reserve(kSlots);
 
   const int socket = shared.sockets[static_cast<size_t>(side)].get();

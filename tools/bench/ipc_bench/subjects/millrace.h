@@ -15,20 +15,13 @@
 
 #include "ipc/arena.h"
 #include "ipc/fd.h"
-#include "ipc/link_shm.h"
+#include "ipc/link.h"
 #include "ipc/page.h"
 #include "ipc/waiter.h"
 #include "tools/bench/ipc_bench/pair.h"
 #include "tools/bench/ipc_bench/touch.h"
 
 namespace millrace::bench {
-
-// Whether a message has room for a payload of its own.
-template <typename M, typename Kind>
-concept CarriesPayload = requires(M message) {
-  message.payload;
-  Kind::kInline;
-};
 
 class Millrace {
  public:
@@ -47,16 +40,18 @@ class Millrace {
     End(Shared& shared, Side side, size_t bytes);
 
     void Send(uint64_t stamp) {
-      if (inline_) {
-        SendInline<Message, MessageKind>(stamp);
+      Message message;
+      if (bytes_ <= kInlineBytes) {
+        message.kind = MessageKind::kInline;
+        message.code = static_cast<uint8_t>(bytes_);
+        FillBytes(message.payload, bytes_, stamp);
       } else {
         while (out_.lent() >= hot_blocks_) Collect();
-        while (!out_.CanSubmit()) Collect();
-        Message message;
         message.block = *arena_.Allocate(bytes_);
         FillBytes(arena_.At(message.block.offset), bytes_, stamp);
-        out_.Submit(message);
       }
+      while (!out_.CanSubmit()) Collect();
+      out_.Submit(message);
       waker_.Wake();
     }
 
@@ -69,7 +64,7 @@ class Millrace {
         Pause();
       }
       const bool right =
-          inline_ ? CheckInline<Message, MessageKind>(message, stamp) : CheckBlock(message, stamp);
+          bytes_ <= kInlineBytes ? CheckInline(message, stamp) : CheckBlock(message, stamp);
       // The end of a turn: nothing more is there, or it took as many as a turn may.
       if (++turn_ == kDrain || !in_.HasNext()) {
         in_.PublishCredits();
@@ -88,10 +83,11 @@ class Millrace {
       const LinkResult result = out_.CollectReturns(&returned_);
       if (result == LinkResult::kFault) Broken();
       for (const uint32_t offset : returned_) arena_.Release(offset);
-      if (result == LinkResult::kEmpty) Pause();
+      if (result == LinkResult::kEmpty) Pause();  // credits alone: looked at again by the caller
     }
 
     bool CheckBlock(const Message& message, uint64_t stamp) {
+      if (message.kind != MessageKind::kData) return false;
       const auto bytes = peer_arena_.Get(message.block);
       if (!bytes.has_value() || bytes->size() != bytes_) return false;
       const bool right = CheckBytes(bytes->data(), bytes_, stamp);
@@ -99,29 +95,12 @@ class Millrace {
       return right;
     }
 
-    template <typename M, typename Kind>
-    void SendInline(uint64_t stamp) {
-      if constexpr (CarriesPayload<M, Kind>) {
-        while (!out_.CanSubmit()) Collect();
-        M message;
-        message.kind = Kind::kInline;
-        message.code = static_cast<uint8_t>(bytes_);
-        FillBytes(message.payload, bytes_, stamp);
-        out_.Submit(message);
-      }
-    }
-
-    template <typename M, typename Kind>
-    bool CheckInline(const M& message, uint64_t stamp) {
-      if constexpr (CarriesPayload<M, Kind>) {
-        return message.kind == Kind::kInline && message.code == bytes_ &&
-               CheckBytes(message.payload, bytes_, stamp);
-      }
-      return false;
+    bool CheckInline(const Message& message, uint64_t stamp) const {
+      return message.kind == MessageKind::kInline && message.code == bytes_ &&
+             CheckBytes(message.payload, bytes_, stamp);
     }
 
     size_t bytes_;
-    bool inline_;
     size_t hot_blocks_;
     size_t turn_ = 0;
     Arena arena_;
