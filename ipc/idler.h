@@ -10,9 +10,11 @@
 //          into a slow mode in which every stage parks and stays there.
 //   PARK   others need the cores: park at once.
 // Invariants:
-//   1. A yield that took kHogNs or more means that somebody else computes on this core: the next
-//      kHogWaits waits park at once instead of yielding; twice as many each time the next try
-//      meets a hog again, up to kMostHogWaits, since each try costs a slice of the scheduler.
+//   1. A yield that took kHogNs or more means that somebody else computes on this core: waits that
+//      begin in the next kFirstBanNs park at once instead of yielding; twice as long each time the
+//      next try meets a hog again, up to kMostBanNs, since each try costs a slice of the scheduler.
+//      Only yields that together took as long as the last ban and met no hog make the next one
+//      short again: a few that found work before the hog's turn came prove nothing.
 //   2. After a park that brought nothing the lane parks again: only work opens a new budget.
 // Nothing fails.
 #pragma once
@@ -42,18 +44,15 @@ class BasicIdler {
  public:
   static constexpr int64_t kSpinNs = 50 * kNanosPerMicro;
   static constexpr int64_t kYieldNs = 100 * kNanosPerMicro;
-  static constexpr int64_t kHogNs = 300 * kNanosPerMicro;
-  static constexpr int kHogWaits = 32;
-  static constexpr int kMostHogWaits = 4096;
+  // More than our own lanes take for a batch, less than the slice of one that never sleeps.
+  static constexpr int64_t kHogNs = 1 * kNanosPerMilli;
+  static constexpr int64_t kFirstBanNs = 10 * kNanosPerMilli;
+  static constexpr int64_t kMostBanNs = 1 * kNanosPerSecond;
   // Turns of a spin between two looks at the clock, which costs as much as a turn.
   static constexpr int kSpinsPerLook = 32;
 
   // A turn did something: the next wait has a whole budget.
-  void Worked() {
-    // A wait that yielded and met nobody: the hog is gone.
-    if (waiting_ && mode_now_ == WaitMode::kYield && hog_waits_ == 0) next_hog_waits_ = kHogWaits;
-    waiting_ = false;
-  }
+  void Worked() { waiting_ = false; }
 
   // A turn did nothing. False: look again now (it has paused or yielded). True: park now.
   bool ShouldPark(WaitMode mode) {
@@ -76,11 +75,10 @@ class BasicIdler {
     waiting_ = true;
     mode_now_ = mode;
     spins_ = 0;
-    if (mode == WaitMode::kYield && hog_waits_ > 0) {
-      --hog_waits_;
-      mode_now_ = WaitMode::kPark;
-    }
-    if (mode_now_ != WaitMode::kPark) until_ns_ = Idling::NowNs() + Budget(mode_now_);
+    if (mode == WaitMode::kPark) return;
+    const int64_t now_ns = Idling::NowNs();
+    if (mode == WaitMode::kYield && now_ns < ban_until_ns_) mode_now_ = WaitMode::kPark;
+    until_ns_ = now_ns + Budget(mode_now_);
   }
 
   static int64_t Budget(WaitMode mode) { return mode == WaitMode::kSpin ? kSpinNs : kYieldNs; }
@@ -99,19 +97,28 @@ class BasicIdler {
       return true;
     }
     Idling::Yield();
-    if (Idling::NowNs() - before_ns >= kHogNs) {
-      ++hogs_;
-      hog_waits_ = next_hog_waits_;
-      next_hog_waits_ = std::min(2 * next_hog_waits_, kMostHogWaits);
-    }
+    Account(before_ns, Idling::NowNs());
     return false;
+  }
+
+  void Account(int64_t before_ns, int64_t now_ns) {
+    const int64_t took_ns = now_ns - before_ns;
+    if (took_ns >= kHogNs) {
+      ++hogs_;
+      ban_ns_ = std::clamp(2 * ban_ns_, kFirstBanNs, kMostBanNs);
+      ban_until_ns_ = now_ns + ban_ns_;
+      clean_ns_ = 0;
+    } else if (ban_ns_ > 0 && (clean_ns_ += took_ns) >= ban_ns_) {
+      ban_ns_ = 0;
+    }
   }
 
   WaitMode mode_now_ = WaitMode::kPark;  // of this wait
   bool waiting_ = false;
   int spins_ = 0;
-  int hog_waits_ = 0;               // waits that park before the next try
-  int next_hog_waits_ = kHogWaits;  // after the next hog
+  int64_t ban_ns_ = 0;        // of the last hog; 0: none, or forgotten
+  int64_t clean_ns_ = 0;      // spent in yields since then
+  int64_t ban_until_ns_ = 0;  // waits that begin before park
   int64_t until_ns_ = 0;
   uint64_t hogs_ = 0;
 };

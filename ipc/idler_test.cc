@@ -1,5 +1,7 @@
 #include "ipc/idler.h"
 
+#include <algorithm>
+
 #include "gtest/gtest.h"
 
 namespace millrace {
@@ -36,6 +38,26 @@ class IdlerTest : public ::testing::Test {
     while (!idler_.ShouldPark(mode)) ++turns;
     return turns;
   }
+  // Meets a hog at the next try; how long every wait parks then.
+  int64_t BanAfterHog() {
+    FakeIdling::yield_ns = TestIdler::kHogNs;
+    idler_.Worked();
+    EXPECT_EQ(TurnsUntilPark(WaitMode::kYield), 2);
+    FakeIdling::yield_ns = 1 * kNanosPerMicro;
+    const int64_t hog_ns = FakeIdling::now_ns;
+    for (idler_.Worked(); idler_.ShouldPark(WaitMode::kYield); idler_.Worked()) {
+      FakeIdling::now_ns += kNanosPerMilli;
+    }
+    FakeIdling::yields = 0;
+    return FakeIdling::now_ns - FakeIdling::yield_ns - hog_ns;
+  }
+  // Waits that yield for so long together and find work each time.
+  void YieldFor(int64_t ns) {
+    for (; ns > 0; ns -= FakeIdling::yield_ns) {
+      idler_.Worked();
+      EXPECT_FALSE(idler_.ShouldPark(WaitMode::kYield));
+    }
+  }
   TestIdler idler_;
 };
 
@@ -70,39 +92,36 @@ TEST_F(IdlerTest, ALongYieldMakesTheNextWaitsPark) {
   FakeIdling::yield_ns = TestIdler::kHogNs;
   EXPECT_EQ(TurnsUntilPark(WaitMode::kYield), 2);
   EXPECT_EQ(idler_.hogs(), 1u);
-  for (int wait = 0; wait < TestIdler::kHogWaits; ++wait) {
+  const int64_t ban_end_ns = FakeIdling::now_ns + TestIdler::kFirstBanNs;
+  for (; FakeIdling::now_ns < ban_end_ns; FakeIdling::now_ns += TestIdler::kFirstBanNs / 4) {
     idler_.Worked();
-    EXPECT_EQ(TurnsUntilPark(WaitMode::kYield), 1) << wait;
+    EXPECT_EQ(TurnsUntilPark(WaitMode::kYield), 1) << FakeIdling::now_ns;
   }
   EXPECT_EQ(FakeIdling::yields, 1);
+  idler_.Worked();
+  EXPECT_EQ(TurnsUntilPark(WaitMode::kYield), 2);
+  EXPECT_EQ(FakeIdling::yields, 2);
 }
 
 TEST_F(IdlerTest, WhoMeetsAHogAgainTriesHalfAsOften) {
-  FakeIdling::yield_ns = TestIdler::kHogNs;
-  const auto waits_between_tries = [&] {
-    int waits = 0;
-    for (const uint64_t before = idler_.hogs(); idler_.hogs() == before; ++waits) {
-      idler_.Worked();
-      TurnsUntilPark(WaitMode::kYield);
-    }
-    return waits - 1;
-  };
-  EXPECT_EQ(waits_between_tries(), 0);
-  for (int expected = TestIdler::kHogWaits; expected < TestIdler::kMostHogWaits; expected *= 2) {
-    EXPECT_EQ(waits_between_tries(), expected);
+  int64_t expected_ns = TestIdler::kFirstBanNs;
+  for (int hog = 0; hog < 12; ++hog) {
+    EXPECT_EQ(BanAfterHog(), expected_ns) << hog;
+    expected_ns = std::min(2 * expected_ns, TestIdler::kMostBanNs);
   }
-  EXPECT_EQ(waits_between_tries(), TestIdler::kMostHogWaits);
-  EXPECT_EQ(waits_between_tries(), TestIdler::kMostHogWaits);
-  // A wait that yields and finds work forgets it.
-  FakeIdling::yield_ns = 1 * kNanosPerMicro;
-  for (int wait = 0; wait <= TestIdler::kMostHogWaits; ++wait) {
-    idler_.Worked();
-    idler_.ShouldPark(WaitMode::kYield);
-  }
-  idler_.Worked();
-  FakeIdling::yield_ns = TestIdler::kHogNs;
-  EXPECT_EQ(waits_between_tries(), 0);
-  EXPECT_EQ(waits_between_tries(), TestIdler::kHogWaits);
+  EXPECT_EQ(expected_ns, TestIdler::kMostBanNs);
+}
+
+TEST_F(IdlerTest, OnlyManyYieldsThatMetNobodyForgetAHog) {
+  EXPECT_EQ(BanAfterHog(), TestIdler::kFirstBanNs);
+  EXPECT_EQ(BanAfterHog(), 2 * TestIdler::kFirstBanNs);
+  YieldFor(2 * TestIdler::kFirstBanNs - 2 * kNanosPerMicro);  // BanAfterHog ended with one more
+  EXPECT_EQ(BanAfterHog(), 4 * TestIdler::kFirstBanNs);
+  // Idle time is no proof, however long.
+  FakeIdling::now_ns += 100 * TestIdler::kMostBanNs;
+  EXPECT_EQ(BanAfterHog(), 8 * TestIdler::kFirstBanNs);
+  YieldFor(8 * TestIdler::kFirstBanNs);
+  EXPECT_EQ(BanAfterHog(), TestIdler::kFirstBanNs);
 }
 
 TEST_F(IdlerTest, AYieldJustShortOfAHogIsNone) {
