@@ -51,6 +51,7 @@ _LIBRARIES = {
         targets = {
             "boost": [
                 "h:boost/interprocess/mapped_region.hpp",
+                "h:boost/interprocess/ipc/message_queue.hpp",
                 "h:boost/asio.hpp",
                 "h:boost/beast.hpp",
             ],
@@ -77,6 +78,18 @@ _LIBRARIES = {
             "grpc++_reflection": ["lib:grpc++_reflection", ":grpc++"],
         },
         tools = {"grpc_cpp_plugin": "protobuf-compiler-grpc"},
+    ),
+    "iceoryx": struct(
+        package = "libiceoryx-posh-dev",
+        targets = {
+            "posh": [
+                "dir:iceoryx/v2.0.3",
+                "lib:iceoryx_posh",
+                "lib:iceoryx_hoofs",
+                "lib:iceoryx_platform",
+            ],
+        },
+        tools = {"iox-roudi": "iceoryx"},
     ),
     "nlohmann_json": struct(
         package = "nlohmann-json3-dev",

@@ -4,6 +4,7 @@ Each target is described by a list of words:
   pc:NAME    a pkg-config module: its include folders, defines and libraries
   lib:NAME   a library without a module: links -lNAME, which the compiler must find
   h:PATH     a header that the compiler must find
+  dir:PATH   a folder beneath /usr/include to search for headers, where no module says so
   :TARGET    another target of the same repository (or @OTHER//:TARGET)
 What is missing ends the build with one sentence that says how to install it.
 """
@@ -90,10 +91,15 @@ def _resolve(ctx, words):
             found.libraries.append("-l" + rest)
         elif kind == "h":
             _check_header(ctx, rest)
+        elif kind == "dir":
+            folder = "/usr/include/" + rest
+            if not ctx.path(folder).exists:
+                _missing(ctx, "folder " + folder)
+            found.includes.append(folder)
         elif kind == "" or kind.startswith("@"):
             found.deps.append(word)
         else:
-            fail("third_party: '%s' is not pc:, lib:, h: or a label" % word)
+            fail("third_party: '%s' is not pc:, lib:, h:, dir: or a label" % word)
     return found
 
 def _system_library_impl(ctx):

@@ -1,10 +1,14 @@
 #include "tools/bench/ipc_bench/child.h"
 
 #include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+#include <iostream>
 
 #include "tools/bench/ipc_bench/machine.h"
 
@@ -12,13 +16,16 @@ namespace millrace::bench {
 
 Child Child::Start(int signal_on_death, const std::function<int()>& body) {
   const pid_t parent = getpid();
+  // Nothing is printed twice.
+  std::cout.flush();
+  fflush(nullptr);
   Child child;
   child.pid_ = fork();
   if (child.pid_ < 0) Die("no child process");
   if (child.pid_ == 0) {
     prctl(PR_SET_PDEATHSIG, signal_on_death);
     if (getppid() != parent) _exit(1);  // the parent was quicker to die
-    _exit(body());
+    exit(body());                       // so that libraries take leave of their daemons
   }
   child.pidfd_ = Fd(static_cast<int>(syscall(SYS_pidfd_open, child.pid_, 0)));
   if (!child.pidfd_.valid()) Die("a child process cannot be watched");

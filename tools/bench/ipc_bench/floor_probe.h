@@ -26,9 +26,11 @@ struct Floor {
   double ns() const { return unpaused_ns < paused_ns ? unpaused_ns : paused_ns; }
 };
 
-// Both sides of a probe; the one that pings measures.
-Floor PingFloor(FloorWords* words);
-void PongFloor(FloorWords* words);
+inline constexpr uint64_t kFloorBounces = 10'000;
+
+// Both sides of a probe, of the same count of bounces; the one that pings measures.
+Floor PingFloor(FloorWords* words, uint64_t bounces = kFloorBounces);
+void PongFloor(FloorWords* words, uint64_t bounces = kFloorBounces);
 
 // Forks two processes onto the two processors and probes; for benches that need no more.
 Floor ProbeFloor(int cpu_a, int cpu_b);

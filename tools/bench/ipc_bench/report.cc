@@ -1,18 +1,13 @@
 #include "tools/bench/ipc_bench/report.h"
 
-#include <unistd.h>
-
 #include <algorithm>
 #include <fstream>
 #include <iostream>
 #include <nlohmann/json.hpp>
 
-#include "tools/bench/ipc_bench/machine.h"
-
 namespace millrace::bench {
 
-bool WriteJson(const std::string& file, const std::string& bench, int rounds,
-               const std::vector<Row>& rows) {
+bool WriteJson(const std::string& file, const std::vector<Row>& rows) {
   nlohmann::json list = nlohmann::json::array();
   for (const Row& row : rows) {
     list.push_back({{"case", row.test_case},
@@ -21,13 +16,8 @@ bool WriteJson(const std::string& file, const std::string& bench, int rounds,
                     {"unit", row.unit},
                     {"value", row.value}});
   }
-  const nlohmann::json report = {{"bench", bench},
-                                 {"cpu", CpuName()},
-                                 {"cpus", sysconf(_SC_NPROCESSORS_ONLN)},
-                                 {"rounds", rounds},
-                                 {"rows", list}};
   std::ofstream out(file);
-  out << report.dump(1) << "\n";
+  out << list.dump(1) << "\n";
   return out.good();
 }
 

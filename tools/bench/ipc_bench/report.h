@@ -15,9 +15,8 @@ struct Row {
   double value = 0;
 };
 
-// {bench, cpu, cpus, rounds, rows}, as the other benches write it.
-bool WriteJson(const std::string& file, const std::string& bench, int rounds,
-               const std::vector<Row>& rows);
+// The list of rows.
+bool WriteJson(const std::string& file, const std::vector<Row>& rows);
 
 // A table with a title; the first column is left-aligned, the others are right-aligned and as wide
 // as they need. The first line of cells is the head.

@@ -17,9 +17,9 @@ double Percentile(std::vector<double> samples, double q) {
 
 double Median(std::vector<double> values) { return Percentile(std::move(values), 0.5); }
 
-bool IsSteady(double floor_before, double floor_after) {
+bool IsSteady(double floor_before, double floor_after, double tolerance) {
   const auto [low, high] = std::minmax(floor_before, floor_after);
-  return low > 0 && high <= low * (1 + kFloorTolerance);
+  return low > 0 && high <= low * (1 + tolerance);
 }
 
 Percentiles PercentilesOf(const std::vector<double>& samples) {

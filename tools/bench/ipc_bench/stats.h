@@ -24,7 +24,7 @@ double Median(std::vector<double> values);
 // The larger probe may exceed the smaller one by this share.
 inline constexpr double kFloorTolerance = 0.15;
 // Whether the run between two floor probes counts.
-bool IsSteady(double floor_before, double floor_after);
+bool IsSteady(double floor_before, double floor_after, double tolerance = kFloorTolerance);
 
 struct Percentiles {
   double p50 = 0, p99 = 0, p999 = 0;
@@ -34,10 +34,12 @@ Percentiles PercentilesOf(const std::vector<double>& samples);
 // Calls `run` until it gives a result whose `floor_before` and `floor_after` agree, at most `tries`
 // times; counts the dropped ones. A run that gives nothing (a peer hung, say) is dropped too.
 template <typename Run>
-auto RunSteady(int tries, int64_t* dropped, Run&& run) -> decltype(run()) {
+auto RunSteady(int tries, double tolerance, int64_t* dropped, Run&& run) -> decltype(run()) {
   for (int i = 0; i < tries; ++i) {
     auto result = run();
-    if (result.has_value() && IsSteady(result->floor_before, result->floor_after)) return result;
+    if (result.has_value() && IsSteady(result->floor_before, result->floor_after, tolerance)) {
+      return result;
+    }
     ++*dropped;
   }
   return std::nullopt;

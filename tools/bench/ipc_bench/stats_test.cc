@@ -46,6 +46,7 @@ TEST(StatsTest, ProbesAgreeWithinTheTolerance) {
   EXPECT_FALSE(IsSteady(50, 58));
   EXPECT_FALSE(IsSteady(58, 50));
   EXPECT_FALSE(IsSteady(50, 250));
+  EXPECT_TRUE(IsSteady(50, 100, 1));
   EXPECT_FALSE(IsSteady(0, 0));  // a probe that measured nothing proves nothing
 }
 
@@ -58,7 +59,7 @@ TEST(StatsTest, AnUnsteadyRunIsDroppedAndRepeated) {
                                                    Probed{50, 52}, Probed{50, 50}};
   size_t at = 0;
   int64_t dropped = 0;
-  const auto kept = RunSteady(5, &dropped, [&] { return runs[at++]; });
+  const auto kept = RunSteady(5, kFloorTolerance, &dropped, [&] { return runs[at++]; });
   EXPECT_EQ(kept.value_or(Probed{}).floor_after, 52);
   EXPECT_EQ(dropped, 3);
   EXPECT_EQ(at, 4u);
@@ -67,7 +68,7 @@ TEST(StatsTest, AnUnsteadyRunIsDroppedAndRepeated) {
 TEST(StatsTest, RepeatsAreBounded) {
   int calls = 0;
   int64_t dropped = 0;
-  const auto kept = RunSteady(3, &dropped, [&] {
+  const auto kept = RunSteady(3, kFloorTolerance, &dropped, [&] {
     ++calls;
     return std::optional<Probed>({50, 100});
   });
