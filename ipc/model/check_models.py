@@ -139,13 +139,15 @@ def judge(case, words):
     if not states or not errors:
         return "no result:\n" + words, 0
     count = int(float(states.group(1)))
+    if not case.error and errors.group(1) != "0":
+        return "an error:\n" + words, count
     for limit in ("max search depth too small", "out of memory", "memory limit", "not completed"):
         if limit in words and not (case.error and limit == "not completed"):
             return "the search is not complete:\n" + words, count
     if case.error:
         found = errors.group(1) != "0" and re.search(case.error, words)
         return "" if found else f"the planted fault was not found ({case.error}):\n{words}", count
-    return "" if errors.group(1) == "0" else "an error:\n" + words, count
+    return "", count
 
 
 def unplanted():
