@@ -136,7 +136,9 @@ void IngressLane::Replay(uint16_t slot, const PeerLane& dead) {
   const auto state = static_cast<LaneState>(dead.page().state.load(std::memory_order_acquire));
   const uint8_t deaths_to_blame = state == LaneState::kDying ? 1 : 2;
   if (suspect && flight.alone) ++flight.deaths_alone;
-  if (flight.deaths_alone >= deaths_to_blame || flight.attempt == kLastAttempt) {
+  // A death in which it was not executing is another's: it proves nothing against this one.
+  const bool poison = suspect && flight.deaths_alone >= deaths_to_blame;
+  if (poison || flight.attempt == kLastAttempt) {
     lane_->page().Add(Counter::kPoisoned);
     return Fail(slot, absl::InternalError("the request ended the workers that executed it"));
   }

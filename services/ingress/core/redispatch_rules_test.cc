@@ -115,5 +115,45 @@ TEST(RedispatchRulesTest, AttemptsCountFromZeroByOne) {
   EXPECT_EQ(DieUntilAnswered(false).attempts, (std::vector<int>{0, 1, 2}));
 }
 
+TEST(RedispatchRulesTest, ADeathThatWasAnothersDoesNotMakePoison) {
+  Config config;
+  config.max_in_flight = 8;
+  config.max_request_bytes = 64 << 10;
+  LaneRig rig;
+  TestLane& ingress = rig.Add(Stage::kIngress, IngressArenaShape(config));
+  IngressLane lane(&ingress.lane, ingress.ledger.get(), config);
+  auto catalog = std::make_shared<Catalog>();
+  EXPECT_TRUE(google::protobuf::TextFormat::ParseFromString(kCatalog, catalog.get()));
+  lane.SetCatalog(catalog);
+  lane.GoLive(1);
+  lane.Poll();
+  const float value = 1;
+  const int64_t shape[] = {1, 1};
+  const TensorView input = {
+      "input", DataType::kFp32, shape, {reinterpret_cast<const char*>(&value), sizeof value}};
+  InferRequest request;
+  request.model = "plain";
+  request.inputs = {&input, 1};
+  Answer answer;
+  EXPECT_NE(lane.Infer(request, &answer), 0u);
+  for (int death = 0; death < 3; ++death) {
+    TestLane& worker_lane = rig.Add(Stage::kExecution, WorkerArenaShape(config));
+    Worker worker(&worker_lane.lane);
+    rig.Link(ingress, worker_lane);
+    rig.Link(worker_lane, ingress);
+    worker.Poll();
+    lane.Poll();
+    worker.Poll();
+    auto item = worker.Pop();
+    ASSERT_TRUE(item.has_value());
+    // Killed from outside while it executes, twice; then by a fatal signal while the request waits.
+    if (death < 2) worker.Executing({&*item, 1}, 0);
+    if (death == 2) worker_lane.lane.page().state.store(static_cast<uint32_t>(LaneState::kDying));
+    rig.Leave(worker_lane.incarnation());
+    lane.Poll();
+  }
+  EXPECT_EQ(answer.times, 0) << answer.status;
+}
+
 }  // namespace
 }  // namespace millrace
