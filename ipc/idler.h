@@ -76,9 +76,9 @@ class BasicIdler {
     mode_now_ = mode;
     spins_ = 0;
     if (mode == WaitMode::kPark) return;
-    const int64_t now_ns = Idling::NowNs();
-    if (mode == WaitMode::kYield && now_ns < ban_until_ns_) mode_now_ = WaitMode::kPark;
-    until_ns_ = now_ns + Budget(mode_now_);
+    looked_ns_ = Idling::NowNs();
+    if (mode == WaitMode::kYield && looked_ns_ < ban_until_ns_) mode_now_ = WaitMode::kPark;
+    until_ns_ = looked_ns_ + Budget(mode_now_);
   }
 
   static int64_t Budget(WaitMode mode) { return mode == WaitMode::kSpin ? kSpinNs : kYieldNs; }
@@ -91,18 +91,19 @@ class BasicIdler {
   }
 
   bool Yield() {
-    const int64_t before_ns = Idling::NowNs();
-    if (before_ns >= until_ns_) {
+    if (looked_ns_ >= until_ns_) {
       mode_now_ = WaitMode::kPark;
       return true;
     }
     Idling::Yield();
-    Account(before_ns, Idling::NowNs());
+    Account(Idling::NowNs());
     return false;
   }
 
-  void Account(int64_t before_ns, int64_t now_ns) {
-    const int64_t took_ns = now_ns - before_ns;
+  // One look at the clock a yield: the turn between two of them did nothing and took no time.
+  void Account(int64_t now_ns) {
+    const int64_t took_ns = now_ns - looked_ns_;
+    looked_ns_ = now_ns;
     if (took_ns >= kHogNs) {
       ++hogs_;
       ban_ns_ = std::clamp(2 * ban_ns_, kFirstBanNs, kMostBanNs);
@@ -119,6 +120,7 @@ class BasicIdler {
   int64_t ban_ns_ = 0;        // of the last hog; 0: none, or forgotten
   int64_t clean_ns_ = 0;      // spent in yields since then
   int64_t ban_until_ns_ = 0;  // waits that begin before park
+  int64_t looked_ns_ = 0;     // at the clock, last
   int64_t until_ns_ = 0;
   uint64_t hogs_ = 0;
 };

@@ -119,6 +119,7 @@ TEST_F(IdlerTest, OnlyManyYieldsThatMetNobodyForgetAHog) {
   EXPECT_EQ(BanAfterHog(), 4 * TestIdler::kFirstBanNs);
   // Idle time is no proof, however long.
   FakeIdling::now_ns += 100 * TestIdler::kMostBanNs;
+  YieldFor(kNanosPerMicro);
   EXPECT_EQ(BanAfterHog(), 8 * TestIdler::kFirstBanNs);
   YieldFor(8 * TestIdler::kFirstBanNs);
   EXPECT_EQ(BanAfterHog(), TestIdler::kFirstBanNs);
