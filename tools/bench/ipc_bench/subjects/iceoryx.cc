@@ -1,8 +1,14 @@
 #include "tools/bench/ipc_bench/subjects/iceoryx.h"
 
+#include <errno.h>
+#include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
+
+#include <filesystem>
 
 #include "iceoryx_hoofs/log/logmanager.hpp"
 #include "iceoryx_posh/popo/untyped_publisher.hpp"
@@ -47,13 +53,27 @@ std::string Contents(int fd) {
   return text;
 }
 
+constexpr char kNames[] = "millrace_bench_";  // then the driver's pid
+
+// Sockets and locks of the processes of a bench that was killed itself, and could not see to them.
+void RemoveLeftovers() {
+  std::error_code ignored;
+  for (const auto& entry : std::filesystem::directory_iterator("/tmp", ignored)) {
+    const std::string name = entry.path().filename();
+    if (name.rfind(kNames, 0) != 0) continue;
+    const int pid = atoi(name.c_str() + strlen(kNames));
+    if (pid > 0 && kill(pid, 0) != 0 && errno == ESRCH) unlink(entry.path().c_str());
+  }
+}
+
 std::string RuntimeName(const std::string& run, Side side) {
-  return "millrace_bench_" + run + (side == Side::kA ? "_a" : "_b");
+  return kNames + run + (side == Side::kA ? "_a" : "_b");
 }
 
 }  // namespace
 
 std::string RouDi::Start() {
+  RemoveLeftovers();
   config_ = MakeFile("roudi.toml", kConfig);
   log_ = MakeFile("roudi.log", "");
   process_ =
