@@ -1,6 +1,7 @@
 #include "tools/bench/ipc_bench/subjects/iceoryx.h"
 
 #include <errno.h>
+#include <grp.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -81,13 +82,26 @@ std::string RouDi::Start() {
                     "/proc/" + std::to_string(getpid()) + "/fd/" + std::to_string(config_.get())},
                    log_.get());
   for (int waited_ms = 0; waited_ms < kReadyMs; waited_ms += 20) {
-    if (Contents(log_.get()).find("RouDi is ready for clients") != std::string::npos) return "";
+    if (Contents(log_.get()).find("RouDi is ready for clients") != std::string::npos) {
+      serves_ = true;
+      return "";
+    }
     if (process_.Wait(20)) break;
   }
   return "RouDi does not serve:\n" + Contents(log_.get());
 }
 
-RouDi::~RouDi() { process_.End(kEndMs); }
+RouDi::~RouDi() {
+  process_.End(kEndMs);
+  RemoveLeftovers();
+  if (!serves_ || process_.exit_code() == 0) return;
+  // It was the only one, and fails where its clients were killed: its names are left to us.
+  shm_unlink("/iceoryx_mgmt");
+  if (const group* own = getgrgid(getegid())) shm_unlink((std::string("/") + own->gr_name).c_str());
+  for (const char* name : {"roudi", "roudi.lock", "iox-unique-roudi.lock"}) {
+    unlink((std::string("/tmp/") + name).c_str());
+  }
+}
 
 Iceoryx::Shared::Shared(size_t) {
   static uint64_t runs = 0;
