@@ -13,6 +13,20 @@
 #include "tools/bench/ipc_bench/machine.h"
 
 namespace millrace::bench {
+namespace {
+
+volatile sig_atomic_t interrupted = 0;
+
+}  // namespace
+
+void CatchSignals() {
+  struct sigaction action = {};
+  action.sa_handler = [](int) { interrupted = 1; };
+  sigaction(SIGINT, &action, nullptr);
+  sigaction(SIGTERM, &action, nullptr);
+}
+
+bool Interrupted() { return interrupted != 0; }
 
 Child Child::Start(int signal_on_death, const std::function<int()>& body) {
   const pid_t parent = getpid();

@@ -18,6 +18,10 @@
 
 namespace millrace::bench {
 
+// From here on SIGINT and SIGTERM only interrupt waiting, so that the bench ends in good order.
+void CatchSignals();
+bool Interrupted();
+
 class Child {
  public:
   Child() = default;

@@ -10,6 +10,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "tools/bench/ipc_bench/child.h"
 #include "tools/bench/ipc_bench/machine.h"
 #include "tools/bench/ipc_bench/report.h"
 #include "tools/bench/ipc_bench/runs.h"
@@ -164,10 +165,11 @@ int Run(Options options) {
     options.rounds = 1;
     options.run.run_ms = 1;
     options.run.max_count = 200;
-    options.run.bounces = 1'000;
+    options.run.bounces = 200;
   }
   if (options.seed == 0) options.seed = std::random_device{}();
   std::vector<Cell> cells = SelectedCells(options);
+  CatchSignals();
   RouDi roudi;
   for (const Cell& cell : cells) {
     if (cell.subject->name != kIceoryx) continue;
@@ -183,6 +185,7 @@ int Run(Options options) {
             << CpuName() << ", processors " << options.run.cpus[0] << " and " << options.run.cpus[1]
             << std::endl;
   RunAll(options.rounds, options.seed, options.run, &cells);
+  if (Interrupted()) return 130;
   std::vector<Row> rows;
   for (const Cell& cell : cells) AddRows(cell, &rows);
   for (const Mode mode : {Mode::kLatency, Mode::kStream}) {

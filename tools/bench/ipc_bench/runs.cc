@@ -70,6 +70,7 @@ double Cell::Over(const std::function<double(const RunResult&)>& figure) const {
 
 std::optional<RunResult> RunOnce(const SubjectEntry& subject, size_t bytes, Mode mode,
                                  const RunOptions& options) {
+  if (Interrupted()) return std::nullopt;
   const double ns_per_tick = NsPerTick();  // known before the children are forked
   const SharedArea area(sizeof(Session));
   auto* session = new (area.data()) Session;
@@ -91,6 +92,7 @@ std::optional<RunResult> RunOnce(const SubjectEntry& subject, size_t bytes, Mode
   for (Child& child : children) {
     // The destructors end what did not end by itself.
     if (!child.Wait(kLimitMs) || child.exit_code() != 0) {
+      if (Interrupted()) return std::nullopt;
       std::cerr << subject.name << ", " << bytes
                 << " bytes: a process of the run did not end well (" << child.exit_code() << ")\n";
       return std::nullopt;
@@ -106,6 +108,7 @@ void RunAll(int rounds, uint64_t seed, const RunOptions& options, std::vector<Ce
   for (int round = 0; round < rounds; ++round) {
     std::shuffle(order.begin(), order.end(), random);
     for (const size_t at : order) {
+      if (Interrupted()) return;
       Cell& cell = (*cells)[at];
       const auto result = RunSteady(options.tries, options.tolerance, &cell.dropped, [&] {
         return RunOnce(*cell.subject, cell.size.bytes, cell.mode, options);

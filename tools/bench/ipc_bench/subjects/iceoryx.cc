@@ -1,8 +1,15 @@
 #include "tools/bench/ipc_bench/subjects/iceoryx.h"
 
+#include <errno.h>
+#include <grp.h>
+#include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
+
+#include <filesystem>
 
 #include "iceoryx_hoofs/log/logmanager.hpp"
 #include "iceoryx_posh/popo/untyped_publisher.hpp"
@@ -47,13 +54,27 @@ std::string Contents(int fd) {
   return text;
 }
 
+constexpr char kNames[] = "millrace_bench_";  // then the driver's pid
+
+// Sockets and locks of the processes of a bench that was killed itself, and could not see to them.
+void RemoveLeftovers() {
+  std::error_code ignored;
+  for (const auto& entry : std::filesystem::directory_iterator("/tmp", ignored)) {
+    const std::string name = entry.path().filename();
+    if (name.rfind(kNames, 0) != 0) continue;
+    const int pid = atoi(name.c_str() + strlen(kNames));
+    if (pid > 0 && kill(pid, 0) != 0 && errno == ESRCH) unlink(entry.path().c_str());
+  }
+}
+
 std::string RuntimeName(const std::string& run, Side side) {
-  return "millrace_bench_" + run + (side == Side::kA ? "_a" : "_b");
+  return kNames + run + (side == Side::kA ? "_a" : "_b");
 }
 
 }  // namespace
 
 std::string RouDi::Start() {
+  RemoveLeftovers();
   config_ = MakeFile("roudi.toml", kConfig);
   log_ = MakeFile("roudi.log", "");
   process_ =
@@ -61,13 +82,26 @@ std::string RouDi::Start() {
                     "/proc/" + std::to_string(getpid()) + "/fd/" + std::to_string(config_.get())},
                    log_.get());
   for (int waited_ms = 0; waited_ms < kReadyMs; waited_ms += 20) {
-    if (Contents(log_.get()).find("RouDi is ready for clients") != std::string::npos) return "";
+    if (Contents(log_.get()).find("RouDi is ready for clients") != std::string::npos) {
+      serves_ = true;
+      return "";
+    }
     if (process_.Wait(20)) break;
   }
   return "RouDi does not serve:\n" + Contents(log_.get());
 }
 
-RouDi::~RouDi() { process_.End(kEndMs); }
+RouDi::~RouDi() {
+  process_.End(kEndMs);
+  RemoveLeftovers();
+  if (!serves_ || process_.exit_code() == 0) return;
+  // It was the only one, and fails where its clients were killed: its names are left to us.
+  shm_unlink("/iceoryx_mgmt");
+  if (const group* own = getgrgid(getegid())) shm_unlink((std::string("/") + own->gr_name).c_str());
+  for (const char* name : {"roudi", "roudi.lock", "iox-unique-roudi.lock"}) {
+    unlink((std::string("/tmp/") + name).c_str());
+  }
+}
 
 Iceoryx::Shared::Shared(size_t) {
   static uint64_t runs = 0;

@@ -24,6 +24,7 @@ class RouDi {
 
  private:
   Child process_;
+  bool serves_ = false;
   Fd log_, config_;
 };
 
