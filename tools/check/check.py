@@ -137,6 +137,19 @@ def third_party(tree):
                           "third_party", f"{page} is missing")
 
 
+def sanitizers(tree):
+    """--config=asan|ubsan|tsan and sanitized_test mean the same."""
+    rc, rule = ".bazelrc", "tools/sanitize/sanitized.bzl"
+    lines = re.findall(r"(?m)^build:(?:sanitizer|asan|ubsan|tsan) (.*)$", tree.texts.get(rc, ""))
+    configs = set(re.findall(r"--(?:copt|linkopt|test_env)=(\S+)", "\n".join(lines)))
+    table = tree.texts.get(rule, "").partition("\ndef ")[0]
+    rules = set(re.findall(r'"(-\S+|[A-Z]+_OPTIONS=\S+)"', table))
+    for flag in sorted(configs - rules):
+        yield Finding(rule, 1, "sanitizers", f"{flag} stands in {rc} only")
+    for flag in sorted(rules - configs):
+        yield Finding(rc, 1, "sanitizers", f"{flag} stands in {rule} only")
+
+
 # --- tools of others --------------------------------------------------------------------------
 
 
@@ -179,6 +192,7 @@ RULES = {
     "length": length,
     "memory_order": memory_order,
     "portable": portable,
+    "sanitizers": sanitizers,
     "shell": shell,
     "tests": tests,
     "third_party": third_party,

@@ -129,6 +129,17 @@ class House(RuleTest):
         self.catches("portable", "tools/a.sh", "pip install --index" + "-url x y\n", 1)
         self.passes("portable", "tools/a.sh", 'cd "$root/work/x" && cat /usr/share/x ./home/y\n')
 
+    def test_sanitizers(self):
+        rc, rule = ".bazelrc", "tools/sanitize/sanitized.bzl"
+        config = "build:asan --copt=-fa --linkopt=-fl\nbuild:tsan --test_env=T_OPTIONS=x=1\n" \
+                 "build:debug --copt=-O0\n"
+        table = 'X = ["-fa", "-fl"]\nY = {"tsan": "T_OPTIONS=x=1"}\n\ndef f():\n    g("-fother")\n'
+        self.passes("sanitizers", rc, config, {rule: table})
+        for flag in ["-fa", "-fl", "T_OPTIONS=x=1"]:
+            self.catches("sanitizers", rc, config, 1, {rule: table.replace(f'"{flag}"', '"-fn"')})
+            self.assertIn((rule, 1), self.findings(
+                "sanitizers", {rc: config, rule: table.replace(f'"{flag}"', '""')}))
+
     def test_headers(self):
         self.catches("headers", "ipc/a.h", "#pragma once\n// late\n", 1)
         self.catches("headers", "ipc/a.h", "// contract\n", 1)
