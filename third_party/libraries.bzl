@@ -111,6 +111,11 @@ _LIBRARIES = {
         targets = {"protobuf": ["pc:protobuf"]},
         tools = {"protoc": "protobuf-compiler"},
     ),
+    "relacy": struct(
+        package = "relacy-dev",
+        targets = {"relacy": ["h:relacy/relacy.hpp"]},
+        tools = {},
+    ),
     "seccomp": struct(
         package = "libseccomp-dev",
         targets = {"seccomp": ["pc:libseccomp"]},
