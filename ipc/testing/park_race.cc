@@ -1,6 +1,5 @@
 #include "ipc/testing/park_race.h"
 
-#include <sched.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -10,6 +9,7 @@
 #include "common/check.h"
 #include "ipc/link.h"
 #include "ipc/page.h"
+#include "ipc/testing/cores.h"
 #include "ipc/testing/must.h"
 #include "ipc/waiter.h"
 
@@ -41,19 +41,6 @@ struct Race {
   std::atomic<bool> stop{false};
   std::atomic<uint64_t> parked{0};
 };
-
-// The consumer on one core and the producers on another, where there are two: threads that take
-// turns on one core do not race.
-void RunOn(int which) {
-  cpu_set_t allowed, one;
-  if (sched_getaffinity(0, sizeof allowed, &allowed) != 0) return;
-  if (CPU_COUNT(&allowed) < 2) return;
-  CPU_ZERO(&one);
-  for (int cpu = 0, nth = 0; cpu < CPU_SETSIZE; ++cpu) {
-    if (CPU_ISSET(cpu, &allowed) && nth++ == which) CPU_SET(cpu, &one);
-  }
-  sched_setaffinity(0, sizeof one, &one);
-}
 
 // Parking as ipc/waiter.h has it, over a memory model of the test's.
 template <typename M>
@@ -97,7 +84,7 @@ template <typename AWaker>
 void Produce(Race* race, int who, AWaker waker, uint64_t seed) {
   Side& side = race->sides[who];
   std::mt19937_64 random(seed);
-  RunOn(1);
+  RunOnCore(1);
   std::vector<uint32_t> returned;
   for (uint64_t n = 1;; ++n) {
     for (uint64_t spins = 0;; ++spins) {
@@ -175,7 +162,7 @@ void Park(Race* race, AWaiter* waiter, uint64_t dice, ParkRaceResult* result) {
 template <typename AWaiter>
 void Consume(Race* race, AWaiter* waiter, uint64_t parks, uint64_t seed, uint64_t most_lost,
              ParkRaceResult* result) {
-  RunOn(0);
+  RunOnCore(0);
   std::mt19937_64 random(seed);
   uint64_t look_out = 0;
   while (result->parks < parks && result->lost < most_lost) {
