@@ -2,6 +2,7 @@
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "ipc/testing/effort.h"
 #include "services/runtime/testing/kill_torture.h"
 
 namespace millrace {
@@ -9,7 +10,7 @@ namespace {
 
 TEST(WorkerKillStress, NothingIsLostOrDoubledOrLeakedInThousandsOfKills) {
   KillTortureResult sum;
-  for (uint64_t seed = 1; seed <= 20; ++seed) {
+  for (uint64_t seed = 1; seed <= Effort(6, 40); ++seed) {
     const KillTortureResult result = RunKillTorture(150, 100 * seed);
     ASSERT_THAT(result.violations, ::testing::IsEmpty()) << "seed " << seed;
     sum.kills += result.kills;
