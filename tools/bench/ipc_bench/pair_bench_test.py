@@ -12,7 +12,7 @@ import tempfile
 import unittest
 
 PROGRAM = sys.argv.pop(1)
-SUBJECTS = ["millrace", "spsc_ring", "boost_mq_spin", "boost_mq_block", "mutex_cond",
+SUBJECTS = ["millrace", "bare", "spsc_ring", "boost_mq_spin", "boost_mq_block", "mutex_cond",
             "posix_mq", "unix_socket", "pipe"]
 SIZES = ["inline", "64 B", "1 KiB", "16 KiB", "256 KiB"]
 COMMON = {("floor", "ns"), ("unpaused_floor", "ns"), ("runs_kept", "runs"),

@@ -7,6 +7,7 @@
 
 #include "tools/bench/ipc_bench/child.h"
 #include "tools/bench/ipc_bench/machine.h"
+#include "tools/bench/ipc_bench/subjects/bare.h"
 #include "tools/bench/ipc_bench/subjects/boost_mq.h"
 #include "tools/bench/ipc_bench/subjects/iceoryx.h"
 #include "tools/bench/ipc_bench/subjects/kernel.h"
@@ -50,6 +51,7 @@ RunResult ResultOf(const Session& session, Mode mode) {
 const std::vector<SubjectEntry>& AllSubjects() {
   static const std::vector<SubjectEntry> all = {
       Entry<Millrace>("millrace"),
+      Entry<Bare>("bare"),
       Entry<SpscRing>("spsc_ring"),
       Entry<Iceoryx>("iceoryx"),
       Entry<BoostMq<true>>("boost_mq_spin"),

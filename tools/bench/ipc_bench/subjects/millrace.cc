@@ -57,6 +57,8 @@ void ReceiveFds(int socket, Fd (&to)[kFds]) {
   for (size_t i = 0; i < kFds; ++i) to[i] = Fd(fds[i]);
 }
 
+}  // namespace
+
 // Found by trial. What a small block needs is that it is not written while the reader's processor
 // still holds its lines. A large one is read sooner from the shared cache than from the writer's
 // own of 1 MiB: blocks of a few MiB in turn spill from there.
@@ -64,8 +66,6 @@ size_t BestHotBlocks(size_t bytes) {
   constexpr size_t kFewest = 16, kMost = 128, kSmall = 4 << 10, kSpill = 4 << 20;
   return bytes <= kSmall ? kFewest : std::clamp(kSpill / bytes, kFewest, kMost);
 }
-
-}  // namespace
 
 size_t Millrace::hot_blocks = 0;
 

@@ -23,6 +23,9 @@
 
 namespace millrace::bench {
 
+// Blocks in turn that suit a size, found by trial.
+size_t BestHotBlocks(size_t bytes);
+
 class Millrace {
  public:
   static const char* Refusal(size_t) { return nullptr; }
