@@ -10,7 +10,7 @@ namespace {
 
 TEST(WorkerKillStress, NothingIsLostOrDoubledOrLeakedInThousandsOfKills) {
   KillTortureResult sum;
-  for (uint64_t seed = 1; seed <= Effort(6, 40); ++seed) {
+  for (uint64_t seed = 1; seed <= Effort(6, 30); ++seed) {
     const KillTortureResult result = RunKillTorture(150, 100 * seed);
     ASSERT_THAT(result.violations, ::testing::IsEmpty()) << "seed " << seed;
     sum.kills += result.kills;
