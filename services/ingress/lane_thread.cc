@@ -3,6 +3,7 @@
 #include "common/check.h"
 #include "common/clock.h"
 #include "common/log.h"
+#include "common/short_slices.h"
 
 namespace millrace {
 
@@ -30,6 +31,7 @@ void LaneThread::Stop() {
 }
 
 void LaneThread::Run() {
+  AskForSlice(kShortSliceNs);
   // relaxed: Stop asks for an end and hands nothing over.
   while (!stop_.load(std::memory_order_relaxed)) {
     size_t done = ingress_.Poll();

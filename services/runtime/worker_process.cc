@@ -6,6 +6,7 @@
 
 #include "common/clock.h"
 #include "common/log.h"
+#include "common/short_slices.h"
 #include "ipc/idler.h"
 
 namespace millrace {
@@ -55,6 +56,7 @@ class WorkerProcess : public StageProcess {
 
  private:
   void Run() {
+    AskForSlice(kShortSliceNs);
     int64_t last_work_ns = MonotonicNanos();
     // relaxed: OnStop asks for an end and hands nothing over.
     while (!stop_.load(std::memory_order_relaxed)) {

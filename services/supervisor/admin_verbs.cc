@@ -185,9 +185,11 @@ json StatusReport(const AdminContext& context, int64_t now_ns) {
   // Null before the first sample.
   report["foreign_cores"] =
       fleet.load_sample().has_value() ? json(fleet.load_sample()->foreign_cores) : json();
-  // From the moment a death was seen to the roster without the dead; null before the first.
-  report["last_reroute_us"] =
-      fleet.last_reroute_ns() < 0 ? json() : json(fleet.last_reroute_ns() / kNanosPerMicro);
+  // When a death was seen (CLOCK_MONOTONIC), and from there to the roster without the dead; null
+  // before the first.
+  const bool none = fleet.last_reroute_ns() < 0;
+  report["last_death_ns"] = none ? json() : json(fleet.last_death_at_ns());
+  report["last_reroute_us"] = none ? json() : json(fleet.last_reroute_ns() / kNanosPerMicro);
   return report;
 }
 

@@ -96,7 +96,10 @@ void Fleet::PublishRoster() {
     }
     hands_->PublishRoster(entries, wakes);
     published_ = std::move(entries);
-    if (death_seen_ns_ != 0) last_reroute_ns_ = hands_->NowNs() - death_seen_ns_;
+    if (death_seen_ns_ != 0) {
+      last_death_at_ns_ = death_seen_ns_;
+      last_reroute_ns_ = hands_->NowNs() - death_seen_ns_;
+    }
   }
   death_seen_ns_ = 0;
 }

@@ -119,7 +119,8 @@ class Fleet {
   WaitMode WaitOf(Stage stage) const { return wait_.modes()[static_cast<size_t>(stage)]; }
   const std::optional<LoadLook>& load_sample() const { return load_; }  // as last seen
   uint64_t live_generation() const { return live_generation_; }
-  int64_t last_reroute_ns() const { return last_reroute_ns_; }  // -1: nothing died yet
+  int64_t last_death_at_ns() const { return last_death_at_ns_; }  // when it was seen
+  int64_t last_reroute_ns() const { return last_reroute_ns_; }    // -1: nothing died yet
   uint64_t deaths() const { return deaths_; }
   uint64_t faults() const { return faults_; }
   uint64_t hangs() const { return hangs_; }
@@ -184,6 +185,7 @@ class Fleet {
   bool was_ready_ = false;
   int64_t last_tick_ns_ = 0;
   int64_t death_seen_ns_ = 0;  // of a death that the roster does not tell yet; 0: none
+  int64_t last_death_at_ns_ = 0;
   int64_t last_reroute_ns_ = -1;
   uint64_t deaths_ = 0;
   uint64_t faults_ = 0;

@@ -96,6 +96,7 @@ TEST_F(FleetTest, ADeathReroutesFirstThenReplacesThenTellsAtTheEnd) {
   EXPECT_EQ(hands.journal, (std::vector<std::string>{"roster", "spawn execution0"}));
   EXPECT_EQ(hands.InRoster(dead), nullptr);
   EXPECT_EQ(fleet->last_reroute_ns(), 6000);
+  EXPECT_GT(fleet->last_death_at_ns(), 0);
   const uint32_t next = KeyOf(Stage::kExecution);
   EXPECT_GT(next, dead);
   EXPECT_EQ(CountTold(KeyOf(Stage::kIngress), ToProcess::kPeerGone), 0u);

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "absl/strings/str_cat.h"
+#include "common/short_slices.h"
 #include "services/supervisor/exit_codes.h"
 
 namespace millrace {
@@ -28,6 +29,7 @@ constexpr int kControlFd = 3;
       dup2(moved, kControlFd) == kControlFd &&
       syscall(SYS_close_range, kControlFd + 1, ~0u, 0) == 0 &&
       prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0) {
+    AskForSlice(kUsualSlice);
     sigset_t none;
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, nullptr);

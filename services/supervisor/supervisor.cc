@@ -13,6 +13,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/log.h"
+#include "common/short_slices.h"
 #include "services/supervisor/admin_server.h"
 #include "services/supervisor/admin_verbs.h"
 #include "services/supervisor/exit_codes.h"
@@ -56,6 +57,7 @@ class Supervisor {
   int Run() {
     if (const int code = SetUp(); code != kExitStopped) return code;
     Log(LogLevel::kInfo, "supervising", {{"pid", getpid()}, {"admin", setup_.admin_path}});
+    AskForSlice(kShortSliceNs);  // the watchers' threads too
     fleet_->Start();
     while (fleet_->phase() != FleetPhase::kDone) loop_.RunOnce();
     Log(LogLevel::kInfo, "stopped", {{"code", fleet_->exit_code()}});

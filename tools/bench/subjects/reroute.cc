@@ -41,7 +41,9 @@ struct Options {
 };
 
 struct Figures {
-  std::vector<double> undisturbed_us, death_to_answer_us, sight_to_roster_us, pidfd_us;
+  std::vector<double> undisturbed_us, death_to_sight_us, death_to_roster_us, death_to_answer_us,
+      pidfd_us;
+  int64_t kill_ns = 0;      // the last
   double resident_mib = 0;  // the least of all victims
 };
 
@@ -138,6 +140,7 @@ absl::Status Kill(pid_t victim, std::vector<std::future<Answered>> held, Figures
   const int pidfd = static_cast<int>(syscall(SYS_pidfd_open, victim, 0));
   std::future<int64_t> ended = std::async(std::launch::async, WaitForPidfd, pidfd);
   const int64_t kill_ns = MonotonicNanos();
+  figures->kill_ns = kill_ns;
   kill(victim, SIGKILL);
   int64_t last_ns = 0;
   for (std::future<Answered>& answer : held) {
@@ -183,7 +186,10 @@ absl::Status Measure(const Options& options, const GoldenSet& set, Figures* figu
     if (!killed.ok()) return killed;
     const absl::StatusOr<json> after = AskAdmin(options.admin, {{"verb", "status"}}, kPatienceMs);
     if (!after.ok()) return after.status();
-    figures->sight_to_roster_us.push_back((*after)["last_reroute_us"]);
+    const auto sight_us =
+        static_cast<double>((*after)["last_death_ns"].get<int64_t>() - figures->kill_ns) / 1e3;
+    figures->death_to_sight_us.push_back(sight_us);
+    figures->death_to_roster_us.push_back(sight_us + (*after)["last_reroute_us"].get<double>());
   }
   return absl::OkStatus();
 }
@@ -219,8 +225,9 @@ void Report(const Figures& figures, json* rows) {
     }
   };
   add("millrace", "a request undisturbed", figures.undisturbed_us);
+  add("millrace", "death to its sight", figures.death_to_sight_us);
+  add("millrace", "death to roster", figures.death_to_roster_us);
   add("millrace", "death to answer by another worker", figures.death_to_answer_us);
-  add("millrace", "sight of death to roster", figures.sight_to_roster_us);
   add("pidfd", "death to pidfd", figures.pidfd_us);
 }
 
