@@ -13,7 +13,7 @@ namespace {
 
 using ::testing::AnyOf;
 
-constexpr uint64_t kSchedules = 40'000;
+constexpr uint64_t kSchedules = 100'000;
 // A mistake is found within this many; most are within the first few.
 constexpr uint64_t kFoundWithin = 2'000;
 
