@@ -47,6 +47,60 @@ struct Answer : Completion {
   absl::Status status;
 };
 
+// One request at the real ingress lane, and workers that take it one after the other and die.
+class OneRequest {
+ public:
+  OneRequest() {
+    auto catalog = std::make_shared<Catalog>();
+    EXPECT_TRUE(google::protobuf::TextFormat::ParseFromString(kCatalog, catalog.get()));
+    lane_.SetCatalog(catalog);
+    lane_.GoLive(1);
+    lane_.Poll();
+    const float value = 1;
+    const int64_t shape[] = {1, 1};
+    const TensorView input = {
+        "input", DataType::kFp32, shape, {reinterpret_cast<const char*>(&value), sizeof value}};
+    InferRequest request;
+    request.model = "plain";
+    request.inputs = {&input, 1};
+    EXPECT_NE(lane_.Infer(request, &answer_), 0u);
+  }
+
+  // A new worker gets the request and dies, executing it or not, by a fatal signal or from outside.
+  // The request as that worker saw it.
+  std::optional<WorkItem> Die(bool executing, bool by_signal) {
+    TestLane& worker_lane = rig_.Add(Stage::kExecution, WorkerArenaShape(config_));
+    Worker worker(&worker_lane.lane);
+    rig_.Link(ingress_, worker_lane);
+    rig_.Link(worker_lane, ingress_);
+    worker.Poll();
+    lane_.Poll();
+    worker.Poll();
+    std::optional<WorkItem> item = worker.Pop();
+    EXPECT_TRUE(item.has_value());
+    if (executing && item.has_value()) worker.Executing({&*item, 1}, 0);
+    if (by_signal) worker_lane.lane.page().state.store(static_cast<uint32_t>(LaneState::kDying));
+    rig_.Leave(worker_lane.incarnation());
+    lane_.Poll();
+    return item;
+  }
+  const Answer& answer() const { return answer_; }
+
+ private:
+  static Config SmallConfig() {
+    Config config;
+    config.max_in_flight = 8;
+    config.max_request_bytes = 64 << 10;
+    return config;
+  }
+
+  const Config config_ = SmallConfig();
+  LaneRig rig_;
+  TestLane& ingress_ = rig_.Add(Stage::kIngress, IngressArenaShape(config_));
+  Answer answer_;
+  IngressLane lane_{&ingress_.lane, ingress_.ledger.get(), config_};
+};
+
 struct Deaths {
   int not_alone = 0;
   int alone = 0;
@@ -55,47 +109,16 @@ struct Deaths {
 
 // Workers die one after the other while they execute the one request, until it is answered.
 Deaths DieUntilAnswered(bool by_signal) {
-  Config config;
-  config.max_in_flight = 8;
-  config.max_request_bytes = 64 << 10;
-  LaneRig rig;
-  TestLane& ingress = rig.Add(Stage::kIngress, IngressArenaShape(config));
-  IngressLane lane(&ingress.lane, ingress.ledger.get(), config);
-  auto catalog = std::make_shared<Catalog>();
-  EXPECT_TRUE(google::protobuf::TextFormat::ParseFromString(kCatalog, catalog.get()));
-  lane.SetCatalog(catalog);
-  lane.GoLive(1);
-  lane.Poll();
-  const float value = 1;
-  const int64_t shape[] = {1, 1};
-  const TensorView input = {
-      "input", DataType::kFp32, shape, {reinterpret_cast<const char*>(&value), sizeof value}};
-  InferRequest request;
-  request.model = "plain";
-  request.inputs = {&input, 1};
-  Answer answer;
-  EXPECT_NE(lane.Infer(request, &answer), 0u);
+  OneRequest request;
   Deaths deaths;
-  while (answer.times == 0 && deaths.alone < 10) {
-    TestLane& worker_lane = rig.Add(Stage::kExecution, WorkerArenaShape(config));
-    Worker worker(&worker_lane.lane);
-    rig.Link(ingress, worker_lane);
-    rig.Link(worker_lane, ingress);
-    worker.Poll();
-    lane.Poll();
-    worker.Poll();
-    auto item = worker.Pop();
-    EXPECT_TRUE(item.has_value());
+  while (request.answer().times == 0 && deaths.alone < 10) {
+    const std::optional<WorkItem> item = request.Die(true, by_signal);
     if (!item.has_value()) break;
     deaths.attempts.push_back(item->id.attempt);
     ++((item->message.flags & kFlagAlone) != 0 ? deaths.alone : deaths.not_alone);
-    worker.Executing({&*item, 1}, 0);
-    if (by_signal) worker_lane.lane.page().state.store(static_cast<uint32_t>(LaneState::kDying));
-    rig.Leave(worker_lane.incarnation());
-    lane.Poll();
   }
-  EXPECT_EQ(answer.times, 1);
-  EXPECT_EQ(answer.status.code(), absl::StatusCode::kInternal) << answer.status;
+  EXPECT_EQ(request.answer().times, 1);
+  EXPECT_EQ(request.answer().status.code(), absl::StatusCode::kInternal);
   return deaths;
 }
 
@@ -115,44 +138,13 @@ TEST(RedispatchRulesTest, AttemptsCountFromZeroByOne) {
   EXPECT_EQ(DieUntilAnswered(false).attempts, (std::vector<int>{0, 1, 2}));
 }
 
+// Killed from outside while it executes, twice; then by a fatal signal while the request waits.
 TEST(RedispatchRulesTest, ADeathThatWasAnothersDoesNotMakePoison) {
-  Config config;
-  config.max_in_flight = 8;
-  config.max_request_bytes = 64 << 10;
-  LaneRig rig;
-  TestLane& ingress = rig.Add(Stage::kIngress, IngressArenaShape(config));
-  IngressLane lane(&ingress.lane, ingress.ledger.get(), config);
-  auto catalog = std::make_shared<Catalog>();
-  EXPECT_TRUE(google::protobuf::TextFormat::ParseFromString(kCatalog, catalog.get()));
-  lane.SetCatalog(catalog);
-  lane.GoLive(1);
-  lane.Poll();
-  const float value = 1;
-  const int64_t shape[] = {1, 1};
-  const TensorView input = {
-      "input", DataType::kFp32, shape, {reinterpret_cast<const char*>(&value), sizeof value}};
-  InferRequest request;
-  request.model = "plain";
-  request.inputs = {&input, 1};
-  Answer answer;
-  EXPECT_NE(lane.Infer(request, &answer), 0u);
-  for (int death = 0; death < 3; ++death) {
-    TestLane& worker_lane = rig.Add(Stage::kExecution, WorkerArenaShape(config));
-    Worker worker(&worker_lane.lane);
-    rig.Link(ingress, worker_lane);
-    rig.Link(worker_lane, ingress);
-    worker.Poll();
-    lane.Poll();
-    worker.Poll();
-    auto item = worker.Pop();
-    ASSERT_TRUE(item.has_value());
-    // Killed from outside while it executes, twice; then by a fatal signal while the request waits.
-    if (death < 2) worker.Executing({&*item, 1}, 0);
-    if (death == 2) worker_lane.lane.page().state.store(static_cast<uint32_t>(LaneState::kDying));
-    rig.Leave(worker_lane.incarnation());
-    lane.Poll();
-  }
-  EXPECT_EQ(answer.times, 0) << answer.status;
+  OneRequest request;
+  request.Die(true, false);
+  request.Die(true, false);
+  request.Die(false, true);
+  EXPECT_EQ(request.answer().times, 0) << request.answer().status;
 }
 
 }  // namespace

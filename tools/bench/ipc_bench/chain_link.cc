@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "ipc/page.h"
-#include "tools/bench/ipc_bench/must.h"
+#include "ipc/testing/must.h"
 
 namespace millrace::bench {
 namespace {

@@ -1,9 +1,9 @@
 #include "tools/bench/ipc_bench/chain.h"
 
 #include "gtest/gtest.h"
+#include "ipc/testing/must.h"
 #include "tools/bench/ipc_bench/chain_message.h"
 #include "tools/bench/ipc_bench/latency_histogram.h"
-#include "tools/bench/ipc_bench/must.h"
 
 namespace millrace::bench {
 namespace {
