@@ -96,10 +96,7 @@ std::optional<int> Control::Handle(ToProcess& message, std::vector<Fd> fds) {
       OnPeerHalf(message.peer_half(), std::move(fds));
       return std::nullopt;
     case ToProcess::kPeerGone:
-      std::erase_if(halves_, [&](const auto& entry) {
-        const uint32_t gone = message.peer_gone().incarnation();
-        return entry.first.first == gone || entry.first.second == gone;
-      });
+      OnPeerGone(message.peer_gone().incarnation());
       return std::nullopt;
     case ToProcess::kCatalog:
       OnCatalog(message.catalog(), std::move(fds));
@@ -240,6 +237,7 @@ std::optional<int> Control::OnPeer(const ::millrace::Peer& announced, std::vecto
       peer->page_region = std::move(*page);
       peer->arena = std::move(*arena);
       peer->waker = Waker(&peer->page().parked, fds[2].Duplicate());
+      peers_.emplace(id.incarnation, peer);
       const uint32_t mine = own.lane->id().incarnation, theirs = id.incarnation;
       if (IsEdge(stage_, id.stage)) {
         opened.Update(MakeHalf(own.lane.get(), peer, {mine, theirs},
@@ -267,6 +265,13 @@ absl::Status Control::MakeHalf(Lane* lane, const std::shared_ptr<PeerLane>& peer
   if (!SendNow(message, {fd})) return absl::UnavailableError("the supervisor is gone");
   halves_.insert_or_assign(name, std::move(half));
   return absl::OkStatus();
+}
+
+void Control::OnPeerGone(uint32_t gone) {
+  std::erase_if(halves_, [&](const auto& entry) {
+    return entry.first.first == gone || entry.first.second == gone;
+  });
+  peers_.erase(gone);
 }
 
 void Control::OnPeerHalf(const PeerHalf& half, std::vector<Fd> fds) {

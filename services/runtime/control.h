@@ -59,6 +59,7 @@ class Control {
   std::optional<int> Handle(ToProcess& message, std::vector<Fd> fds);
   std::optional<int> OnConfigure(const Configure& configure, std::vector<Fd> fds);
   std::optional<int> OnPeer(const ::millrace::Peer& peer, std::vector<Fd> fds);
+  void OnPeerGone(uint32_t gone);
   void OnPeerHalf(const PeerHalf& half, std::vector<Fd> fds);
   void OnCatalog(const CatalogUpdate& update, std::vector<Fd> fds);
 
@@ -77,6 +78,9 @@ class Control {
   Outbox outbox_;
   std::vector<OwnLane> lanes_;
   std::map<LinkName, HalfLink> halves_;
+  // A dead peer's memory is let go here, at PeerGone, and not by the lane that ends its links: to
+  // unmap a large arena takes longer than a request, and its requests wait to be sent again.
+  std::multimap<uint32_t, std::shared_ptr<PeerLane>> peers_;  // by incarnation
   bool configured_ = false;
 };
 
