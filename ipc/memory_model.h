@@ -29,17 +29,30 @@ struct Hardware {
   };
 
   static void Write(MessageBody* to, const Message& from) {
-    memcpy(to->bytes, reinterpret_cast<const std::byte*>(&from) + sizeof(uint32_t),
-           sizeof to->bytes);
+    Copy(to->bytes, reinterpret_cast<const std::byte*>(&from) + sizeof(uint32_t));
   }
   static void Read(const MessageBody& from, Message* to) {
-    memcpy(reinterpret_cast<std::byte*>(to) + sizeof(uint32_t), from.bytes, sizeof from.bytes);
+    Copy(reinterpret_cast<std::byte*>(to) + sizeof(uint32_t), from.bytes);
     // The compiler may not read the shared bytes again in place of the copy.
     asm volatile("" : "+m"(*to));
   }
   static void Fence() {
     // seq_cst: meets its like in ipc/parking_shm.h, where the callers label their fences.
     std::atomic_thread_fence(std::memory_order_seq_cst);
+  }
+
+ private:
+  // Word by word: a wider move would read what was stored just before in smaller pieces, and wait
+  // until these have reached the cache. (The barrier keeps the compiler from joining them.)
+  static void Copy(std::byte* to, const std::byte* from) {
+    constexpr size_t kHead = sizeof(uint32_t);
+    memcpy(to, from, kHead);
+    for (size_t at = kHead; at < sizeof(MessageBody); at += sizeof(uint64_t)) {
+      uint64_t word;
+      memcpy(&word, from + at, sizeof word);
+      asm("" : "+r"(word));
+      memcpy(to + at, &word, sizeof word);
+    }
   }
 };
 static_assert(std::atomic<uint64_t>::is_always_lock_free);
