@@ -111,14 +111,11 @@ TEST_F(LoadSamplerTest, WithoutProcNothingIsKnown) {
   }
 }
 
-// The real one: a thread of ours that computes is not foreign.
+// The files of this kernel can be read: the first look only counts, the second compares.
 TEST(LoadSampler, ReadsThisMachine) {
   LoadSampler sampler("/proc", AllowedCpus(0));
   EXPECT_FALSE(sampler.Sample({getpid()}, MonotonicNanos()).has_value());
-  usleep(20'000);
-  const auto look = sampler.Sample({getpid()}, MonotonicNanos());
-  ASSERT_TRUE(look.has_value());
-  EXPECT_GE(look->foreign_cores, 0);
+  EXPECT_TRUE(sampler.Sample({getpid()}, MonotonicNanos()).has_value());
 }
 
 TEST_F(LoadSamplerTest, TheLeastQuotaOfTheGroupAndThoseAboveCounts) {
