@@ -109,12 +109,12 @@ Outputs RunInBatches(const Kernel& kernel, const Case& c, const std::vector<size
   for (size_t turn = 0; done < rows; ++turn) {
     const size_t n = std::min(sizes[turn % sizes.size()], rows - done);
     std::vector<std::byte> scratch(kernel.ScratchBytes(n));
-    const KernelBatch batch = {.input = c.rows.data() + done * row_bytes,
-                               .input_type = input,
+    const KernelPiece piece = {.input = c.rows.data() + done * row_bytes,
                                .rows = n,
                                .margins = out.margins.data() + done * margin_bytes,
-                               .predictions = out.predictions.data() + done * prediction_bytes,
-                               .scratch = absl::MakeSpan(scratch)};
+                               .predictions = out.predictions.data() + done * prediction_bytes};
+    const KernelBatch batch = {
+        .input_type = input, .pieces = {&piece, 1}, .scratch = absl::MakeSpan(scratch)};
     EXPECT_TRUE(kernel.Run(batch).ok());
     done += n;
   }

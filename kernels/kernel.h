@@ -46,14 +46,26 @@ struct KernelShape {
   }
 };
 
-// One batch. All matrices are dense and row-major, aligned to their element.
-struct KernelBatch {
-  const void* input;  // [rows, features] of `input_type`, which the shape must accept
-  DataType input_type;
+// A part of a batch: the rows of one request. All matrices are dense and row-major, aligned to
+// their element.
+struct KernelPiece {
+  const void* input;  // [rows, features] of the batch's input type
   size_t rows;
-  void* margins;                  // [rows, groups]; may be null where only predictions are wanted
-  void* predictions;              // [rows, prediction_columns]; may be null where only margins are
-  absl::Span<std::byte> scratch;  // at least ScratchBytes(rows), aligned to 64
+  void* margins;      // [rows, groups]; may be null where only predictions are wanted
+  void* predictions;  // [rows, prediction_columns]; may be null where only margins are
+};
+
+// Rows that are run together, each read and answered where its request has it.
+struct KernelBatch {
+  DataType input_type;  // the shape must accept it
+  absl::Span<const KernelPiece> pieces;
+  absl::Span<std::byte> scratch;  // at least ScratchBytes(rows()), aligned to 64
+
+  size_t rows() const {
+    size_t sum = 0;
+    for (const KernelPiece& piece : pieces) sum += piece.rows;
+    return sum;
+  }
 };
 
 class Kernel {

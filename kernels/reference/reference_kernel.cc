@@ -39,14 +39,16 @@ class ReferenceKernel final : public Kernel {
 
   absl::Status Run(const KernelBatch& batch) const override {
     MR_CHECK(shape_.Accepts(batch.input_type), "the caller checks the input's type");
-    void* margins = batch.margins;
-    if (margins == nullptr) {
-      MR_CHECK(batch.scratch.size() >= ScratchBytes(batch.rows), "scratch is sized in advance");
-      margins = batch.scratch.data();
-    }
-    reference::Margins(plan_, batch.input_type, batch.input, batch.rows, margins);
-    if (batch.predictions != nullptr) {
-      reference::Predictions(plan_, margins, batch.rows, batch.predictions);
+    for (const KernelPiece& piece : batch.pieces) {
+      void* margins = piece.margins;
+      if (margins == nullptr) {
+        MR_CHECK(batch.scratch.size() >= ScratchBytes(piece.rows), "scratch is sized in advance");
+        margins = batch.scratch.data();
+      }
+      reference::Margins(plan_, batch.input_type, piece.input, piece.rows, margins);
+      if (piece.predictions != nullptr) {
+        reference::Predictions(plan_, margins, piece.rows, piece.predictions);
+      }
     }
     return absl::OkStatus();
   }

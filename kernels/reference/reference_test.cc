@@ -238,22 +238,18 @@ TEST(ReferenceKernelTest, ShapeAndOptionalOutputs) {
   const float rows[] = {39, 0, 0, 40, 0, 33, 40, 0, 2};
   float margins[6] = {}, predictions[6] = {}, again[6] = {};
   std::vector<std::byte> scratch((*kernel)->ScratchBytes(3));
-  KernelBatch batch = {.input = rows,
-                       .input_type = DataType::kFp32,
-                       .rows = 3,
-                       .margins = margins,
-                       .predictions = nullptr,
-                       .scratch = {}};
+  KernelPiece piece = {.input = rows, .rows = 3, .margins = margins, .predictions = nullptr};
+  KernelBatch batch = {.input_type = DataType::kFp32, .pieces = {&piece, 1}, .scratch = {}};
   ASSERT_TRUE((*kernel)->Run(batch).ok());
   EXPECT_EQ(margins[0], 1.0f);   // 0.5 + 0.5
   EXPECT_EQ(margins[2], 1.5f);   // category 33 goes right
   EXPECT_EQ(margins[4], 0.25f);  // category 2 goes left
   EXPECT_EQ(margins[1], 1.25f);
-  batch.predictions = predictions;
+  piece.predictions = predictions;
   ASSERT_TRUE((*kernel)->Run(batch).ok());
   EXPECT_EQ(margins[0], 1.0f);
-  batch.margins = nullptr;
-  batch.predictions = again;
+  piece.margins = nullptr;
+  piece.predictions = again;
   batch.scratch = absl::MakeSpan(scratch);
   const long before = allocations;
   ASSERT_TRUE((*kernel)->Run(batch).ok());

@@ -140,9 +140,13 @@ absl::Status ExecutionStage::Execute(Worker& worker, const WorkItem& item, Plan*
   const auto base = reinterpret_cast<uintptr_t>(plan->scratch.data());
   const size_t skip = (kScratchAlign - base % kScratchAlign) % kScratchAlign;
   const int64_t begin_ns = MonotonicNanos();
+  const KernelPiece piece = {.input = tensor->data.data(),
+                             .rows = rows,
+                             .margins = margin ? out.Data(prediction ? 1 : 0) : nullptr,
+                             .predictions = prediction ? out.Data(0) : nullptr};
   const absl::Status run = plan->kernel->Run(
-      {tensor->data.data(), tensor->datatype, rows, margin ? out.Data(prediction ? 1 : 0) : nullptr,
-       prediction ? out.Data(0) : nullptr,
+      {tensor->datatype,
+       {&piece, 1},
        absl::MakeSpan(plan->scratch.data() + skip, plan->scratch.size() - kScratchAlign)});
   const double per_row =
       static_cast<double>(MonotonicNanos() - begin_ns) / std::max<size_t>(rows, 1);
