@@ -17,19 +17,20 @@
 namespace millrace::cpu {
 
 inline constexpr uint32_t kMaxBlendLeaves = 256;  // a leaf's number is a byte
-inline constexpr uint32_t kMaxBlendNodes = kMaxBlendLeaves - 1;
 
 template <uint32_t W>
 struct BlendTable {
   typedef uint8_t Vector __attribute__((vector_size(W)));
 
-  // leaf ~c and node c stand in one table, which children index from its middle.
-  Vector leaves[kMaxBlendLeaves];
-  Vector nodes[kMaxBlendNodes + 1];
+  // Indexed by child from its middle: leaves below, inner nodes above.
+  Vector all[2 * kMaxBlendLeaves];
 
+  Vector* middle() { return all + kMaxBlendLeaves; }
+
+  // Leaves never change.
   void Start() {
-    for (uint32_t i = 0; i < kMaxBlendLeaves; ++i) {
-      leaves[kMaxBlendLeaves - 1 - i] = Vector{} + static_cast<uint8_t>(i);
+    for (int i = 0; i < static_cast<int>(kMaxBlendLeaves); ++i) {
+      middle()[~i] = Vector{} + static_cast<uint8_t>(i);
     }
   }
 };
@@ -39,7 +40,7 @@ template <class L, uint32_t W>
 inline const uint8_t* Blend(const PlanNode* nodes, uint32_t count, const uint8_t* columns,
                             BlendTable<W>* table) {
   using Vector = typename BlendTable<W>::Vector;
-  Vector* const middle = table->nodes;
+  Vector* const middle = table->middle();
   const auto* rows = reinterpret_cast<const Vector*>(columns);
   if (count == 0) return reinterpret_cast<const uint8_t*>(middle - 1);
   for (uint32_t i = count; i-- > 0;) {

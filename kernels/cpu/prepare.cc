@@ -112,7 +112,7 @@ void PreparedForest::PrepareColumnGroups(const PlanView& plan) {
     if (f.edge_count > kEdgesInColumn || f.set_columns != 0) return;
   }
   for (size_t c = 0; c < plan.columns().size(); ++c) {
-    if (c % 64 == 0) groups_.push_back({});
+    if (c % 64 == 0) groups_.emplace_back();
     ColumnGroup& group = groups_.back();
     const PlanColumn& column = plan.columns()[c];
     const uint64_t bit = uint64_t{1} << c % 64;
