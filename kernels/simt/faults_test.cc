@@ -131,6 +131,7 @@ TEST_F(FaultsDeathTest, WhatIsNotUnderstoodEndsTheProcess) {
   EXPECT_DEATH(Faults::Parse("cudaMalloc"), "it has no '='");
   EXPECT_DEATH(Faults::Parse("cudaMalloc#x=2"), "a number is missing");
   EXPECT_DEATH(Faults::Parse("#0=2"), "counted from 1");
+  EXPECT_DEATH(Faults::Parse("cudaMalloc#1=5000"), "no error of CUDA");
   EXPECT_DEATH(Faults::Parse("memory=12Q"), "followed by something else");
   EXPECT_DEATH(Faults::Parse("speed=9"), "none of those");
 }

@@ -180,7 +180,7 @@ TEST_F(Runtime, CopiesSayWhereTheyGo) {
   EXPECT_EQ(cudaMemcpy(device, device, 40, cudaMemcpyHostToDevice), cudaErrorInvalidValue);
   EXPECT_EQ(cudaMemcpy(device, host.data(), 40, cudaMemcpyDeviceToHost), cudaErrorInvalidValue);
   EXPECT_EQ(cudaMemcpy(device, host.data(), 44, cudaMemcpyHostToDevice), cudaErrorInvalidValue);
-  EXPECT_EQ(cudaMemcpy(device, host.data(), 40, static_cast<cudaMemcpyKind>(9)),
+  EXPECT_EQ(cudaMemcpy(device, host.data(), 40, static_cast<cudaMemcpyKind>(7)),
             cudaErrorInvalidMemcpyDirection);
   EXPECT_EQ(cudaMemcpy(device, host.data(), 40, cudaMemcpyHostToDevice), cudaSuccess);
   EXPECT_EQ(cudaMemcpy(host.data(), device, 40, cudaMemcpyDefault), cudaSuccess);
