@@ -124,6 +124,22 @@ __global__ void Count() {
   }
 }
 
+// The reader's own atomic may be the last one: the others' are not forgotten for that.
+template <bool kBarrier>
+__global__ void AtomicsThenRead() {
+  MR_SHARED(unsigned, count, 1);
+  if (threadIdx.x == 0) count[0] = 0;
+  __syncthreads();
+  atomicAdd(&count[0], 1u);
+  if (kBarrier) __syncthreads();
+  if (threadIdx.x == 63 && count[0] == 1000) __trap();
+}
+
+TEST(Checks, AtomicsRaceWithAPlainRead) {
+  Caught(Check::kRace, AtomicsThenRead<false>);
+  Clean(AtomicsThenRead<true>);
+}
+
 TEST(Checks, RaceWithoutABarrier) {
   OnlyCaught(Check::kRace, AllWriteOne);
   OnlyCaught(Check::kRace, WordOverBytes);
