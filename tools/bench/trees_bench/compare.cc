@@ -60,6 +60,9 @@ void AddDistances(const std::byte* wanted, DataType type, const std::byte* found
     ++sum->compared;
     if (std::bit_cast<uint32_t>(truth) != std::bit_cast<uint32_t>(value)) ++sum->unequal;
     sum->max_ulp = std::max(sum->max_ulp, UlpDistance(truth, value));
+    const double difference = std::abs(static_cast<double>(truth) - static_cast<double>(value));
+    // Where one is a NaN there is no difference to speak of.
+    if (difference > sum->max_difference) sum->max_difference = difference;
   }
 }
 

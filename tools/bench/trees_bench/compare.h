@@ -6,6 +6,7 @@
 // bits. Fails: nothing.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -28,7 +29,14 @@ std::optional<Difference> FirstDifference(const std::byte* wanted, const std::by
 uint64_t UlpDistance(float a, float b);
 
 struct Distances {
-  uint64_t compared = 0, unequal = 0, max_ulp = 0;
+  uint64_t compared = 0, unequal = 0, max_ulp = 0;  // an ulp is tiny where a sum is near zero
+  double max_difference = 0;
+
+  // Takes over the greatest distances, not the counts.
+  void Widen(const Distances& other) {
+    max_ulp = std::max(max_ulp, other.max_ulp);
+    max_difference = std::max(max_difference, other.max_difference);
+  }
 };
 
 // Adds up float32 `found` beside `wanted` of `type`, which is rounded to float32.

@@ -11,7 +11,7 @@ import xgboost as xgb
 
 FEATURES = 64
 TRAINING_ROWS = 30_000
-TEST_ROWS = 8_192
+TEST_ROWS = 4_096
 
 
 def make_rows(count, seed):

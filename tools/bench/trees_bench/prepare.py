@@ -146,7 +146,8 @@ def debian_xgboost():
 
 def libraries(newest):
     """The peers; the first of a library is the one that trains. Of XGBoost no version is the fastest at
-    every batch: 3.2 begins a call with work for each tree, 1.7 needs longer for many rows."""
+    every batch: a call of 3.2 takes long before its first row, the longer the more trees; 1.7 needs more for
+    each of many rows."""
     return [wheel_library("xgboost_3.0", "xgboost", "xgboost-cpu", "lib/libxgboost.so"),
             wheel_library("xgboost_3.2", "xgboost", "xgboost-cpu", "lib/libxgboost.so", newest),
             debian_xgboost(),

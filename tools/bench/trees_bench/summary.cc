@@ -28,10 +28,9 @@ double MedianRatio(const std::vector<double>& theirs, const std::vector<double>&
 std::string EqualText(const Figure& figure) {
   if (figure.exact) return "all bits";
   if (figure.distances.unequal == 0) return "all bits, as float";
-  return absl::StrFormat("%.1f %% differ, by %d ulp at most",
-                         100.0 * static_cast<double>(figure.distances.unequal) /
-                             static_cast<double>(figure.distances.compared),
-                         figure.distances.max_ulp);
+  const double share = 100.0 * static_cast<double>(figure.distances.unequal) /
+                       static_cast<double>(figure.distances.compared);
+  return absl::StrFormat("%.1f %% differ, by %.1e at most", share, figure.distances.max_difference);
 }
 
 }  // namespace
@@ -86,6 +85,7 @@ std::vector<Row> JsonRows(const std::vector<Figure>& figures) {
     add("time_over_ours", "ratio", figure.ratio);
     add("unequal_margins", "margins", static_cast<double>(figure.distances.unequal));
     add("max_distance", "ulp", static_cast<double>(figure.distances.max_ulp));
+    add("max_difference", "margin", figure.distances.max_difference);
   }
   return rows;
 }

@@ -1,7 +1,8 @@
 """Forests of XGBoost and LightGBM as tables, and as the attributes of ONNX's TreeEnsembleRegressor.
 
 Only the standard library is needed. What ONNX cannot say (categorical splits, LightGBM's zero as missing)
-is refused: a forest that walks otherwise must not be measured.
+is refused: a forest that walks otherwise must not be measured. One thing is the rows' part: LightGBM takes
+all that is within 1e-35 of zero for zero, which ONNX does not.
 """
 
 import dataclasses
@@ -94,7 +95,7 @@ def from_xgboost(document):
     if "weight_drop" in model:
         raise Unsupported("weighted trees")
     params = learner["learner_model_param"]
-    groups = max(1, int(params["num_class"]))
+    groups = max(1, int(params["num_class"]), int(params.get("num_target", 1)))
     scores = [float(text) for text in params["base_score"].strip("[]").split(",")]
     scores = scores * groups if len(scores) == 1 else scores
     trees = [_xgboost_tree(tree, group) for tree, group in zip(model["trees"], model["tree_info"])]
