@@ -17,11 +17,28 @@ int64_t Nanos(clockid_t clock) {
   return now.tv_sec * kNanosPerSecond + now.tv_nsec;
 }
 
-// Processor time of all threads of this process but the calling one.
-int64_t OthersNanos() {
-  const int64_t mine = Nanos(CLOCK_THREAD_CPUTIME_ID);  // first: what passes between is ours
-  return Nanos(CLOCK_PROCESS_CPUTIME_ID) - mine;
-}
+// Processor time that other threads of this process have used since it was made. What passes
+// between reading two clocks is taken for ours: it may say too little, by that, and never too much.
+class OtherThreads {
+ public:
+  OtherThreads() {
+    const int64_t mine = Nanos(CLOCK_THREAD_CPUTIME_ID);
+    start_ns_ = Nanos(CLOCK_PROCESS_CPUTIME_ID) - mine;
+  }
+  int64_t SpentNanos() const {
+    const int64_t all = Nanos(CLOCK_PROCESS_CPUTIME_ID);
+    return all - Nanos(CLOCK_THREAD_CPUTIME_ID) - start_ns_;
+  }
+
+ private:
+  int64_t start_ns_;
+};
+
+// A sleeping thread may wake now and then, and the kernel's clocks are not read at one instant.
+constexpr int64_t kOthersAllowedNs = 100'000;
+constexpr int64_t kOthersAllowedPart = 100;  // one in so many
+// ONNX Runtime keeps a thread that sleeps, and wakes now and then for a moment.
+constexpr int kTries = 5;
 
 // One subject at one batch.
 class Lane {
@@ -48,8 +65,26 @@ class Lane {
     return absl::OkStatus();
   }
 
-  // One round. It begins where the last one ended, so that all rows have their turn.
+  // One round. A loop beside which another thread ran does not count, and is run again.
   absl::Status Round() {
+    int64_t elsewhere_ns = 0;
+    for (int tries = 0; tries < kTries; ++tries) {
+      int64_t spent_ns = 0;
+      MR_BENCH_RETURN_IF_ERROR(TimedLoop(&spent_ns, &elsewhere_ns));
+      if (elsewhere_ns > kOthersAllowedNs + spent_ns / kOthersAllowedPart) continue;
+      timing_.call_ns.push_back(static_cast<double>(spent_ns) / static_cast<double>(calls_));
+      return absl::OkStatus();
+    }
+    return absl::InternalError(absl::StrCat(
+        "batch ", batch_, ", ", timing_.subject, ": other threads of this process ran for ",
+        elsewhere_ns / kNanosPerMicro, " us of a timed loop, and of those before it"));
+  }
+
+  Timing& timing() { return timing_; }
+
+ private:
+  // It begins where the last one ended, so that all rows have their turn.
+  absl::Status TimedLoop(int64_t* spent_ns, int64_t* elsewhere_ns) {
     // What the subjects before left in the caches and predictors is not ours to pay for.
     // A call that takes as long as a loop outlasts it by itself.
     for (size_t i = 0; calls_ > 1 && i < calls_ / 10 + 1; ++i) {
@@ -57,19 +92,13 @@ class Lane {
     }
     subject_->Poison();
     const size_t first = next_;
-    const int64_t others_ns = OthersNanos();
+    const OtherThreads others;
     const int64_t start_ns = MonotonicNanos();
     for (size_t i = 0; i < calls_; ++i) {
       if (!subject_->Call(Next())) return Failed();
     }
-    const int64_t spent_ns = MonotonicNanos() - start_ns;
-    const int64_t elsewhere_ns = OthersNanos() - others_ns;
-    if (elsewhere_ns * 100 > spent_ns + kNanosPerMilli) {
-      return absl::InternalError(absl::StrCat("batch ", batch_, ", ", timing_.subject,
-                                              ": other threads of this process ran for ",
-                                              elsewhere_ns / kNanosPerMicro, " us of it"));
-    }
-    timing_.call_ns.push_back(static_cast<double>(spent_ns) / static_cast<double>(calls_));
+    *spent_ns = MonotonicNanos() - start_ns;
+    *elsewhere_ns = others.SpentNanos();
     const size_t kept = subject_->keeps_margins() ? std::min(calls_, chunks_) : 1;
     const size_t begin = subject_->keeps_margins() ? first : (next_ + chunks_ - 1) % chunks_;
     Distances again;  // the same rows as in Begin(), not counted twice
@@ -80,9 +109,6 @@ class Lane {
     return absl::OkStatus();
   }
 
-  Timing& timing() { return timing_; }
-
- private:
   size_t Next() {
     const size_t chunk = next_;
     next_ = next_ + 1 == chunks_ ? 0 : next_ + 1;

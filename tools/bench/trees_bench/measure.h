@@ -10,7 +10,8 @@
 //      what its calls wrote is compared too: margins were overwritten before. Where a subject keeps
 //      only its last answer, that one is.
 //   3. Comparing and preparing are outside of the timed loops.
-//   4. No thread but the caller's runs in a timed loop; a sleeping one does not matter.
+//   4. No thread but the caller's runs in a timed loop that counts; one that sleeps does not
+//   matter.
 // Fails: DataLoss where a subject that must be exact has one wrong bit; Internal where a call
 //   failed or other threads ran. The sentence names batch, subject, row and group.
 #pragma once

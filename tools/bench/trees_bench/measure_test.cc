@@ -153,17 +153,32 @@ TEST_F(MeasureTest, AFailedCallIsToldFromATimedLoop) {
   ExpectFault(absl::StatusCode::kInternal, "batch 4, one: the table is closed");
 }
 
+// Another thread that uses 5 ms of processor time, however long that takes.
+void WorkElsewhere() {
+  std::thread([] {
+    timespec used;
+    do {
+      clock_gettime(CLOCK_THREAD_CPUTIME_ID, &used);
+    } while (used.tv_sec == 0 && used.tv_nsec < 5'000'000);
+  }).join();
+}
+
 TEST_F(MeasureTest, AThreadThatWorksIsSeen) {
   one_.on_call_ = [](size_t) {
-    std::thread([] {
-      timespec used;
-      do {  // processor time of this thread, however long that takes
-        clock_gettime(CLOCK_THREAD_CPUTIME_ID, &used);
-      } while (used.tv_sec == 0 && used.tv_nsec < 5'000'000);
-    }).join();
+    WorkElsewhere();
     return true;
   };
   ExpectFault(absl::StatusCode::kInternal, "one: other threads of this process ran for");
+}
+
+TEST_F(MeasureTest, ALoopBesideAThreadThatWorkedOnceIsRunAgain) {
+  one_.on_call_ = [](size_t call) {
+    if (call == 8) WorkElsewhere();
+    return true;
+  };
+  const auto found = Run({&one_}, 4);
+  ASSERT_TRUE(found.ok()) << found.status();
+  ASSERT_EQ(found->front().call_ns.size(), static_cast<size_t>(kRounds));
 }
 
 TEST_F(MeasureTest, AThreadThatSleepsDoesNotMatter) {

@@ -31,6 +31,7 @@ class OnnxRuntimeApi {
 
   const char* (*ErrorMessage)(Handle status);
   Fault (*CreateEnv)(int log_level, const char* log_name, Handle* out);
+  Fault (*DisableTelemetry)(Handle env);
   Fault (*CreateSession)(Handle env, const char* file, Handle options, Handle* out);
   Fault (*CreateSessionOptions)(Handle* out);
   Fault (*SetExecutionMode)(Handle options, int mode);
@@ -78,6 +79,7 @@ class OnnxRuntimeApi {
   explicit OnnxRuntimeApi(void* const* table) {
     Take(table, 2, &ErrorMessage);
     Take(table, 3, &CreateEnv);
+    Take(table, 6, &DisableTelemetry);
     Take(table, 7, &CreateSession);
     Take(table, 10, &CreateSessionOptions);
     Take(table, 13, &SetExecutionMode);

@@ -58,6 +58,8 @@ class MarginStore {
 using SubjectOr = absl::StatusOr<std::unique_ptr<Subject>>;
 
 SubjectOr MakeMillrace(const Case& test_case);
+// The name of the backend that runs its plans.
+std::string MillraceBackend();
 SubjectOr MakeXgboost(const Case& test_case, const PeerLibrary& library);
 SubjectOr MakeLightgbm(const Case& test_case, const PeerLibrary& library);
 // LightGBM's call for one row, as often as there are rows: set up once, where the call for a matrix

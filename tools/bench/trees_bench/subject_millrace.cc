@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "kernels/compile/compile.h"
+#include "kernels/cpu/cpu_kernel.h"
 #include "kernels/kernel.h"
 #include "tools/bench/trees_bench/shared_library.h"
 #include "tools/bench/trees_bench/subject.h"
@@ -12,7 +13,7 @@
 namespace millrace::bench {
 namespace {
 
-const KernelBackend& Backend() { return ReferenceBackend(); }
+const KernelBackend& Backend() { return CpuBackend(); }
 
 class MillraceSubject : public Subject {
  public:
@@ -71,6 +72,8 @@ class MillraceSubject : public Subject {
 };
 
 }  // namespace
+
+std::string MillraceBackend() { return std::string(Backend().name()); }
 
 SubjectOr MakeMillrace(const Case& test_case) {
   std::ifstream in(test_case.model, std::ios::binary);

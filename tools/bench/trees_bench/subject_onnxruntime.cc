@@ -27,6 +27,7 @@ class OnnxRuntimeSubject : public Subject {
     if (environment == nullptr) {
       MR_BENCH_RETURN_IF_ERROR(
           api_.Ok(api_.CreateEnv(OnnxRuntimeApi::kWarning, "bench", &environment)));
+      MR_BENCH_RETURN_IF_ERROR(api_.Ok(api_.DisableTelemetry(environment)));
     }
     MR_BENCH_RETURN_IF_ERROR(api_.Ok(api_.CreateSessionOptions(&options_)));
     MR_BENCH_RETURN_IF_ERROR(api_.Ok(api_.SetExecutionMode(options_, OnnxRuntimeApi::kSequential)));

@@ -13,6 +13,7 @@
 #include "tools/bench/trees_bench/cases.h"
 #include "tools/bench/trees_bench/measure.h"
 #include "tools/bench/trees_bench/shared_library.h"
+#include "tools/bench/trees_bench/subject.h"
 #include "tools/bench/trees_bench/summary.h"
 
 namespace millrace::bench {
@@ -87,7 +88,7 @@ absl::StatusOr<std::vector<Figure>> RunCase(const Arguments& arguments, const Ca
 }
 
 int Run(const Arguments& arguments, const CaseList& list) {
-  std::vector<std::string> versions;
+  std::vector<std::string> versions = {absl::StrCat(kOurs, " ", MillraceBackend())};
   for (const PeerLibrary& peer : list.libraries) {
     versions.push_back(absl::StrCat(peer.library, " ", peer.version));
   }
