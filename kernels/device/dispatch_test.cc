@@ -90,7 +90,7 @@ class DispatchTest : public ::testing::Test {
     const KernelShape& shape = kernel_->shape();
     size_t rows = 0;
     for (size_t size : sizes) rows += size;
-    const std::vector<float> input = PlausibleRows(*TreePlan::Open(image_), rows, 3);
+    const std::vector<float> input = *PlausibleRows(image_, rows, 3);
     std::vector<float> predictions(rows * shape.prediction_columns, -1), expected = predictions;
     std::vector<KernelPiece> pieces;
     size_t first = 0;

@@ -7,7 +7,7 @@
 #include <limits>
 #include <random>
 
-#include "common/check.h"
+#include "kernels/plan/tree_plan.h"
 
 namespace millrace {
 namespace {
@@ -103,8 +103,12 @@ size_t ChooseCrossover(absl::Span<const Bucket> buckets) {
   return best;
 }
 
-std::vector<float> PlausibleRows(const TreePlan& plan, size_t rows, uint32_t seed) {
+absl::StatusOr<std::vector<float>> PlausibleRows(absl::Span<const std::byte> image, size_t rows,
+                                                 uint32_t seed) {
   constexpr size_t kKept = 64;  // thresholds of a feature
+  absl::StatusOr<TreePlan> opened = TreePlan::Open(image);
+  if (!opened.ok()) return opened.status();
+  const TreePlan& plan = *opened;
   std::minstd_rand random(seed);
   std::vector<std::vector<float>> values(plan.features());
   for (const PlanNode& node : plan.nodes()) {
@@ -146,7 +150,7 @@ absl::StatusOr<std::vector<Bucket>> MeasureBuckets(const Kernel& cpu, const Kern
                                                    uint64_t max_rows, absl::Span<const float> rows,
                                                    const MeasureLimits& limits) {
   const KernelShape& shape = cpu.shape();
-  const uint64_t there = std::min<uint64_t>(max_rows, rows.size() / shape.features);
+  const uint64_t there = std::min<uint64_t>(max_rows, rows.size() / std::max(shape.features, 1u));
   Side cpu_side(cpu, there), device_side(device, there);
   std::vector<Bucket> buckets;
   const int64_t begin_ns = limits.now_ns();

@@ -21,7 +21,6 @@
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
 #include "kernels/kernel.h"
-#include "kernels/plan/tree_plan.h"
 
 namespace millrace {
 
@@ -52,8 +51,9 @@ size_t ChooseCrossover(absl::Span<const Bucket> buckets);
 inline constexpr double kAdvantage = 1.1;
 
 // Rows that walk this plan's trees as rows of its users would: values near its thresholds, its
-// categories, some missing.
-std::vector<float> PlausibleRows(const TreePlan& plan, size_t rows, uint32_t seed);
+// categories, some missing. Fails as TreePlan::Open.
+absl::StatusOr<std::vector<float>> PlausibleRows(absl::Span<const std::byte> image, size_t rows,
+                                                 uint32_t seed);
 
 // `rows`: PlausibleRows, as many as fit; larger buckets are not measured.
 absl::StatusOr<std::vector<Bucket>> MeasureBuckets(const Kernel& cpu, const Kernel& device,

@@ -10,6 +10,7 @@
 
 #include "kernels/device/dispatch.h"
 #include "kernels/plan/sample_plans.h"
+#include "kernels/plan/tree_plan.h"
 
 namespace millrace {
 namespace {
@@ -55,7 +56,7 @@ class MeasureTest : public ::testing::Test {
   }
   absl::Status Measure(uint64_t max_rows) {
     limits_.now_ns = [] { return g_now_ns; };
-    const std::vector<float> rows = PlausibleRows(*TreePlan::Open(image_), input_rows_, 1);
+    const std::vector<float> rows = *PlausibleRows(image_, input_rows_, 1);
     return kernel_->ChooseByMeasure(max_rows, rows, limits_);
   }
 
@@ -168,7 +169,7 @@ TEST(BucketRows, ArePowersOfTwoAndTheLargestBatch) {
 TEST(PlausibleRows, WalkBothSidesOfTheSplits) {
   for (const SamplePlan& sample : SamplePlans()) {
     const TreePlan plan = *TreePlan::Open(sample.image);
-    const std::vector<float> rows = PlausibleRows(plan, 512, 9);
+    const std::vector<float> rows = *PlausibleRows(sample.image, 512, 9);
     ASSERT_EQ(rows.size(), 512 * plan.features());
     int missing = 0;
     for (float x : rows) missing += std::isnan(x);

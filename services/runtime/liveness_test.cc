@@ -55,7 +55,7 @@ class Child {
   bool WaitForDeath() const {
     const timespec patience = {kPatienceSeconds, 0};
     while (true) {
-      // acquire: meets the release of OnFatalSignal in services/runtime/liveness.cc.
+      // acquire: meets the release of SayDying in services/runtime/liveness.cc.
       const uint32_t word = page().liveness.load(std::memory_order_acquire);
       if ((word & FUTEX_OWNER_DIED) != 0) return true;
       if (syscall(SYS_futex, &page().liveness, FUTEX_WAIT, word, &patience, nullptr, 0) != 0 &&

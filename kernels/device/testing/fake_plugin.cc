@@ -3,7 +3,7 @@
 //
 // The environment's MILLRACE_FAKE_DEVICE names a file of faults, read anew at each call:
 //   CALL CODE [FROM [COUNT]]    the calls number FROM (1) to FROM + COUNT - 1 (all) answer CODE
-// CALL is symbol (null), abi (another), start, register, open or run; counted within this process.
+// CALL is symbol (null), abi (another), start, register, open or run; counted since start.
 // After a run, open or register that answered kLost (7) all of them do, as with a sticky error.
 // What was called, but for runs, stands a line a call in the file's name with ".log".
 //
@@ -82,7 +82,9 @@ DeviceCode Answer(const char* name, DeviceError* error) {
 DeviceCode Start(int32_t device, DeviceInfo* info, DeviceError* error) {
   Note("start " + std::to_string(device));
   g_started = true;
-  g_lost = false;  // a test's stand-in for a new process
+  // A test's stand-in for a new process.
+  g_lost = false;
+  for (const char* call : {"register", "open", "run"}) g_calls[call] = 0;
   const DeviceCode code = Answer("start", error);
   if (code != DeviceCode::kOk) return code;
   *info = {};
