@@ -22,7 +22,7 @@ constexpr uint64_t kInPlaceBytes = 64 << 10;
 constexpr int64_t kMeasureAllNs = 20 * kNanosPerSecond;
 constexpr int64_t kMeasureOneNs = kNanosPerSecond;
 constexpr uint32_t kRowSeed = 1;
-constexpr size_t kMaxSentence = 256;
+constexpr size_t kMaxSentence = 512;
 
 absl::Span<const std::byte> BytesOf(const boost::interprocess::mapped_region& map) {
   return {static_cast<const std::byte*>(map.get_address()), map.get_size()};
@@ -91,7 +91,7 @@ absl::Status PlanShelf::Start(const Config& config, bool without_device,
   tell_ = std::move(tell);
   device_ = FindDevice(config, without_device);
   const std::string why_not =
-      device_.ready() ? "" : absl::StrCat(device_.sentence, "; serving from the CPU");
+      device_.ready() ? "" : absl::StrCat(Sentence(device_.sentence), "; serving from the CPU");
   Log(LogLevel::kInfo, "kernels",
       {{"cpu", cpu_->name()},
        {"device", device_.ready() ? device_.sentence : "none"},
@@ -105,8 +105,8 @@ absl::Status PlanShelf::Start(const Config& config, bool without_device,
   DeviceReport* report = message.mutable_device_report();
   report->set_cpu(std::string(cpu_->name()));
   report->set_state(std::string(DeviceStateName(device_.state)));
-  if (device_.ready()) report->set_device(device_.sentence);
-  report->set_why_not(Sentence(why_not));
+  if (device_.ready()) report->set_device(Sentence(device_.sentence));
+  report->set_why_not(why_not);
   tell_(std::move(message));
   return absl::OkStatus();
 }
