@@ -150,6 +150,17 @@ TEST(LivenessTest, ABrokenInvariantSaysDying) {
   ExpectDying(&child, SIGABRT);
 }
 
+// As a lane that finds its device lost: from its own thread, with the code that is asked for.
+TEST(LivenessTest, AnEndByALanesThreadSaysDyingAndWhy) {
+  Child child([] { std::thread([] { EndDying(kReasonDeviceLost, 78); }).join(); });
+  ASSERT_TRUE(child.WaitForDeath());
+  EXPECT_EQ(child.page().state.load(), static_cast<uint32_t>(LaneState::kDying));
+  EXPECT_EQ(child.page().exit_reason.load(), kReasonDeviceLost);
+  const int status = child.Reap();
+  ASSERT_TRUE(WIFEXITED(status));
+  EXPECT_EQ(WEXITSTATUS(status), 78);
+}
+
 TEST(LivenessTest, AFaultInALanesThreadSaysDying) {
   Child child([] { std::thread([] { raise(SIGSEGV); }).join(); });
   ExpectDying(&child, SIGSEGV);
