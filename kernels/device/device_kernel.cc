@@ -8,6 +8,7 @@
 #include "common/check.h"
 #include "kernels/plan/tree_plan.h"
 #include "kernels/reference/evaluate.h"
+#include "kernels/shape.h"
 
 namespace millrace {
 namespace {
@@ -19,9 +20,8 @@ absl::string_view Sentence(const DeviceError& error) {
 class DeviceKernel final : public Kernel {
  public:
   // Takes over `model`.
-  DeviceKernel(const DevicePlugin* plugin, DeviceModel* model, const TreePlan& plan,
-               const KernelShape& shape)
-      : plugin_(plugin), model_(model), plan_(plan), shape_(shape) {
+  DeviceKernel(const DevicePlugin* plugin, DeviceModel* model, const TreePlan& plan)
+      : plugin_(plugin), model_(model), plan_(plan), shape_(ShapeOf(plan)) {
     shape_.accepts_fp64 = false;
     pieces_.reserve(kMaxDevicePieces);
   }
@@ -108,15 +108,13 @@ absl::StatusOr<std::unique_ptr<Kernel>> DeviceBackend::OpenPlan(absl::Span<const
                                                                 uint64_t* device_bytes) const {
   absl::StatusOr<TreePlan> plan = TreePlan::Open(image);
   if (!plan.ok()) return plan.status();
-  absl::StatusOr<std::unique_ptr<Kernel>> reference = ReferenceBackend().OpenPlan(image);
-  if (!reference.ok()) return reference.status();
   DeviceModel* model = nullptr;
   DeviceError error = {};
   const DeviceCode code = plugin_->open(image.data(), image.size(), &options_, &model, &error);
   if (code != DeviceCode::kOk) return absl::Status(StatusCodeOf(code), Sentence(error));
   MR_CHECK(model != nullptr, "a plug-in that opened a model names it");
   *device_bytes = plugin_->device_bytes(model);
-  return std::make_unique<DeviceKernel>(plugin_, model, *plan, (*reference)->shape());
+  return std::make_unique<DeviceKernel>(plugin_, model, *plan);
 }
 
 }  // namespace millrace

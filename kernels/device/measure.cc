@@ -14,7 +14,6 @@ namespace {
 
 constexpr int kRuns = 5;
 constexpr size_t kScratchAlign = 64;
-constexpr uint32_t kMaxCategory = 1 << 16;
 
 // One side of the comparison: its memory, and its time for a bucket.
 class Side {
@@ -105,42 +104,24 @@ size_t ChooseCrossover(absl::Span<const Bucket> buckets) {
 
 absl::StatusOr<std::vector<float>> PlausibleRows(absl::Span<const std::byte> image, size_t rows,
                                                  uint32_t seed) {
-  constexpr size_t kKept = 64;  // thresholds of a feature
-  absl::StatusOr<TreePlan> opened = TreePlan::Open(image);
-  if (!opened.ok()) return opened.status();
-  const TreePlan& plan = *opened;
+  absl::StatusOr<TreePlan> plan = TreePlan::Open(image);
+  if (!plan.ok()) return plan.status();
   std::minstd_rand random(seed);
-  std::vector<std::vector<float>> values(plan.features());
-  for (const PlanNode& node : plan.nodes()) {
-    if (NodeFeature(node) >= plan.features()) continue;
-    std::vector<float>& known = values[NodeFeature(node)];
-    float value;
-    if (KindOf(node) == NodeKind::kNumeric) {
-      value = static_cast<float>(NodeDouble(node));
-    } else if (KindOf(node) == NodeKind::kCategorical) {
-      const uint32_t bits = plan.sets()[node.bits].word_count * 32;
-      value = static_cast<float>(random() % std::clamp<uint32_t>(bits, 1, kMaxCategory));
-    } else {
-      continue;
-    }
-    // A sample of all of them.
-    if (known.size() < kKept) {
-      known.push_back(value);
-    } else {
-      known[random() % kKept] = value;
-    }
-  }
-  std::vector<float> out(rows * plan.features());
-  for (size_t i = 0; i < out.size(); ++i) {
-    const std::vector<float>& known = values[i % plan.features()];
-    const uint32_t draw = random() % 32;
-    if (draw == 0) {
-      out[i] = std::numeric_limits<float>::quiet_NaN();
-    } else if (known.empty()) {
-      out[i] = static_cast<float>(random() % 1000) / 500.0f - 1.0f;
-    } else {
-      const float value = known[random() % known.size()];
-      out[i] = draw % 2 == 0 ? value : std::nextafter(value, -std::numeric_limits<float>::max());
+  std::vector<float> out(rows * plan->features());
+  for (float& x : out) x = static_cast<float>(random() % 1000) / 500.0f - 1.0f;
+  for (const PlanFeature& feature : plan->used_features()) {
+    for (size_t row = 0; row < rows; ++row) {
+      float& x = out[row * plan->features() + feature.feature];
+      const uint32_t draw = random() % 32;
+      const bool numeric = feature.edge_count > 0 && (feature.row_count == 0 || draw % 4 < 2);
+      if (draw == 0) {
+        x = std::numeric_limits<float>::quiet_NaN();
+      } else if (numeric) {
+        x = plan->edges32()[feature.first_edge + random() % feature.edge_count];
+        if (draw % 2 == 0) x = std::nextafter(x, -std::numeric_limits<float>::infinity());
+      } else {
+        x = static_cast<float>(random() % (32 * std::max(feature.row_count, 1u)));
+      }
     }
   }
   return out;

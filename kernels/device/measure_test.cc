@@ -7,6 +7,7 @@
 
 #include <cmath>
 #include <random>
+#include <set>
 
 #include "kernels/device/dispatch.h"
 #include "kernels/plan/sample_plans.h"
@@ -166,25 +167,33 @@ TEST(BucketRows, ArePowersOfTwoAndTheLargestBatch) {
   EXPECT_EQ(BucketRows(uint64_t{1} << 20).size(), 21u);
 }
 
-TEST(PlausibleRows, WalkBothSidesOfTheSplits) {
+TEST(PlausibleRows, LieOnBothSidesOfEveryThreshold) {
   for (const SamplePlan& sample : SamplePlans()) {
     const TreePlan plan = *TreePlan::Open(sample.image);
     const std::vector<float> rows = *PlausibleRows(sample.image, 512, 9);
     ASSERT_EQ(rows.size(), 512 * plan.features());
     int missing = 0;
     for (float x : rows) missing += std::isnan(x);
-    EXPECT_GT(missing, 0) << sample.name;
-    EXPECT_LT(missing, static_cast<int>(rows.size()) / 8) << sample.name;
-    for (const PlanNode& node : plan.nodes()) {
-      if (KindOf(node) != NodeKind::kNumeric) continue;
-      int below = 0, above = 0;
-      for (size_t r = 0; r < 512; ++r) {
-        const double x = rows[r * plan.features() + NodeFeature(node)];
-        below += x < NodeDouble(node);
-        above += x >= NodeDouble(node);
+    EXPECT_EQ(missing > 0, !plan.used_features().empty()) << sample.name;
+    EXPECT_LE(missing, static_cast<int>(rows.size()) / 16) << sample.name;
+    for (const PlanFeature& feature : plan.used_features()) {
+      std::set<int> categories;
+      for (uint32_t i = 0; i < feature.edge_count; ++i) {
+        const float edge = plan.edges32()[feature.first_edge + i];
+        int below = 0, above = 0;
+        for (size_t r = 0; r < 512; ++r) {
+          const float x = rows[r * plan.features() + feature.feature];
+          below += x < edge;
+          above += x >= edge;
+        }
+        EXPECT_GT(below, 0) << sample.name;
+        EXPECT_GT(above, 0) << sample.name;
       }
-      EXPECT_GT(below, 0) << sample.name;
-      EXPECT_GT(above, 0) << sample.name;
+      for (size_t r = 0; r < 512 && feature.row_count > 0; ++r) {
+        const float x = rows[r * plan.features() + feature.feature];
+        if (x >= 0) categories.insert(static_cast<int>(x));
+      }
+      EXPECT_EQ(categories.size() > 16, feature.row_count > 0) << sample.name;
     }
   }
 }

@@ -169,7 +169,7 @@ std::string Kernels(const json& status) {
     const json& device = process.at("device");
     const std::string cpu = device.at("cpu"), name = device.at("device");
     absl::StrAppend(
-        &text, process.at("name").get<std::string>(), ": cpu kernels ", cpu, "; ",
+        &text, process.at("name").get<std::string>(), ": ", cpu, "; ",
         name.empty() ? device.at("why_not").get<std::string>() : absl::StrCat("cuda ", name), "\n");
     const json& counters = process.at("counters");
     if (!name.empty()) {

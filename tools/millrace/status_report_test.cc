@@ -35,7 +35,7 @@ json Process(const std::string& stage, json counters) {
                   {"cpus", "0-1,4"},
                   {"wait", stage == "registry" ? json() : json("yield")}};
   if (stage == "execution") {
-    process["device"] = {{"cpu", "avx2"},
+    process["device"] = {{"cpu", "cpu-avx2"},
                          {"device", ""},
                          {"state", "no_driver"},
                          {"why_not", "no NVIDIA driver on this machine; serving from the CPU"}};
@@ -106,8 +106,8 @@ TEST(StatusReportTest, PhasesAndDurations) {
 
 TEST(StatusReportTest, TellsWhyThereIsNoDevice) {
   ExpectHolds(*RenderStatus(Status()),
-              "\nexecution0: cpu kernels avx2; no NVIDIA driver on this machine; serving from the "
-              "CPU\n  m 1: avx2\n  n 1: avx2\n");
+              "\nexecution0: cpu-avx2; no NVIDIA driver on this machine; serving from the "
+              "CPU\n  m 1: cpu-avx2\n  n 1: cpu-avx2\n");
 }
 
 TEST(StatusReportTest, TellsWhatWasMeasuredAndWhatIsUsed) {
@@ -127,14 +127,14 @@ TEST(StatusReportTest, TellsWhatWasMeasuredAndWhatIsUsed) {
       Kernel("forced", "", 32, json::array())};
   const std::string text = *RenderStatus(status);
   ExpectHolds(text,
-              "execution0: cpu kernels avx2; cuda Fake device 0 (sm_90)\n"
+              "execution0: cpu-avx2; cuda Fake device 0 (sm_90)\n"
               "  batches on the device 12; out of device memory and halved 2; ended on the CPU 1\n"
               "  m 1: rows 8: cpu 0.9 us *, cuda 21 us | 16: cpu 31 us, cuda 25 us * | "
               "4096: cpu ~52.0 ms, cuda 10.0 ms *\n"
               "  always 1: rows 1: cpu 31 us, cuda 25 us *\n"
               "  never 1: rows 1: cpu 0.9 us *, cuda 25 us\n"
-              "  big 1: avx2; the device does not take it: RESOURCE_EXHAUSTED: 9 GiB\n"
-              "  forced 1: cuda from 32 rows on, as configured; avx2\n");
+              "  big 1: cpu-avx2; the device does not take it: RESOURCE_EXHAUSTED: 9 GiB\n"
+              "  forced 1: cuda from 32 rows on, as configured; cpu-avx2\n");
 }
 
 TEST(StatusReportTest, AnotherFormIsAFaultNotACrash) {
