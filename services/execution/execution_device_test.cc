@@ -158,6 +158,17 @@ TEST_F(ExecutionDeviceTest, ThePlugInIsNotTouchedWhereNobodyWantsIt) {
   EXPECT_EQ(faults_.Log(), "");
 }
 
+// A message that is no UTF-8 would be refused whole, and the worker with it.
+TEST_F(ExecutionDeviceTest, WhatIsToldCanAlwaysBeRead) {
+  config_.device_library = "/no/\xff\xfe\n" + std::string(5000, 'x');
+  ASSERT_TRUE(Begin().ok());
+  FromProcess read;
+  EXPECT_TRUE(read.ParseFromString(told_.at(0).SerializeAsString()));
+  EXPECT_THAT(Report().why_not(), HasSubstr("/no/???xxx"));
+  EXPECT_THAT(Report().why_not(), HasSubstr("x; serving from the CPU"));
+  EXPECT_LT(told_.at(0).ByteSizeLong(), 1024u);
+}
+
 // A peer's arena is known to the device while it is mapped, and not a moment longer: the fake reads
 // it when it is let go.
 TEST_F(ExecutionDeviceTest, ArenasAreRegisteredWhileTheyAreMapped) {

@@ -28,7 +28,14 @@ absl::Span<const std::byte> BytesOf(const boost::interprocess::mapped_region& ma
   return {static_cast<const std::byte*>(map.get_address()), map.get_size()};
 }
 
-std::string Sentence(absl::string_view text) { return std::string(text.substr(0, kMaxSentence)); }
+// As a message to the supervisor may hold it: a driver's words or a path need not be UTF-8.
+std::string Sentence(absl::string_view text) {
+  std::string sentence(text.substr(0, kMaxSentence));
+  for (char& c : sentence) {
+    if (c < ' ' || c > '~') c = '?';
+  }
+  return sentence;
+}
 
 Device FindDevice(const Config& config, bool without_device) {
   Device none;
