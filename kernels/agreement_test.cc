@@ -109,19 +109,26 @@ TEST(AgreementTest, EverySeededForest) {
 }
 
 TEST(AgreementTest, EveryEngineIsReached) {
-  // Shallow trees; one register, two and four of columns; then too many for registers.
+  // One register of columns, two and four; then too many for registers. Complete trees, trees of
+  // few leaves, and others.
   for (const uint32_t features : {8, 60, 120, 200, 300}) {
     for (const uint32_t edges : {5, 250, 2000}) {
-      ForestSpec spec;
-      spec.features = features;
-      spec.trees = 130;
-      spec.depth = 6;
-      spec.edges = edges;
-      ExpectAgreement(spec, 70, "masks, " + std::to_string(features) + " features");
-      spec.family = TreeFamily::kLightgbm;
-      spec.mixed_missing = true;
-      ExpectAgreement(spec, 70, "masks, " + std::to_string(features) + " features");
-      if (HasFatalFailure()) return;
+      for (const uint32_t leaves : {0, 40, 64, 256}) {
+        ForestSpec spec;
+        spec.features = features;
+        spec.trees = 70 + features % 7;
+        spec.depth = leaves == 0 ? 6 : 14;
+        spec.leaves = leaves;
+        spec.edges = edges;
+        spec.stumps = 0.1;
+        const std::string what =
+            std::to_string(features) + " features, " + std::to_string(leaves) + " leaves";
+        ExpectAgreement(spec, 70, what);
+        spec.family = TreeFamily::kLightgbm;
+        spec.mixed_missing = true;
+        ExpectAgreement(spec, 70, what);
+        if (HasFatalFailure()) return;
+      }
     }
   }
 }

@@ -50,7 +50,7 @@ struct Avx512 {
       const uint32_t left = t.tree_count - first;
       const uint32_t count = left < kMaskTrees ? left : kMaskTrees;
       alignas(64) uint64_t slots[kMaskTrees];
-      FindSlots(t.masks + first, (count + 7) / 8, bytes, slots);
+      FindSlots(t, first, (count + 7) / 8, bytes, slots);
       AddSlots<Engine>(t, first, count, slots, row, sums);
     }
   }

@@ -1,8 +1,11 @@
-// One row through shallow trees: all nodes of a tree in one comparison.
+// One row through small trees: all nodes of a tree in one comparison.
 //
 // A row's bytes are held in registers. A byte permute brings each of a tree's 63 nodes its column's
-// byte, one comparison with the 63 edges gives a bit a node (1: right), and eight trees go down
-// their bits side by side, six steps of shift and add, without touching memory.
+// byte, and one comparison with the 63 edges gives a bit a node (1: right). Eight trees then go
+// side by side: down their bits where they are complete, six steps of shift and add without
+// touching memory; or by striking out, for each node where the row goes right, the leaves on its
+// left, as QuickScorer does (Lucchese et al., SIGIR 2015): the first leaf that is left is the
+// row's.
 //
 // Included by avx512.cc only.
 #pragma once
@@ -58,34 +61,60 @@ static inline uint64_t RightBits(const MaskTree& tree, const RowBytes& row) {
   return _mm512_cmpgt_epu8_mask(bytes, _mm512_load_si512(tree.edge));
 }
 
-// slots[k]: where the row ends in trees[k], 0 to 63; of `eights` groups of eight trees.
-template <uint32_t kRegisters>
-static inline void FindSlotsOf(const MaskTree* trees, uint32_t eights, const RowBytes& row,
-                               uint64_t* slots) {
-  alignas(64) uint64_t bits[kMaskTrees];
-  for (uint32_t k = 0; k < 8 * eights; ++k) bits[k] = RightBits<kRegisters>(trees[k], row);
+// Where eight rows of bits lead in complete trees.
+static inline __m512i SlotsOfComplete(__m512i bits) {
   const __m512i one = _mm512_set1_epi64(1);
+  // Counted from 1, node n has the children 2n and 2n + 1, and its bit is bit n once shifted.
+  const __m512i right = _mm512_slli_epi64(bits, 1);
+  __m512i at = one;
+  for (uint32_t level = 0; level < MaskTree::kDepth; ++level) {
+    const __m512i bit = _mm512_and_si512(_mm512_srlv_epi64(right, at), one);
+    at = _mm512_add_epi64(_mm512_add_epi64(at, at), bit);
+  }
+  return _mm512_sub_epi64(at, _mm512_set1_epi64(64));
+}
+
+// Where they lead in trees with kills: the first slot that no node on the right killed. A node off
+// the row's path kills only what lies behind that slot or is killed by the path.
+static inline __m512i SlotsOfKills(__m512i bits, const uint64_t* kills, uint32_t nodes) {
+  __m512i dead = _mm512_setzero_si512();
+  for (uint32_t i = 0; i < nodes; ++i) {
+    const __mmask8 right = _mm512_test_epi64_mask(bits, _mm512_set1_epi64(int64_t{1} << i));
+    dead = _mm512_mask_or_epi64(dead, right, dead, _mm512_load_si512(kills + 8 * i));
+  }
+  // The lowest bit of what is alive, by number.
+  const __m512i above = _mm512_add_epi64(dead, _mm512_set1_epi64(1));
+  const __m512i lowest = _mm512_andnot_si512(dead, above);
+  return _mm512_sub_epi64(_mm512_set1_epi64(63), _mm512_lzcnt_epi64(lowest));
+}
+
+// slots[k]: where the row ends in tree first + k; of `eights` groups of eight trees.
+template <uint32_t kRegisters>
+static inline void FindSlotsOf(const ForestTables& t, uint32_t first, uint32_t eights,
+                               const RowBytes& row, uint64_t* slots) {
+  alignas(64) uint64_t bits[kMaskTrees];
+  for (uint32_t k = 0; k < 8 * eights; ++k)
+    bits[k] = RightBits<kRegisters>(t.masks[first + k], row);
   for (uint32_t i = 0; i < eights; ++i) {
-    // Counted from 1, node n has the children 2n and 2n + 1, and its bit is bit n once shifted.
-    const __m512i right = _mm512_slli_epi64(_mm512_load_si512(bits + 8 * i), 1);
-    __m512i at = one;
-    for (uint32_t level = 0; level < MaskTree::kDepth; ++level) {
-      const __m512i bit = _mm512_and_si512(_mm512_srlv_epi64(right, at), one);
-      at = _mm512_add_epi64(_mm512_add_epi64(at, at), bit);
-    }
-    _mm512_store_si512(slots + 8 * i, _mm512_sub_epi64(at, _mm512_set1_epi64(64)));
+    const __m512i eight = _mm512_load_si512(bits + 8 * i);
+    const size_t group = first / 8 + i;
+    const __m512i found =
+        t.kills == nullptr
+            ? SlotsOfComplete(eight)
+            : SlotsOfKills(eight, t.kills + group * MaskTree::kNodes * 8, t.kill_nodes[group]);
+    _mm512_store_si512(slots + 8 * i, found);
   }
 }
 
-static inline void FindSlots(const MaskTree* trees, uint32_t eights, const RowBytes& row,
-                             uint64_t* slots) {
+static inline void FindSlots(const ForestTables& t, uint32_t first, uint32_t eights,
+                             const RowBytes& row, uint64_t* slots) {
   switch (row.registers) {
     case 1:
-      return FindSlotsOf<1>(trees, eights, row, slots);
+      return FindSlotsOf<1>(t, first, eights, row, slots);
     case 2:
-      return FindSlotsOf<2>(trees, eights, row, slots);
+      return FindSlotsOf<2>(t, first, eights, row, slots);
     default:
-      return FindSlotsOf<4>(trees, eights, row, slots);
+      return FindSlotsOf<4>(t, first, eights, row, slots);
   }
 }
 

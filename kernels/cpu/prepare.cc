@@ -58,6 +58,27 @@ void FillMask(const PlanNode* nodes, int32_t child, uint32_t slot, MaskTree* out
   FillMask(nodes, leaf ? child : nodes[child].right, 2 * slot + 2, out);
 }
 
+struct KillFiller {
+  const PlanNode* nodes;
+  MaskTree* out;
+  uint64_t* kills;  // of node i: kills[8 * i]
+  uint32_t slots = 0;
+
+  // Numbers the leaves below `child` from left to right; which slots they got.
+  uint64_t Fill(int32_t child) {
+    if (child < 0) {
+      out->leaf[slots] = static_cast<uint8_t>(~child);
+      return uint64_t{1} << slots++;
+    }
+    const PlanNode& node = nodes[child];
+    out->column[child] = static_cast<uint8_t>(NodeColumn(node));
+    out->edge[child] = static_cast<uint8_t>(NodeEdge(node));
+    const uint64_t left = Fill(node.left);
+    kills[8 * child] = left;
+    return left | Fill(node.right);
+  }
+};
+
 }  // namespace
 
 void PreparedForest::PrepareFeatures(const PlanView& plan) {
@@ -91,18 +112,46 @@ void PreparedForest::PrepareFeatures(const PlanView& plan) {
   }
 }
 
-void PreparedForest::PrepareMasks(const PlanView& plan) {
-  if (plan.wide() || plan.columns().size() > kMaxMaskColumns) return;
-  for (const PlanTree& tree : plan.trees()) {
-    const PlanNode* nodes = plan.nodes().data() + tree.first_node;
-    if (Depth(nodes, tree.node_count) > MaskTree::kDepth) return;
-  }
+void PreparedForest::PrepareCompleteTrees(const PlanView& plan) {
   for (const PlanTree& tree : plan.trees()) {
     const PlanNode* nodes = plan.nodes().data() + tree.first_node;
     FillMask(nodes, tree.node_count == 0 ? ~0 : 0, 0, &masks_.emplace_back());
   }
-  // A group of eight is read as a whole.
-  masks_.resize((masks_.size() + 7) / 8 * 8);
+}
+
+void PreparedForest::PrepareKills(const PlanView& plan) {
+  const size_t eights = (plan.trees().size() + 7) / 8;
+  kills_.resize(eights * MaskTree::kNodes);
+  kill_nodes_.resize(eights);
+  auto* kills = reinterpret_cast<uint64_t*>(kills_.data());
+  for (size_t t = 0; t < plan.trees().size(); ++t) {
+    const PlanTree& tree = plan.trees()[t];
+    MaskTree& mask = masks_.emplace_back();
+    memset(mask.edge, kRight, sizeof mask.edge);
+    KillFiller filler{plan.nodes().data() + tree.first_node, &mask,
+                      kills + t / 8 * MaskTree::kNodes * 8 + t % 8};
+    filler.Fill(tree.node_count == 0 ? ~0 : 0);
+    kill_nodes_[t / 8] = std::max(kill_nodes_[t / 8], static_cast<uint8_t>(tree.node_count));
+  }
+  tables_.kills = kills;
+  tables_.kill_nodes = kill_nodes_.data();
+}
+
+void PreparedForest::PrepareMasks(const PlanView& plan) {
+  if (plan.wide() || plan.columns().size() > kMaxMaskColumns) return;
+  uint32_t depth = 0, leaves = 0;
+  for (const PlanTree& tree : plan.trees()) {
+    depth = std::max(depth, Depth(plan.nodes().data() + tree.first_node, tree.node_count));
+    leaves = std::max(leaves, tree.leaf_count);
+  }
+  if (depth <= MaskTree::kDepth) {
+    PrepareCompleteTrees(plan);
+  } else if (leaves <= MaskTree::kNodes) {
+    PrepareKills(plan);
+  } else {
+    return;
+  }
+  masks_.resize((masks_.size() + 7) / 8 * 8);  // a group of eight is read as a whole
   tables_.masks = masks_.data();
 }
 
@@ -159,7 +208,8 @@ void PreparedForest::ChooseEngines(const PlanView& plan) {
     blend += 16 * tree.node_count + 4 * 16;
     walk += 12 * (plan.wide() ? 16 : Depth(nodes, tree.node_count)) + 8;
   }
-  const uint64_t masks = 1 + 25 * plan.trees().size();
+  uint64_t masks = 1 + 25 * plan.trees().size();
+  for (const uint8_t nodes : kill_nodes_) masks += 3 * nodes;
   const auto ratio = [&](uint64_t row) {
     return static_cast<uint32_t>(std::clamp<uint64_t>((blend + row - 1) / row, 2, 17));
   };

@@ -4,7 +4,7 @@
 //   trees as complete ones. Plain C++.
 // Who may call: any thread, when a plan is opened; tables() may then be read by all.
 // Ownership: refers to the plan's image, which stays mapped and unchanged; owns what it derives:
-//   about as much as the edges, and at most 1.2 KiB a tree, only for trees of up to 64 leaves.
+//   about as much as the edges, and at most 1.7 KiB a tree, only for trees of up to 64 leaves.
 // Fails: nothing; the plan was checked.
 #pragma once
 
@@ -37,6 +37,8 @@ class PreparedForest {
   void PrepareFeatures(const PlanView& plan);
   void PrepareColumnGroups(const PlanView& plan);
   void PrepareMasks(const PlanView& plan);
+  void PrepareCompleteTrees(const PlanView& plan);
+  void PrepareKills(const PlanView& plan);
   template <typename Real>
   void PrepareLeaves(const PlanView& plan);
   void ChooseEngines(const PlanView& plan);
@@ -46,6 +48,8 @@ class PreparedForest {
   std::vector<Sixteen64> edges64_;
   std::vector<ColumnGroup> groups_;
   std::vector<MaskTree> masks_;
+  std::vector<Line> kills_;  // eight trees' kills of one node in each
+  std::vector<uint8_t> kill_nodes_;
   std::vector<Line> slot_leaves_, leaf_planes_;
   ForestTables tables_ = {};
 };

@@ -33,12 +33,17 @@ struct FeatureTable {
   uint32_t first_row, row_count;
 };
 
-// A tree of depth 6 or less, complete: node i has the children 2i+1 and 2i+2. Where the plan's tree
-// ends earlier, its leaf stands in every slot below.
+// A tree of at most 63 inner nodes, in one of two forms that a forest's trees share.
+// Complete, where none is deeper than 6: node i has the children 2i+1 and 2i+2; where the plan's
+// tree ends earlier, its leaf stands in every slot below.
+// With kills, else: nodes as the plan has them, slots are leaves from left to right, and `kills`
+// says which slots a row can no longer come to once it goes right at a node (those below its left
+// child). The first slot that is left is the row's.
 struct alignas(64) MaskTree {
   static constexpr uint32_t kDepth = 6;
-  uint8_t column[64];  // 63 are used
-  uint8_t edge[64];
+  static constexpr uint32_t kNodes = 64;  // one is not used
+  uint8_t column[64];
+  uint8_t edge[64];  // of a node that is not there: kRight, nobody goes right
   uint8_t leaf[64];  // by slot: number of the leaf in its tree
 };
 
@@ -72,8 +77,12 @@ struct ForestTables {
   const PlanTerm* terms;
   bool plain_leaves;  // every leaf is one value
 
-  // Null where the forest does not suit. Masks: no tree deeper than 6, at most 256 columns.
-  const MaskTree* masks;    // one a tree, then filled up to a multiple of 8
+  // Null where the forest does not suit. Masks: at most 256 columns, and no tree deeper than 6, or
+  // none with more than 64 leaves.
+  const MaskTree* masks;  // one a tree, then filled up to a multiple of 8
+  // Null where trees are complete. [tree / 8][node][tree % 8], and for each eight their most nodes.
+  const uint64_t* kills;
+  const uint8_t* kill_nodes;
   const void* slot_leaves;  // margin type [tree][64]: the leaf of each slot; plain leaves only
   // Bytes of the leaves, [tree][sizeof margin][64]: byte b of leaf i at [b][i]. At most 64 leaves.
   const uint8_t* leaf_planes;
