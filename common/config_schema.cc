@@ -78,7 +78,7 @@ constexpr ConfigField kSchema[] = {
          "the execution program."),
     Choice("execution", "fast_sums", &Config::fast_sums, kSwitchChoices,
            "Whether a device may add up a row's trees in any order: faster, and no longer the same "
-           "bits as the CPU's (the bound stands in `kernels/README.md`)."),
+           "bits as the CPU's (the bound stands in `kernels/device/plugin.h`)."),
 
     Integer("aggregation", "workers", &Config::aggregation_workers, 1, 8,
             "Processes that join ensembles and make labels."),

@@ -16,31 +16,31 @@ namespace {
 // What an objective's name decides. Aliases are the names that older versions wrote.
 struct Row {
   std::string_view name;
-  Transform transform;
+  MarginTransform transform;
   bool takes_sqrt;  // "sqrt" behind the name: predictions are squared
 };
 
 constexpr Row kObjectives[] = {
-    {"regression", Transform::kIdentity, true},
-    {"regression_l2", Transform::kIdentity, true},
-    {"regression_l1", Transform::kIdentity, true},
-    {"quantile", Transform::kIdentity, true},
-    {"mape", Transform::kIdentity, true},
-    {"fair", Transform::kIdentity, true},
-    {"huber", Transform::kIdentity, false},
-    {"poisson", Transform::kExp, false},
-    {"gamma", Transform::kExp, false},
-    {"tweedie", Transform::kExp, false},
-    {"binary", Transform::kSigmoid, false},
-    {"multiclass", Transform::kSoftmax, false},
-    {"multiclassova", Transform::kSigmoid, false},
-    {"cross_entropy", Transform::kSigmoid, false},
-    {"xentropy", Transform::kSigmoid, false},
-    {"cross_entropy_lambda", Transform::kLog1pExp, false},
-    {"xentlambda", Transform::kLog1pExp, false},
-    {"lambdarank", Transform::kIdentity, false},
-    {"rank_xendcg", Transform::kIdentity, false},
-    {"custom", Transform::kIdentity, false},
+    {"regression", MarginTransform::kIdentity, true},
+    {"regression_l2", MarginTransform::kIdentity, true},
+    {"regression_l1", MarginTransform::kIdentity, true},
+    {"quantile", MarginTransform::kIdentity, true},
+    {"mape", MarginTransform::kIdentity, true},
+    {"fair", MarginTransform::kIdentity, true},
+    {"huber", MarginTransform::kIdentity, false},
+    {"poisson", MarginTransform::kExp, false},
+    {"gamma", MarginTransform::kExp, false},
+    {"tweedie", MarginTransform::kExp, false},
+    {"binary", MarginTransform::kSigmoid, false},
+    {"multiclass", MarginTransform::kSoftmax, false},
+    {"multiclassova", MarginTransform::kSigmoid, false},
+    {"cross_entropy", MarginTransform::kSigmoid, false},
+    {"xentropy", MarginTransform::kSigmoid, false},
+    {"cross_entropy_lambda", MarginTransform::kLog1pExp, false},
+    {"xentlambda", MarginTransform::kLog1pExp, false},
+    {"lambdarank", MarginTransform::kIdentity, false},
+    {"rank_xendcg", MarginTransform::kIdentity, false},
+    {"custom", MarginTransform::kIdentity, false},
 };
 
 bool IsMulticlass(std::string_view name) { return name == "multiclass" || name == "multiclassova"; }
@@ -78,7 +78,7 @@ absl::Status ApplyOptions(const Row& row, const std::vector<std::string_view>& w
   }
   for (size_t i = 1; i < words.size(); ++i) {
     if (words[i] == "sqrt" && row.takes_sqrt) {
-      traits->transform = Transform::kSignedSquare;
+      traits->transform = MarginTransform::kSignedSquare;
     } else if (words[i].find(':') == std::string_view::npos) {
       return Fault("header.objective: the option \"", absl::CHexEscape(std::string(words[i])),
                    "\" is not supported");

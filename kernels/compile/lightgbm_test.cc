@@ -81,7 +81,7 @@ TEST(LightgbmTest, AValidFileCompiles) {
     const auto plan = TreePlan::Open(model->plan);
     ASSERT_TRUE(plan.ok()) << plan.status();
     EXPECT_EQ(plan->family(), TreeFamily::kLightgbm);
-    EXPECT_EQ(plan->transform(), Transform::kSigmoid);
+    EXPECT_EQ(plan->transform(), MarginTransform::kSigmoid);
     EXPECT_EQ(plan->transform_parameter(), 0.5);
     EXPECT_EQ(plan->feature_name(1), "b");
     EXPECT_EQ(plan->trees().size(), 2u);

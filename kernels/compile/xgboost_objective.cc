@@ -13,9 +13,9 @@ struct Row {
   XgboostObjective objective;
 };
 
-constexpr XgboostObjective kPlain = {Transform::kIdentity, Link::kIdentity};
-constexpr XgboostObjective kLogistic = {Transform::kSigmoid, Link::kLogit};
-constexpr XgboostObjective kLogLinear = {Transform::kExp, Link::kLog};
+constexpr XgboostObjective kPlain = {MarginTransform::kIdentity, Link::kIdentity};
+constexpr XgboostObjective kLogistic = {MarginTransform::kSigmoid, Link::kLogit};
+constexpr XgboostObjective kLogLinear = {MarginTransform::kExp, Link::kLog};
 
 constexpr Row kObjectives[] = {
     {"reg:squarederror", kPlain},
@@ -31,14 +31,14 @@ constexpr Row kObjectives[] = {
     {"binary:logitraw", kPlain},
     {"binary:logistic", kLogistic},
     {"reg:logistic", kLogistic},
-    {"binary:hinge", {Transform::kStep, Link::kIdentity}},
+    {"binary:hinge", {MarginTransform::kStep, Link::kIdentity}},
     {"count:poisson", kLogLinear},
     {"reg:gamma", kLogLinear},
     {"reg:tweedie", kLogLinear},
     {"survival:cox", kLogLinear},
     {"survival:aft", kLogLinear},
-    {"multi:softprob", {Transform::kSoftmax, Link::kIdentity}},
-    {"multi:softmax", {Transform::kArgmax, Link::kIdentity}},
+    {"multi:softprob", {MarginTransform::kSoftmax, Link::kIdentity}},
+    {"multi:softmax", {MarginTransform::kArgmax, Link::kIdentity}},
 };
 
 }  // namespace

@@ -12,7 +12,7 @@ namespace millrace {
 enum class Link { kIdentity, kLogit, kLog };
 
 struct XgboostObjective {
-  Transform transform;
+  MarginTransform transform;
   Link link;
 };
 

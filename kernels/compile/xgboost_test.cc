@@ -68,7 +68,7 @@ TEST(XgboostTest, AValidDocumentCompiles) {
   ASSERT_TRUE(plan.ok()) << plan.status();
   EXPECT_EQ(plan->features(), 2u);
   EXPECT_EQ(plan->feature_name(1), "b");
-  EXPECT_EQ(plan->transform(), Transform::kSigmoid);
+  EXPECT_EQ(plan->transform(), MarginTransform::kSigmoid);
   EXPECT_EQ(static_cast<float>(plan->bases()[0]), -std::log(1.0f / 0.25f - 1.0f));
   EXPECT_EQ(plan->words()[1], 2u);
 }

@@ -36,7 +36,7 @@ DraftNode DraftCategorical(uint32_t feature, uint32_t set, Missing missing, bool
 // What the header says of the whole model.
 struct PlanTraits {
   TreeFamily family = TreeFamily::kXgboost;
-  Transform transform = Transform::kIdentity;
+  MarginTransform transform = MarginTransform::kIdentity;
   double transform_parameter = 1;
   uint32_t average_divisor = 0;
   uint32_t features = 0;

@@ -30,7 +30,7 @@ enum class TreeFamily : uint32_t {
 };
 
 // From margins to predictions, in the precision of the margins.
-enum class Transform : uint32_t {
+enum class MarginTransform : uint32_t {
   kIdentity = 1,
   kSigmoid = 2,  // of parameter * margin
   kExp = 3,
@@ -182,7 +182,7 @@ struct PlanHeader {
   uint64_t format_hash;
   uint64_t image_bytes;
   TreeFamily family;
-  Transform transform;
+  MarginTransform transform;
   double transform_parameter;  // finite and above 0; 1 where the transform has none
   uint32_t average_divisor;    // margins are divided by it before the transform; 0: they are not,
                                // nor ever for kArgmax

@@ -52,7 +52,7 @@ PlanHeader MakeHeader(const PlanTraits& traits) {
   header.average_divisor = traits.average_divisor;
   header.features = traits.features;
   header.groups = static_cast<uint32_t>(traits.bases.size());
-  header.prediction_columns = traits.transform == Transform::kArgmax ? 1 : header.groups;
+  header.prediction_columns = traits.transform == MarginTransform::kArgmax ? 1 : header.groups;
   header.vector_leaves = traits.vector_leaves ? 1 : 0;
   traits.objective.copy(header.objective, sizeof header.objective - 1);
   return header;

@@ -41,7 +41,7 @@ TEST(TreePlanTest, GivesBackWhatWasWritten) {
   const auto plan = TreePlan::Open(image);
   ASSERT_TRUE(plan.ok()) << plan.status();
   EXPECT_EQ(plan->family(), TreeFamily::kXgboost);
-  EXPECT_EQ(plan->transform(), Transform::kSoftmax);
+  EXPECT_EQ(plan->transform(), MarginTransform::kSoftmax);
   EXPECT_EQ(plan->features(), 3u);
   EXPECT_EQ(plan->groups(), 2u);
   EXPECT_EQ(plan->prediction_columns(), 2u);
@@ -130,8 +130,8 @@ TEST(TreePlanTest, EveryCorruptFieldIsNamed) {
       {"xgboost", header([](auto& h) { h.format_hash ^= 1; }), "format_hash"},
       {"xgboost", header([](auto& h) { h.image_bytes += 64; }), "image_bytes"},
       {"xgboost", header([](auto& h) { h.family = TreeFamily{3}; }), "family"},
-      {"xgboost", header([](auto& h) { h.transform = Transform{0}; }), "transform"},
-      {"xgboost", header([](auto& h) { h.transform = Transform{9}; }), "transform"},
+      {"xgboost", header([](auto& h) { h.transform = MarginTransform{0}; }), "transform"},
+      {"xgboost", header([](auto& h) { h.transform = MarginTransform{9}; }), "transform"},
       {"xgboost", header([nan](auto& h) { h.transform_parameter = nan; }), "transform_parameter"},
       {"xgboost", header([](auto& h) { h.features = kMaxFeatures + 1; }), "features"},
       {"xgboost", header([](auto& h) { h.groups = 0; }), "groups"},

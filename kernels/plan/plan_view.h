@@ -28,7 +28,7 @@ class PlanView {
 
   const PlanHeader& header() const { return *header_; }
   TreeFamily family() const { return header_->family; }
-  Transform transform() const { return header_->transform; }
+  MarginTransform transform() const { return header_->transform; }
   double transform_parameter() const { return header_->transform_parameter; }
   uint32_t average_divisor() const { return header_->average_divisor; }
   uint32_t features() const { return header_->features; }

@@ -39,7 +39,7 @@ std::vector<std::byte> LightgbmPlan() {
       &writer);
   PlanTraits traits;
   traits.family = TreeFamily::kLightgbm;
-  traits.transform = Transform::kSigmoid;
+  traits.transform = MarginTransform::kSigmoid;
   traits.transform_parameter = 0.5;
   traits.average_divisor = 2;
   traits.features = 2;
@@ -85,7 +85,7 @@ std::vector<std::byte> VectorPlan() {
 
 std::vector<std::byte> EmptyPlan() {
   PlanTraits traits;
-  traits.transform = Transform::kArgmax;
+  traits.transform = MarginTransform::kArgmax;
   traits.features = 1;
   traits.bases = {1, 3, 2};
   return Finish(PlanWriter(), traits);
@@ -104,7 +104,7 @@ std::vector<std::byte> SampleXgboostPlan() {
   AddTree(1, {DraftLeaf(0.75)}, &writer);
   PlanTraits traits;
   traits.family = TreeFamily::kXgboost;
-  traits.transform = Transform::kSoftmax;
+  traits.transform = MarginTransform::kSoftmax;
   traits.features = 3;
   traits.objective = "multi:softprob";
   traits.bases = {0.5, 0.5};

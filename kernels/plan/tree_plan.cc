@@ -51,9 +51,9 @@ absl::Status CheckHeader(const PlanHeader& h) {
   }
   if (h.features > kMaxFeatures) return Fault("features: more than ", kMaxFeatures);
   if (h.groups < 1 || h.groups > kMaxGroups) return Fault("groups: must be 1 to ", kMaxGroups);
-  const uint32_t columns = h.transform == Transform::kArgmax ? 1 : h.groups;
+  const uint32_t columns = h.transform == MarginTransform::kArgmax ? 1 : h.groups;
   if (h.prediction_columns != columns) return Fault("prediction_columns: must be ", columns);
-  if (h.transform == Transform::kArgmax && h.average_divisor != 0) {
+  if (h.transform == MarginTransform::kArgmax && h.average_divisor != 0) {
     return Fault("average_divisor: not with a prediction of one column");
   }
   if (h.vector_leaves > 1) return Fault("vector_leaves: must be 0 or 1");

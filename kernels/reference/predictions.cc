@@ -37,17 +37,17 @@ T Argmax(const T* in, uint32_t groups) {
 }
 
 template <typename T>
-T Elementwise(Transform transform, T x, double parameter) {
+T Elementwise(MarginTransform transform, T x, double parameter) {
   switch (transform) {
-    case Transform::kSigmoid:
+    case MarginTransform::kSigmoid:
       return Sigmoid(x, parameter);
-    case Transform::kExp:
+    case MarginTransform::kExp:
       return std::exp(x);
-    case Transform::kStep:
+    case MarginTransform::kStep:
       return x > 0 ? T{1} : T{0};
-    case Transform::kSignedSquare:
+    case MarginTransform::kSignedSquare:
       return static_cast<T>((x > 0) - (x < 0)) * x * x;
-    case Transform::kLog1pExp:
+    case MarginTransform::kLog1pExp:
       return std::log1p(std::exp(x));
     default:
       return x;
@@ -63,9 +63,9 @@ void RowPredictions(const PlanView& plan, const T* margins, T* out) {
     margins = out;
   }
   switch (plan.transform()) {
-    case Transform::kSoftmax:
+    case MarginTransform::kSoftmax:
       return Softmax(margins, groups, out);
-    case Transform::kArgmax:
+    case MarginTransform::kArgmax:
       out[0] = Argmax(margins, groups);
       return;
     default:

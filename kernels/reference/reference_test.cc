@@ -167,7 +167,7 @@ TEST(Sums, XgboostAddsInFloatAndInOrder) {
 }
 
 // A plan of no trees, to reach a transform.
-std::vector<std::byte> TransformPlan(TreeFamily family, Transform transform, size_t groups,
+std::vector<std::byte> TransformPlan(TreeFamily family, MarginTransform transform, size_t groups,
                                      double parameter = 1, uint32_t divisor = 0) {
   PlanTraits traits;
   traits.family = family;
@@ -195,32 +195,33 @@ std::vector<T> Transformed(const std::vector<std::byte>& image, std::vector<T> m
 TEST(Transforms, Float) {
   const auto x = TreeFamily::kXgboost;
   using Values = std::vector<float>;
-  EXPECT_EQ(Transformed(TransformPlan(x, Transform::kIdentity, 1), Values{3, -1}), (Values{3, -1}));
-  EXPECT_EQ(Transformed(TransformPlan(x, Transform::kSigmoid, 1), Values{0, 200}),
+  EXPECT_EQ(Transformed(TransformPlan(x, MarginTransform::kIdentity, 1), Values{3, -1}),
+            (Values{3, -1}));
+  EXPECT_EQ(Transformed(TransformPlan(x, MarginTransform::kSigmoid, 1), Values{0, 200}),
             (Values{.5f, 1}));
-  EXPECT_GT(Transformed(TransformPlan(x, Transform::kSigmoid, 1), Values{-200})[0], 0);
-  EXPECT_EQ(Transformed(TransformPlan(x, Transform::kExp, 1), Values{0, 1}),
+  EXPECT_GT(Transformed(TransformPlan(x, MarginTransform::kSigmoid, 1), Values{-200})[0], 0);
+  EXPECT_EQ(Transformed(TransformPlan(x, MarginTransform::kExp, 1), Values{0, 1}),
             (Values{1, std::exp(1.0f)}));
-  EXPECT_EQ(Transformed(TransformPlan(x, Transform::kStep, 1), Values{0, 1e-9f, -1}),
+  EXPECT_EQ(Transformed(TransformPlan(x, MarginTransform::kStep, 1), Values{0, 1e-9f, -1}),
             (Values{0, 1, 0}));
-  EXPECT_EQ(Transformed(TransformPlan(x, Transform::kSoftmax, 2), Values{7, 7, 0, 200}),
+  EXPECT_EQ(Transformed(TransformPlan(x, MarginTransform::kSoftmax, 2), Values{7, 7, 0, 200}),
             (Values{.5f, .5f, 0, 1}));
-  EXPECT_EQ(Transformed(TransformPlan(x, Transform::kArgmax, 3), Values{1, 3, 3, 5, 4, 5}),
+  EXPECT_EQ(Transformed(TransformPlan(x, MarginTransform::kArgmax, 3), Values{1, 3, 3, 5, 4, 5}),
             (Values{1, 0}));
 }
 
 TEST(Transforms, Double) {
   const auto l = TreeFamily::kLightgbm;
   using Values = std::vector<double>;
-  EXPECT_EQ(Transformed(TransformPlan(l, Transform::kSigmoid, 1, 2.0), Values{1}),
+  EXPECT_EQ(Transformed(TransformPlan(l, MarginTransform::kSigmoid, 1, 2.0), Values{1}),
             (Values{1 / (1 + std::exp(-2.0))}));
-  EXPECT_EQ(Transformed(TransformPlan(l, Transform::kSignedSquare, 1), Values{-3, 0, 2}),
+  EXPECT_EQ(Transformed(TransformPlan(l, MarginTransform::kSignedSquare, 1), Values{-3, 0, 2}),
             (Values{-9, 0, 4}));
-  EXPECT_EQ(Transformed(TransformPlan(l, Transform::kLog1pExp, 1), Values{1}),
+  EXPECT_EQ(Transformed(TransformPlan(l, MarginTransform::kLog1pExp, 1), Values{1}),
             (Values{std::log1p(std::exp(1.0))}));
-  EXPECT_EQ(Transformed(TransformPlan(l, Transform::kIdentity, 2, 1, 4), Values{8, -2}),
+  EXPECT_EQ(Transformed(TransformPlan(l, MarginTransform::kIdentity, 2, 1, 4), Values{8, -2}),
             (Values{2, -0.5}));
-  EXPECT_EQ(Transformed(TransformPlan(l, Transform::kExp, 1, 1, 2), Values{4}),
+  EXPECT_EQ(Transformed(TransformPlan(l, MarginTransform::kExp, 1, 1, 2), Values{4}),
             (Values{std::exp(2.0)}));
 }
 
