@@ -107,7 +107,7 @@ TEST(CompilerTest, CompilesEachFormatAndReports) {
     EXPECT_EQ(report["groups"], plan->groups());
     EXPECT_EQ(report["prediction_columns"], plan->prediction_columns());
     EXPECT_EQ(report["trees"], plan->trees().size());
-    EXPECT_EQ(report["nodes"], plan->nodes().size());
+    EXPECT_EQ(report["nodes"], plan->node_count() + plan->leaf_count());
     EXPECT_EQ(report["plan_bytes"], run.plan.size());
     EXPECT_EQ(report["accepts_fp64"], plan->AcceptsInput(DataType::kFp64));
   }

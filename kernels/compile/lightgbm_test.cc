@@ -85,10 +85,11 @@ TEST(LightgbmTest, AValidFileCompiles) {
     EXPECT_EQ(plan->transform_parameter(), 0.5);
     EXPECT_EQ(plan->feature_name(1), "b");
     EXPECT_EQ(plan->trees().size(), 2u);
-    EXPECT_EQ(NodeDouble(plan->nodes()[0]), 0.1);
-    EXPECT_EQ(MissingOf(plan->nodes()[0]), Missing::kNan);
-    EXPECT_TRUE(DefaultLeft(plan->nodes()[0]));
-    EXPECT_EQ(KindOf(plan->nodes()[1]), NodeKind::kCategorical);
+    const PlanColumn numeric = plan->columns()[NodeColumn(plan->nodes()[0])];
+    EXPECT_EQ(plan->edges64()[numeric.first + NodeEdge(plan->nodes()[0])], 0.1);
+    EXPECT_EQ(numeric.missing, Missing::kNan);
+    EXPECT_TRUE(numeric.default_left);
+    EXPECT_EQ(plan->columns()[NodeColumn(plan->nodes()[1])].kind, ColumnKind::kSet);
     EXPECT_EQ(plan->words()[0], 5u);
     EXPECT_EQ(plan->average_divisor(), 0u);
   }
@@ -116,8 +117,9 @@ TEST(LightgbmTest, LinearLeavesAreRead) {
   const auto plan = TreePlan::Open(model->plan);
   ASSERT_EQ(plan->linears().size(), 3u);
   ASSERT_EQ(plan->terms().size(), 3u);
-  EXPECT_EQ(plan->linears()[plan->nodes()[2].bits].constant, 3);
-  EXPECT_EQ(plan->linears()[plan->nodes()[2].bits].fallback, 1e-3);
+  EXPECT_EQ(plan->trees()[0].first_linear, 0u);
+  EXPECT_EQ(plan->linears()[0].constant, 3);  // the leaf beside the inner node comes first
+  EXPECT_EQ(plan->linears()[0].fallback, 1e-3);
 }
 
 TEST(LightgbmTest, EveryFaultIsNamed) {

@@ -101,12 +101,11 @@ absl::Status WritePlan(int fd, const std::vector<std::byte>& plan) {
 // The greatest category of any split, plus one; 0 where no split is categorical.
 uint64_t MaxCategories(const TreePlan& plan) {
   uint64_t most = 0;
-  for (const PlanSet& set : plan.sets()) {
-    for (uint32_t i = set.word_count; i > 0; --i) {
-      const uint32_t word = plan.words()[set.first_word + i - 1];
-      if (word == 0) continue;
-      most = std::max<uint64_t>(most, i * 32 - std::countl_zero(word));
-      break;
+  for (const PlanFeature& feature : plan.used_features()) {
+    if (feature.row_count == 0) continue;
+    const PlanWordRow& last = plan.word_rows()[feature.first_row + feature.row_count - 1];
+    for (const uint32_t word : plan.words().subspan(last.first_word, last.count)) {
+      most = std::max<uint64_t>(most, uint64_t{feature.row_count} * 32 - std::countl_zero(word));
     }
   }
   return most;
@@ -130,7 +129,7 @@ nlohmann::json Report(const CompiledModel& model) {
           {"accepts_fp64", plan->AcceptsInput(DataType::kFp64)},
           {"objective", Text(plan->objective())},
           {"trees", plan->trees().size()},
-          {"nodes", plan->nodes().size()},
+          {"nodes", plan->node_count() + plan->leaf_count()},
           {"max_categories", MaxCategories(*plan)},
           {"plan_bytes", model.plan.size()},
           {"feature_names", std::move(names)}};

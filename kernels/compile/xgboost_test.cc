@@ -204,7 +204,8 @@ TEST(XgboostTest, PrunedNodesAreNotLookedAt) {
   tree["left_children"][3] = 77;
   const auto model = CompileModel(document.dump(), ModelFormat::kAuto);
   ASSERT_TRUE(model.ok()) << model.status();
-  EXPECT_EQ(TreePlan::Open(model->plan)->nodes().size(), 3u);
+  EXPECT_EQ(TreePlan::Open(model->plan)->node_count(), 1u);
+  EXPECT_EQ(TreePlan::Open(model->plan)->leaf_count(), 2u);
 }
 
 TEST(XgboostTest, DartWeightsAreFoundInBothPlacesAndMultiplied) {
@@ -219,7 +220,7 @@ TEST(XgboostTest, DartWeightsAreFoundInBothPlacesAndMultiplied) {
   for (const json& document : {newer, older}) {
     const auto model = CompileModel(document.dump(), ModelFormat::kAuto);
     ASSERT_TRUE(model.ok()) << model.status();
-    EXPECT_EQ(NodeDouble(TreePlan::Open(model->plan)->nodes()[1]), -1.25f * 0.1f);
+    EXPECT_EQ(TreePlan::Open(model->plan)->leaves32()[0], -1.25f * 0.1f);
   }
 }
 

@@ -1,6 +1,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <cstring>
 #include <functional>
 #include <limits>
@@ -14,6 +15,7 @@
 namespace millrace {
 namespace {
 
+using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
 using Image = std::vector<std::byte>;
@@ -27,11 +29,11 @@ T* SectionOf(Image& image, Section section) {
 
 TEST(FormatTest, AChangeOfLayoutIsAChangeOfHash) {
   // When this fails, the format changed: say so in README.md, then write the new value here.
-  EXPECT_EQ(kFormatHash, 0x5c4eefe1df81efcfu);
-  EXPECT_EQ(sizeof(PlanHeader), 272u);
+  EXPECT_EQ(kFormatHash, 0x73ef0a53ac7959bau);
+  EXPECT_EQ(sizeof(PlanHeader), 368u);
   char magic[8];
   memcpy(magic, &kPlanMagic, sizeof magic);
-  EXPECT_EQ(std::string(magic, 8), "\x89MRTPLN1");
+  EXPECT_EQ(std::string(magic, 8), "\x89MRTPLN2");
 }
 
 TEST(TreePlanTest, GivesBackWhatWasWritten) {
@@ -50,18 +52,23 @@ TEST(TreePlanTest, GivesBackWhatWasWritten) {
   EXPECT_EQ(plan->feature_name(0), "age");
   EXPECT_EQ(plan->feature_name(2), "plan");
   ASSERT_EQ(plan->trees().size(), 2u);
-  EXPECT_EQ(plan->trees()[1].first_node, 5u);
+  EXPECT_EQ(plan->trees()[1].first_node, 2u);
+  EXPECT_EQ(plan->trees()[1].node_count, 0u);
+  EXPECT_EQ(plan->trees()[1].first_leaf, 3u);
   EXPECT_EQ(plan->trees()[1].group, 1u);
   const PlanNode root = plan->nodes()[0];
-  EXPECT_EQ(KindOf(root), NodeKind::kNumeric);
-  EXPECT_EQ(NodeDouble(root), 40);
-  EXPECT_EQ(root.left, 1u);
-  EXPECT_TRUE(DefaultLeft(root));
-  const PlanNode category = plan->nodes()[2];
-  EXPECT_EQ(KindOf(category), NodeKind::kCategorical);
-  EXPECT_EQ(NodeFeature(category), 2u);
-  EXPECT_EQ(category.left, 3u);
-  EXPECT_EQ(plan->sets()[0].word_count, 2u);
+  EXPECT_EQ(root.left, PlanNode::kLeafFlag | 0u);
+  EXPECT_EQ(root.right, 1u);
+  const PlanColumn age = plan->columns()[NodeColumn(root)];
+  EXPECT_EQ(age.kind, ColumnKind::kNumeric);
+  EXPECT_TRUE(age.default_left);
+  EXPECT_EQ(plan->edges32()[age.first + NodeEdge(root)], 40);
+  const PlanColumn category = plan->columns()[NodeColumn(plan->nodes()[1])];
+  EXPECT_EQ(category.kind, ColumnKind::kSet);
+  const PlanFeature feature = plan->used_features()[category.entry];
+  EXPECT_EQ(feature.feature, 2u);
+  EXPECT_EQ(feature.row_count, 2u);
+  EXPECT_EQ(plan->leaves32()[plan->trees()[1].first_leaf], 0.75f);
 }
 
 TEST(TreePlanTest, EverySampleOpens) {
@@ -109,6 +116,15 @@ TEST(TreePlanTest, EveryCorruptFieldIsNamed) {
   const auto node = [](size_t i, auto change) {
     return [i, change](Image& image) { change(SectionOf<PlanNode>(image, kNodes)[i]); };
   };
+  const auto tree = [](size_t i, auto change) {
+    return [i, change](Image& image) { change(SectionOf<PlanTree>(image, kTrees)[i]); };
+  };
+  const auto column = [](size_t i, auto change) {
+    return [i, change](Image& image) { change(SectionOf<PlanColumn>(image, kColumns)[i]); };
+  };
+  const auto feature = [](size_t i, auto change) {
+    return [i, change](Image& image) { change(SectionOf<PlanFeature>(image, kFeatures)[i]); };
+  };
   const Corruption corruptions[] = {
       {"xgboost", header([](auto& h) { h.magic ^= 1; }), "magic"},
       {"xgboost", header([](auto& h) { h.format_hash ^= 1; }), "format_hash"},
@@ -136,31 +152,66 @@ TEST(TreePlanTest, EveryCorruptFieldIsNamed) {
          h.features = 2;
          h.sections[kNameEnds].count = 0;
        }),
-       "feature 2 of 2"},
-      {"xgboost", [](Image& i) { SectionOf<PlanTree>(i, kTrees)[1].first_node = 4; }, "trees[1]"},
-      {"xgboost", [](Image& i) { SectionOf<PlanTree>(i, kTrees)[0].node_count = 0; }, "trees[0]"},
-      {"xgboost", [](Image& i) { SectionOf<PlanTree>(i, kTrees)[1].node_count = 2; }, "trees[1]"},
-      {"xgboost", [](Image& i) { SectionOf<PlanTree>(i, kTrees)[1].group = 2; }, "group: 2 of 2"},
-      {"vector", [](Image& i) { SectionOf<PlanTree>(i, kTrees)[0].group = 1; }, "group"},
-      {"xgboost", node(0, [](auto& n) { n.left = 0; }), "nodes[0].left"},
-      {"xgboost", node(2, [](auto& n) { n.left = 1; }), "nodes[2].left"},
-      {"xgboost", node(2, [](auto& n) { n.left = 4; }), "nodes[2].left"},
-      {"xgboost", node(2, [](auto& n) { n.left = UINT32_MAX; }), "nodes[2].left"},
-      {"xgboost", node(1, [](auto& n) { n.left = 2; }), "a leaf has no children"},
-      {"xgboost", node(0, [](auto& n) { n.split |= 3; }), "feature 3 of 3"},
-      {"xgboost", node(0, [](auto& n) { n.split |= 3u << kMissingShift; }), "split"},
-      {"xgboost", node(0, [](auto& n) { n.split |= 1u << 31; }), "split"},
-      {"xgboost", node(2, [](auto& n) { n.bits = 1; }), "no such category set"},
-      {"xgboost", node(0, [nan](auto& n) { n.bits = std::bit_cast<uint64_t>(nan); }), "NaN"},
-      {"xgboost", node(1, [](auto& n) { n.split |= 3u << kKindShift; }), "linear leaf"},
-      {"vector", node(1, [](auto& n) { n.bits = 4; }), "vectors"},
-      {"vector", node(1, [](auto& n) { n.bits = UINT64_MAX; }), "vectors"},
-      {"linear", node(1, [](auto& n) { n.bits = 2; }), "linear leaf"},
+       "features[1].feature"},
+      {"xgboost", header([](auto& h) {
+         h.sections[kLeaves64] = {h.sections[kLeaves32].offset, 2};
+         h.sections[kLeaves32].count = 0;
+       }),
+       "other family"},
+      {"lightgbm", header([](auto& h) { h.sections[kEdges64].count = 1; }), "edges"},
+      {"xgboost", header([](auto& h) {
+         h.sections[kWideNodes] = {h.sections[kNodes].offset, 1};
+         h.sections[kNodes] = {h.sections[kTrees].offset, 1};
+         h.sections[kTrees].count = 0;
+       }),
+       "narrow and wide"},
+      {"xgboost", header([](auto& h) { h.sections[kColumns].count = 1; }), "first_column"},
+      {"lightgbm", header([](auto& h) {
+         h.sections[kEdges32].count = 1;
+         h.sections[kEdges64].count = 1;
+       }),
+       "first_edge"},
+      {"xgboost", tree(1, [](auto& t) { t.first_node = 1; }), "trees[1].first_node"},
+      {"xgboost", tree(0, [](auto& t) { t.node_count = 3; }), "trees[0].first_node"},
+      {"xgboost", tree(1, [](auto& t) { t.node_count = 1; }), "trees[1].first_node"},
+      {"xgboost", tree(1, [](auto& t) { t.first_leaf = 2; }), "trees[1].first_leaf"},
+      {"xgboost", tree(1, [](auto& t) { t.leaf_count = 0; }), "trees[1].first_leaf"},
+      {"xgboost", tree(1, [](auto& t) { t.leaf_count = 2; }), "trees[1].first_leaf"},
+      {"xgboost", tree(1, [](auto& t) { t.group = 2; }), "trees[1].group"},
+      {"vector", tree(0, [](auto& t) { t.group = 1; }), "group"},
+      {"xgboost", tree(0, [](auto& t) { t.first_linear = 0; }), "first_linear"},
+      {"linear", tree(0, [](auto& t) { t.first_linear = 1; }), "first_linear"},
+      {"xgboost", tree(0, [](auto& t) { t.reserved[1] = 1; }), "reserved"},
+      {"xgboost", node(0, [](auto& n) { n.right = 0; }), "nodes[0].right"},
+      {"xgboost", node(1, [](auto& n) { n.left = 1; }), "nodes[1].left"},
+      {"xgboost", node(1, [](auto& n) { n.left = 2; }), "nodes[1].left"},
+      {"xgboost", node(1, [](auto& n) { n.left = UINT16_MAX; }), "nodes[1].left"},
+      {"xgboost", node(1, [](auto& n) { n.left = PlanNode::kLeafFlag | 3; }), "nodes[1].left"},
+      {"xgboost", node(0, [](auto& n) { n.test = 2 << 8; }), "no such column"},
+      {"xgboost", node(0, [](auto& n) { n.test |= 1; }), "no such edge"},
+      {"xgboost", node(1, [](auto& n) { n.test |= 1; }), "no such edge"},
+      {"xgboost", [nan](Image& i) { SectionOf<float>(i, kEdges32)[0] = static_cast<float>(nan); },
+       "NaN"},
+      {"lightgbm", [](Image& i) { SectionOf<double>(i, kEdges64)[0] = NAN; }, "NaN"},
+      {"xgboost", column(0, [](auto& c) { c.entry = 1; }), "columns[0].entry"},
+      {"xgboost", column(0, [](auto& c) { c.kind = ColumnKind::kSet; }), "columns[0].kind"},
+      {"xgboost", column(0, [](auto& c) { c.missing = Missing{3}; }), "columns[0].missing"},
+      {"xgboost", column(0, [](auto& c) { c.default_left = 2; }), "columns[0].missing"},
+      {"xgboost", column(0, [](auto& c) { c.reserved = 1; }), "columns[0].missing"},
+      {"xgboost", column(0, [](auto& c) { c.first = 1; }), "columns[0].first"},
+      {"xgboost", column(1, [](auto& c) { c.first = 1; }), "columns[1].first"},
+      {"xgboost", feature(0, [](auto& f) { f.feature = 2; }), "features[1].feature"},
+      {"xgboost", feature(1, [](auto& f) { f.first_edge = 0; }), "features[1].first_edge"},
+      {"xgboost", feature(1, [](auto& f) { f.edge_count = 1; }), "features[1].first_edge"},
+      {"xgboost", feature(1, [](auto& f) { f.set_columns = 2; }), "features[1].first_column"},
+      {"xgboost", feature(1, [](auto& f) { f.row_count = 3; }), "features[1].first_row"},
+      {"xgboost", [](Image& i) { SectionOf<PlanWordRow>(i, kWordRows)[1].count = 2; },
+       "features[1].first_row"},
+      {"xgboost", [](Image& i) { SectionOf<PlanWordRow>(i, kWordRows)[0].first_word = 9; },
+       "features[1].first_row"},
       {"linear", [](Image& i) { SectionOf<PlanLinear>(i, kLinears)[0].first_term = 1; },
        "linears[0]"},
       {"linear", [](Image& i) { SectionOf<PlanTerm>(i, kTerms)[0].feature = 2; }, "terms[0]"},
-      {"xgboost", [](Image& i) { SectionOf<PlanSet>(i, kSets)[0].first_word = UINT32_MAX; },
-       "sets[0]"},
       {"xgboost", [](Image& i) { SectionOf<uint32_t>(i, kNameEnds)[1] = 99; }, "name_ends[1]"},
       {"xgboost", [](Image& i) { SectionOf<uint32_t>(i, kNameEnds)[1] = 1; }, "name_ends[1]"},
   };
@@ -199,7 +250,7 @@ TEST(PlanWriterTest, RefusesWhatIsNoTree) {
             "Tree=5.left_child[1]: node 0 is reached a second time");
 }
 
-TEST(PlanWriterTest, LaysSiblingsSideBySideAndDropsTheUnreached) {
+TEST(PlanWriterTest, LaysNodesBreadthFirstAndDropsTheUnreached) {
   PlanWriter writer;
   // The file lists children in another order, and node 5 is under nobody.
   ASSERT_TRUE(AddShape({{4, 1}, {3, 2}}, 6, &writer).ok());
@@ -210,11 +261,12 @@ TEST(PlanWriterTest, LaysSiblingsSideBySideAndDropsTheUnreached) {
   const auto image = writer.Finish(traits);
   ASSERT_TRUE(image.ok()) << image.status();
   const auto plan = TreePlan::Open(*image);
-  EXPECT_EQ(plan->nodes()[0].left, 1u);
-  EXPECT_EQ(NodeDouble(plan->nodes()[1]), 4);  // left child of the root: leaf 4
-  EXPECT_EQ(plan->nodes()[2].left, 3u);        // right child: node 1
-  EXPECT_EQ(NodeDouble(plan->nodes()[3]), 3);
-  EXPECT_EQ(NodeDouble(plan->nodes()[4]), 2);
+  ASSERT_EQ(plan->nodes().size(), 2u);
+  EXPECT_EQ(plan->nodes()[0].left, PlanNode::kLeafFlag | 0u);
+  EXPECT_EQ(plan->nodes()[0].right, 1u);
+  EXPECT_EQ(plan->nodes()[1].left, PlanNode::kLeafFlag | 1u);
+  EXPECT_EQ(plan->nodes()[1].right, PlanNode::kLeafFlag | 2u);
+  EXPECT_THAT(plan->leaves32(), ElementsAre(4, 3, 2));
 }
 
 TEST(PlanWriterTest, RefusesNoGroupsAndTooMany) {

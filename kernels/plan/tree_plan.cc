@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include <algorithm>
 #include <cmath>
 #include <string>
 
@@ -76,105 +77,190 @@ absl::Status CheckSections(const PlanHeader& h) {
     end = s.offset + s.count * kSectionElementBytes[i];
   }
   if (h.sections[kBases].count != h.groups) return Fault("bases: must be one a group");
-  if (h.sections[kTrees].count > UINT32_MAX) return Fault("trees: too many");
+  for (const Section section : {kTrees, kNodes, kWideNodes, kFeatures, kEdges32, kWordRows}) {
+    if (h.sections[section].count > UINT32_MAX) return Fault("sections[", section, "]: too many");
+  }
+  const bool xgboost = h.family == TreeFamily::kXgboost;
+  if (h.sections[kNodes].count != 0 && h.sections[kWideNodes].count != 0) {
+    return Fault("nodes: both narrow and wide");
+  }
+  if (h.sections[xgboost ? kLeaves64 : kLeaves32].count != 0) {
+    return Fault("leaves: of the other family's type");
+  }
+  if (h.sections[kEdges64].count != (xgboost ? 0 : h.sections[kEdges32].count)) {
+    return Fault("edges: must be one for each type of row");
+  }
+  if (h.sections[kColumns].count > kMaxColumns) return Fault("columns: more than ", kMaxColumns);
   const uint64_t names = h.sections[kNameEnds].count;
   if (names != 0 && names != h.features) return Fault("name_ends: must be none or one a feature");
   return absl::OkStatus();
 }
 
-}  // namespace
-
-absl::StatusOr<TreePlan> TreePlan::Open(absl::Span<const std::byte> image) {
-  if (absl::Status status = CheckStart(image); !status.ok()) return status;
-  TreePlan plan(reinterpret_cast<const PlanHeader*>(image.data()));
-  if (absl::Status status = CheckHeader(*plan.header_); !status.ok()) return status;
-  if (absl::Status status = CheckSections(*plan.header_); !status.ok()) return status;
-  if (absl::Status status = plan.CheckTables(); !status.ok()) return status;
-  if (absl::Status status = plan.CheckTrees(); !status.ok()) return status;
-  if (absl::Status status = plan.CheckNames(); !status.ok()) return status;
-  return plan;
-}
-
-absl::Status TreePlan::CheckTables() const {
-  for (size_t i = 0; i < sets().size(); ++i) {
-    if (!Inside(sets()[i].first_word, sets()[i].word_count, words().size())) {
-      return Fault("sets[", i, "]: leads out of the words");
-    }
-  }
-  for (size_t i = 0; i < linears().size(); ++i) {
-    if (!Inside(linears()[i].first_term, linears()[i].term_count, terms().size())) {
+absl::Status CheckTerms(const PlanView& plan) {
+  for (size_t i = 0; i < plan.linears().size(); ++i) {
+    if (!Inside(plan.linears()[i].first_term, plan.linears()[i].term_count, plan.terms().size())) {
       return Fault("linears[", i, "]: leads out of the terms");
     }
   }
-  for (size_t i = 0; i < terms().size(); ++i) {
-    if (terms()[i].feature >= features() || terms()[i].reserved != 0) {
-      return Fault("terms[", i, "]: feature ", terms()[i].feature, " of ", features());
+  for (size_t i = 0; i < plan.terms().size(); ++i) {
+    const PlanTerm& term = plan.terms()[i];
+    if (term.feature >= plan.features() || term.reserved != 0) {
+      return Fault("terms[", i, "]: feature ", term.feature, " of ", plan.features());
     }
   }
   return absl::OkStatus();
 }
 
-absl::Status TreePlan::CheckTrees() const {
-  uint64_t end = 0;  // trees partition the nodes, so that this check is linear in the image
-  for (uint32_t t = 0; t < trees().size(); ++t) {
-    const PlanTree& tree = trees()[t];
-    if (tree.node_count == 0 || tree.first_node != end ||
-        !Inside(tree.first_node, tree.node_count, nodes().size())) {
-      return Fault("trees[", t, "]: empty, out of order, or leads out of the nodes");
+// The edges of one feature rise; the two tables agree on how many there are.
+template <typename Real>
+bool Rise(std::span<const Real> edges) {
+  for (size_t i = 0; i < edges.size(); ++i) {
+    if (std::isnan(edges[i]) || (i > 0 && edges[i] < edges[i - 1])) return false;
+  }
+  return true;
+}
+
+absl::Status CheckColumns(const PlanView& plan, uint32_t entry) {
+  const PlanFeature& f = plan.used_features()[entry];
+  for (uint32_t i = 0; i < f.numeric_columns + f.set_columns; ++i) {
+    const PlanColumn& column = plan.columns()[f.first_column + i];
+    const bool numeric = i < f.numeric_columns;
+    const auto fault = [&](const char* field) {
+      return Fault("columns[", f.first_column + i, "].", field, ": does not fit its feature");
+    };
+    if (column.entry != entry) return fault("entry");
+    if (column.kind != (numeric ? ColumnKind::kNumeric : ColumnKind::kSet)) return fault("kind");
+    if (static_cast<uint8_t>(column.missing) > 2 || column.default_left > 1 ||
+        column.reserved != 0) {
+      return fault("missing");
     }
-    end += tree.node_count;
-    if (tree.group >= groups() || (vector_leaves() && tree.group != 0) || tree.reserved != 0) {
-      return Fault("trees[", t, "].group: ", tree.group, " of ", groups());
-    }
-    for (uint32_t n = 0; n < tree.node_count; ++n) {
-      if (absl::Status status = CheckNode(t, n); !status.ok()) return status;
-    }
+    const bool inside =
+        numeric ? column.first >= f.first_edge && column.first - f.first_edge < f.edge_count
+                : column.first == i - f.numeric_columns;
+    if (!inside) return fault("first");
   }
   return absl::OkStatus();
 }
 
-absl::Status TreePlan::CheckNode(uint32_t t, uint32_t n) const {
-  const PlanTree& tree = trees()[t];
-  const PlanNode& node = nodes()[tree.first_node + n];
-  const auto fault = [&](const auto&... parts) {
-    return Fault("trees[", t, "].nodes[", n, "]", parts...);
+absl::Status CheckFeature(const PlanView& plan, uint32_t entry, const PlanFeature& end) {
+  const PlanFeature& f = plan.used_features()[entry];
+  const auto fault = [&](const char* field) {
+    return Fault("features[", entry, "].", field, ": out of order or range");
   };
-  if ((node.split & ~kSplitMask) != 0 || static_cast<uint32_t>(MissingOf(node)) > 2) {
-    return fault(".split: reserved bits are set");
+  if (f.feature >= plan.features()) return fault("feature");
+  if (entry > 0 && f.feature <= plan.used_features()[entry - 1].feature) return fault("feature");
+  if (f.first_edge != end.first_edge ||
+      !Inside(f.first_edge, f.edge_count, plan.edges32().size())) {
+    return fault("first_edge");
   }
-  const NodeKind kind = KindOf(node);
-  if (kind == NodeKind::kLeaf || kind == NodeKind::kLinearLeaf) {
-    if (node.left != 0) return fault(".left: a leaf has no children");
-    if (kind == NodeKind::kLinearLeaf) {
-      if (family() != TreeFamily::kLightgbm || vector_leaves() || node.bits >= linears().size()) {
-        return fault(".bits: no such linear leaf");
-      }
-    } else if (vector_leaves() &&
-               (node.bits > vectors().size() || vectors().size() - node.bits < groups())) {
-      return fault(".bits: leads out of the vectors");
+  if (f.first_column != end.first_column ||
+      !Inside(f.first_column, uint64_t{f.numeric_columns} + f.set_columns, plan.columns().size())) {
+    return fault("first_column");
+  }
+  if (f.first_row != end.first_row || !Inside(f.first_row, f.row_count, plan.word_rows().size())) {
+    return fault("first_row");
+  }
+  if (!Rise(plan.edges32().subspan(f.first_edge, f.edge_count)) ||
+      (plan.family() == TreeFamily::kLightgbm &&
+       !Rise(plan.edges64().subspan(f.first_edge, f.edge_count)))) {
+    return Fault("features[", entry, "]: its edges do not rise, or one is NaN");
+  }
+  uint32_t most = f.set_columns;
+  for (const PlanWordRow& row : plan.word_rows().subspan(f.first_row, f.row_count)) {
+    if (row.count > most || !Inside(row.first_word, row.count, plan.words().size())) {
+      return Fault("features[", entry, "].first_row: a row leads out of the words or grows");
     }
-    return absl::OkStatus();
+    most = row.count;
   }
-  // Strictly forward, and the right child (left + 1) inside too.
-  if (node.left <= n || node.left >= tree.node_count - 1) {
-    return fault(".left: ", node.left, " does not lie behind its parent inside the tree");
+  return CheckColumns(plan, entry);
+}
+
+absl::Status CheckFeatures(const PlanView& plan) {
+  PlanFeature end = {};
+  for (uint32_t i = 0; i < plan.used_features().size(); ++i) {
+    if (absl::Status status = CheckFeature(plan, i, end); !status.ok()) return status;
+    const PlanFeature& f = plan.used_features()[i];
+    end.first_edge += f.edge_count;
+    end.first_column += f.numeric_columns + f.set_columns;
+    end.first_row += f.row_count;
   }
-  if (NodeFeature(node) >= features()) {
-    return fault(".split: feature ", NodeFeature(node), " of ", features());
-  }
-  if (kind == NodeKind::kCategorical) {
-    if (node.bits >= sets().size()) return fault(".bits: no such category set");
-  } else if (std::isnan(NodeDouble(node))) {
-    return fault(".bits: the threshold is NaN");
+  if (end.first_edge != plan.edges32().size() || end.first_column != plan.columns().size()) {
+    return Fault("features: they do not cover the edges and columns");
   }
   return absl::OkStatus();
 }
 
-absl::Status TreePlan::CheckNames() const {
+template <typename Node>
+absl::Status CheckNodes(const PlanView& plan, uint32_t t) {
+  const PlanTree& tree = plan.trees()[t];
+  const auto nodes = NodesOf<Node>(plan).subspan(tree.first_node, tree.node_count);
+  for (uint32_t n = 0; n < nodes.size(); ++n) {
+    const Node& node = nodes[n];
+    const auto fault = [&](const char* field, const char* what) {
+      return Fault("trees[", t, "].nodes[", n, "].", field, what);
+    };
+    if (NodeColumn(node) >= plan.columns().size()) return fault("test", ": no such column");
+    const PlanColumn& column = plan.columns()[NodeColumn(node)];
+    const PlanFeature& feature = plan.used_features()[column.entry];
+    const bool inside =
+        column.kind == ColumnKind::kSet
+            ? NodeEdge(node) == 0
+            : NodeEdge(node) < kEdgesInColumn &&
+                  column.first - feature.first_edge + NodeEdge(node) < feature.edge_count;
+    if (!inside) return fault("test", ": no such edge");
+    for (const uint32_t child : {uint32_t{node.left}, uint32_t{node.right}}) {
+      const bool leaf = child & Node::kLeafFlag;
+      const uint32_t number = child & ~Node::kLeafFlag;
+      if (leaf ? number >= tree.leaf_count : number <= n || number >= tree.node_count) {
+        return fault(child == node.left ? "left" : "right",
+                     ": does not lie behind its parent inside the tree");
+      }
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckTree(const PlanView& plan, uint32_t t, const PlanTree& end) {
+  const PlanTree& tree = plan.trees()[t];
+  const auto fault = [&](const char* field) {
+    return Fault("trees[", t, "].", field, ": out of order or range");
+  };
+  if (tree.first_node != end.first_node ||
+      !Inside(tree.first_node, tree.node_count, plan.node_count())) {
+    return fault("first_node");
+  }
+  if (tree.leaf_count == 0 || tree.first_leaf != end.first_leaf ||
+      !Inside(tree.first_leaf, tree.leaf_count, plan.leaf_count())) {
+    return fault("first_leaf");
+  }
+  if (tree.group >= plan.groups() || (plan.vector_leaves() && tree.group != 0)) {
+    return fault("group");
+  }
+  if (tree.first_linear != kNoLinear &&
+      (plan.family() != TreeFamily::kLightgbm || plan.vector_leaves() ||
+       !Inside(tree.first_linear, tree.leaf_count, plan.linears().size()))) {
+    return fault("first_linear");
+  }
+  if (tree.reserved[0] != 0 || tree.reserved[1] != 0) return fault("reserved");
+  return plan.wide() ? CheckNodes<PlanWideNode>(plan, t) : CheckNodes<PlanNode>(plan, t);
+}
+
+// Trees partition nodes and leaves, so that this check is linear in the image.
+absl::Status CheckTrees(const PlanView& plan) {
+  PlanTree end = {};
+  for (uint32_t t = 0; t < plan.trees().size(); ++t) {
+    if (absl::Status status = CheckTree(plan, t, end); !status.ok()) return status;
+    end.first_node += plan.trees()[t].node_count;
+    end.first_leaf += plan.trees()[t].leaf_count;
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckNames(const PlanView& plan) {
   uint32_t start = 0;
-  const absl::Span<const uint32_t> ends = Get<uint32_t>(kNameEnds);
+  const std::span<const uint32_t> ends = plan.Get<uint32_t>(kNameEnds);
   for (size_t i = 0; i < ends.size(); ++i) {
-    if (ends[i] < start || ends[i] > Get<char>(kNameBytes).size()) {
+    if (ends[i] < start || ends[i] > plan.Get<char>(kNameBytes).size()) {
       return Fault("name_ends[", i, "]: out of order or out of the name bytes");
     }
     start = ends[i];
@@ -182,13 +268,17 @@ absl::Status TreePlan::CheckNames() const {
   return absl::OkStatus();
 }
 
-std::string_view TreePlan::objective() const { return header_->objective; }
+}  // namespace
 
-std::string_view TreePlan::feature_name(uint32_t feature) const {
-  const absl::Span<const uint32_t> ends = Get<uint32_t>(kNameEnds);
-  MR_CHECK(feature < ends.size(), "the plan has no name for this feature");
-  const uint32_t start = feature == 0 ? 0 : ends[feature - 1];
-  return {Get<char>(kNameBytes).data() + start, ends[feature] - start};
+absl::StatusOr<TreePlan> TreePlan::Open(absl::Span<const std::byte> image) {
+  if (absl::Status status = CheckStart(image); !status.ok()) return status;
+  const TreePlan plan(image.data());
+  if (absl::Status status = CheckHeader(plan.header()); !status.ok()) return status;
+  if (absl::Status status = CheckSections(plan.header()); !status.ok()) return status;
+  for (const auto check : {CheckTerms, CheckFeatures, CheckTrees, CheckNames}) {
+    if (absl::Status status = check(plan); !status.ok()) return status;
+  }
+  return plan;
 }
 
 }  // namespace millrace

@@ -1,7 +1,7 @@
 // Writes a tree plan.
 //
-// Purpose: what a parser found goes in tree by tree; the image comes out. The writer decides where
-//   everything lies (siblings side by side, breadth first), the parser what it means.
+// Purpose: what a parser found goes in tree by tree, is checked and put in order, and the image
+//   comes out. ImageBuilder decides where everything lies, the parser what it means.
 // Who may call: one thread; used by the compiler and by tests, never while serving.
 // Invariants:
 //   1. A finished image opens: Finish() opens it before it hands it out.
@@ -20,23 +20,10 @@
 #include "absl/functional/function_ref.h"
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
-#include "kernels/plan/format.h"
+#include "kernels/plan/draft.h"
+#include "kernels/plan/image_builder.h"
 
 namespace millrace {
-
-// A node as in PlanNode, except that both children are named, by their number in the model file.
-struct DraftNode {
-  uint64_t bits = 0;
-  uint32_t split = 0;
-  uint32_t left = 0;
-  uint32_t right = 0;
-};
-
-DraftNode DraftLeaf(double value);
-// A leaf that holds an index: of a vector (kLeaf) or of a linear leaf (kLinearLeaf).
-DraftNode DraftIndexLeaf(NodeKind kind, uint64_t index);
-DraftNode DraftNumeric(uint32_t feature, double threshold, Missing missing, bool default_left);
-DraftNode DraftCategorical(uint32_t feature, uint32_t set, Missing missing, bool default_left);
 
 // How the model file calls a tree and its children, for messages.
 struct TreeNames {
@@ -45,24 +32,13 @@ struct TreeNames {
   const char* right;  // "right_children"
 };
 
-// What the header says of the whole model.
-struct PlanTraits {
-  TreeFamily family = TreeFamily::kXgboost;
-  Transform transform = Transform::kIdentity;
-  double transform_parameter = 1;
-  uint32_t average_divisor = 0;
-  uint32_t features = 0;
-  bool vector_leaves = false;
-  std::string objective;
-  std::vector<double> bases;  // one a group
-  std::vector<std::string> feature_names;
-};
-
 class PlanWriter {
  public:
-  uint32_t AddSet(absl::Span<const uint32_t> words);
-  uint64_t AddVector(absl::Span<const double> values);
-  uint32_t AddLinear(double constant, double fallback, absl::Span<const PlanTerm> terms);
+  uint32_t AddSet(absl::Span<const uint32_t> words) { return builder_.AddSet(words); }
+  uint64_t AddVector(absl::Span<const double> values) { return builder_.AddVector(values); }
+  uint32_t AddLinear(double constant, double fallback, absl::Span<const PlanTerm> terms) {
+    return builder_.AddLinear(constant, fallback, terms);
+  }
 
   // `read` gives node i of a tree of `count` nodes whose root is node 0. It is asked once for each
   // node that is reached, so what a parser checks in it is checked for these alone: files may hold
@@ -70,19 +46,13 @@ class PlanWriter {
   using ReadNode = absl::FunctionRef<absl::StatusOr<DraftNode>(uint32_t i)>;
   absl::Status AddTree(uint32_t group, uint32_t count, const TreeNames& names, ReadNode read);
 
-  size_t tree_count() const { return trees_.size(); }
-  size_t node_count() const { return nodes_.size(); }
+  size_t tree_count() const { return builder_.tree_count(); }
+  size_t node_count() const { return builder_.node_count(); }  // leaves too
 
   absl::StatusOr<std::vector<std::byte>> Finish(const PlanTraits& traits) const;
 
  private:
-  std::vector<PlanTree> trees_;
-  std::vector<PlanNode> nodes_;
-  std::vector<double> vectors_;
-  std::vector<PlanSet> sets_;
-  std::vector<uint32_t> words_;
-  std::vector<PlanLinear> linears_;
-  std::vector<PlanTerm> terms_;
+  ImageBuilder builder_;
 };
 
 }  // namespace millrace

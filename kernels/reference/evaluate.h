@@ -13,15 +13,15 @@
 
 #include <stddef.h>
 
-#include "kernels/plan/tree_plan.h"
+#include "kernels/plan/plan_view.h"
 
 namespace millrace::reference {
 
 // rows: [n, features] of `input`, which the plan must accept. out: [n, groups] of margin_type().
-void Margins(const TreePlan& plan, DataType input, const void* rows, size_t n, void* out);
+void Margins(const PlanView& plan, DataType input, const void* rows, size_t n, void* out);
 
 // margins: [n, groups] of margin_type(). out: [n, prediction_columns] of prediction_type().
 // `out` may be `margins` itself.
-void Predictions(const TreePlan& plan, const void* margins, size_t n, void* out);
+void Predictions(const PlanView& plan, const void* margins, size_t n, void* out);
 
 }  // namespace millrace::reference

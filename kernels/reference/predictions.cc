@@ -55,7 +55,7 @@ T Elementwise(Transform transform, T x, double parameter) {
 }
 
 template <typename T>
-void RowPredictions(const TreePlan& plan, const T* margins, T* out) {
+void RowPredictions(const PlanView& plan, const T* margins, T* out) {
   const uint32_t groups = plan.groups();
   if (plan.average_divisor() != 0) {
     for (uint32_t g = 0; g < groups; ++g)
@@ -76,7 +76,7 @@ void RowPredictions(const TreePlan& plan, const T* margins, T* out) {
 }
 
 template <typename T>
-void AllPredictions(const TreePlan& plan, const void* margins, size_t n, void* out) {
+void AllPredictions(const PlanView& plan, const void* margins, size_t n, void* out) {
   const T* in = static_cast<const T*>(margins);
   T* predictions = static_cast<T*>(out);
   for (size_t i = 0; i < n; ++i, in += plan.groups(), predictions += plan.prediction_columns()) {
@@ -86,7 +86,7 @@ void AllPredictions(const TreePlan& plan, const void* margins, size_t n, void* o
 
 }  // namespace
 
-void Predictions(const TreePlan& plan, const void* margins, size_t n, void* out) {
+void Predictions(const PlanView& plan, const void* margins, size_t n, void* out) {
   if (plan.margin_type() == DataType::kFp32) return AllPredictions<float>(plan, margins, n, out);
   AllPredictions<double>(plan, margins, n, out);
 }
