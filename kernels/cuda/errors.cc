@@ -24,6 +24,7 @@ bool KnownSticky(int error) {
     case 718:  // invalid program counter
     case 719:  // launch failure
     case 721:  // tensor memory leak, an error of a kernel as well
+    case 999:  // unknown; nobody says that the context survives it
       return true;
     default:
       return false;
@@ -51,12 +52,7 @@ DeviceCode Classify(cudaError_t answer, const char* call, DeviceError* error) {
   if (KnownSticky(answer)) return Say(DeviceCode::kLost, answer, call, error);
   cudaGetLastError();  // cleared, unless it is sticky
   const cudaError_t harmless = cudaDeviceSynchronize();
-  if (harmless != cudaSuccess) {
-    const bool same = harmless == answer;
-    if (!same || answer != cudaErrorMemoryAllocation) {
-      return Say(DeviceCode::kLost, answer, call, error);
-    }
-  }
+  if (KnownSticky(harmless)) return Say(DeviceCode::kLost, answer, call, error);
   const bool memory = answer == cudaErrorMemoryAllocation;
   return Say(memory ? DeviceCode::kOutOfMemory : DeviceCode::kUnsupported, answer, call, error);
 }

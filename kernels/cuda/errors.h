@@ -3,7 +3,7 @@
 // Who may call: any thread of the plug-in.
 // Invariants:
 //   1. An error after which the context is gone (sticky) is kLost: one that is known to be so, or
-//      one after which a harmless call fails, too.
+//      one after which a harmless call gives such a one.
 //   2. A sentence ends in one NUL and fits.
 //   3. Any other error leaves nothing behind: cudaGetLastError is cleared.
 #pragma once

@@ -80,7 +80,7 @@ struct BatchView {
   uint8_t* column_bytes;    // [rows, byte_stride] where shared memory is too small for them
   void* sums;               // [rows, groups] likewise
   uint32_t* ticket;         // 0 between runs: how many blocks have ended
-  volatile uint64_t* done;  // host memory
+  uint64_t* done;           // host memory
 };
 
 struct TileShape {

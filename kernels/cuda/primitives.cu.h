@@ -5,12 +5,17 @@
 //   1. Sums and products round once, to nearest; none is fused, whatever flags the build has.
 //   2. What CopyAsync16 copies is there for its thread after CopyWait, for the block after the next
 //      barrier. Under the SIMT shim the copy is made at once.
+//   3. Whoever on the host sees what StoreRelease stored sees all that its thread had seen.
 #pragma once
+
+#include <stdint.h>
 
 #include "kernels/simt/cuda.h"
 
 #if defined(__CUDACC__)
 #include <cuda_pipeline_primitives.h>
+#else
+#include <atomic>
 #endif
 
 // Unrolls the loop that follows so many times.
@@ -36,9 +41,16 @@ __device__ __forceinline__ void CopyWait() {
   __pipeline_commit();
   __pipeline_wait_prior(0);
 }
+__device__ __forceinline__ void StoreRelease(uint64_t* to, uint64_t value) {
+  asm volatile("st.release.sys.u64 [%0], %1;" ::"l"(to), "l"(value) : "memory");
+}
 #else
 inline void CopyAsync16(MR_SHARED_PTR(uint4) to, const uint4* from) { *to = *from; }
 inline void CopyWait() {}
+inline void StoreRelease(uint64_t* to, uint64_t value) {
+  // release: meets the acquire in Model::Done.
+  std::atomic_ref<uint64_t>(*to).store(value, std::memory_order_release);
+}
 #endif
 
 }  // namespace millrace::cuda

@@ -229,7 +229,7 @@ __device__ inline void EndRun(const BatchView& batch, uint64_t sequence) {
   if (atomicAdd(batch.ticket, 1u) != gridDim.x - 1) return;
   *batch.ticket = 0;
   __threadfence_system();  // the margins of all blocks come before `done`
-  *batch.done = sequence;
+  StoreRelease(batch.done, sequence);
 }
 
 // Registers for this many of the largest blocks on one multiprocessor: more threads would be worth
