@@ -104,7 +104,8 @@ __device__ __forceinline__ uint8_t SetByte(const PlanColumn& column, float x, bo
   return in_set ? 0 : kRight;
 }
 
-// Columns begin, begin + step, ... of the feature. `x` comes from LoadValue.
+// Columns begin, begin + step, ... of the feature. `x` comes from LoadValue; `rank` counts from the
+// plan's first edge, as the columns do.
 template <typename Real, typename Bytes>
 __device__ void WriteColumns(const ForestView& forest, const PlanFeature& feature, float x,
                              uint32_t rank, Bytes bytes, uint32_t begin, uint32_t step) {
@@ -126,10 +127,7 @@ __device__ void WriteColumns(const ForestView& forest, const PlanFeature& featur
 }
 
 // What is ranked: LightGBM takes NaN for 0 where it is not missing.
-template <typename Real>
-__device__ __forceinline__ float RankedValue(float x) {
-  return isnan(x) ? 0.0f : x;
-}
+__device__ __forceinline__ float RankedValue(float x) { return isnan(x) ? 0.0f : x; }
 
 template <typename Real, typename Bytes>
 __device__ void RankByThread(const ForestView& forest, uint32_t feature_index, float raw,
@@ -137,8 +135,8 @@ __device__ void RankByThread(const ForestView& forest, uint32_t feature_index, f
   const PlanFeature feature = forest.features[feature_index];
   const float x = LoadValue<Real>(raw);
   const uint32_t rank = ThreadRank<Real>(forest.edges + feature.first_edge, feature.edge_count,
-                                         RankedValue<Real>(x));
-  WriteColumns<Real>(forest, feature, x, rank, bytes, 0, 1);
+                                         RankedValue(x));
+  WriteColumns<Real>(forest, feature, x, feature.first_edge + rank, bytes, 0, 1);
 }
 
 template <typename Real, typename Bytes>
@@ -147,8 +145,8 @@ __device__ void RankByWarp(const ForestView& forest, uint32_t feature_index, flo
   const PlanFeature feature = forest.features[feature_index];
   const float x = LoadValue<Real>(raw);
   const uint32_t rank = WarpRank<Real>(forest.edges + feature.first_edge, feature.edge_count,
-                                       RankedValue<Real>(x));
-  WriteColumns<Real>(forest, feature, x, rank, bytes, threadIdx.x % 32, 32);
+                                       RankedValue(x));
+  WriteColumns<Real>(forest, feature, x, feature.first_edge + rank, bytes, threadIdx.x % 32, 32);
 }
 
 }  // namespace millrace::cuda
