@@ -90,19 +90,17 @@ struct PlanWordRow {
 static_assert(sizeof(PlanWordRow) == 8);
 
 // An inner node. `test` is column << 8 | edge. A child is the number of an inner node of the tree,
-// behind this one, or kLeafFlag | number of a leaf of the tree.
+// behind this one, or, where it is negative, ~child is the number of a leaf of the tree.
 struct PlanNode {
   uint32_t test;
-  uint16_t left, right;
-  static constexpr uint32_t kLeafFlag = 0x8000;
+  int16_t left, right;
 };
 static_assert(sizeof(PlanNode) == 8);
 
 // The same for plans with a tree of more than 2^15 inner nodes or leaves.
 struct PlanWideNode {
   uint32_t test;
-  uint32_t left, right;
-  static constexpr uint32_t kLeafFlag = 0x80000000;
+  int32_t left, right;
 };
 static_assert(sizeof(PlanWideNode) == 12);
 
@@ -209,8 +207,8 @@ inline constexpr std::string_view kPlanLayout =
     "columns u32, vector leaves u32, zero u32, objective c48, sections 16 x (offset u64, count u64)"
     " aligned 64 in this order: bases f64; trees (first node u32, nodes u32, first leaf u32, leaves"
     " u32, group u32, first linear u32 or ones, zero 2 u32); nodes (column << 8 | edge u32, left "
-    "u16, right u16, leaf flag bit 15), left where byte <= edge; wide nodes (the same with u32, bit"
-    " 31); leaves f32; leaves f64; features (feature u32, first edge u32, edges u32, first column "
+    "i16, right i16, ~leaf below 0), left where byte <= edge; wide nodes (the same with i32); "
+    "leaves f32; leaves f64; features (feature u32, first edge u32, edges u32, first column "
     "u32, numeric columns u32, set columns u32, first row u32, rows u32); columns (entry u32, "
     "first u32, kind u8 numeric set, missing u8 none zero nan, default left u8, zero u8), byte: "
     "edges beyond from first, set and missing: 0 left, 255 right; edges f32; edges f64; word rows "

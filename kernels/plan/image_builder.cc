@@ -12,6 +12,7 @@ namespace millrace {
 namespace {
 
 constexpr uint64_t kMaxCount = ~uint32_t{0};
+constexpr uint32_t kMaxNarrow = 1u << 15;  // inner nodes or leaves that an int16_t can number
 
 // Appends a section to the image and notes where it lies.
 template <typename T>
@@ -63,7 +64,7 @@ PlanHeader MakeHeader(const PlanTraits& traits) {
 struct ImageBuilder::Layout {
   struct Node {
     ColumnBuilder::Test test;
-    uint32_t left, right;
+    int32_t left, right;
   };
   std::vector<PlanTree> trees;
   std::vector<Node> nodes;
@@ -150,7 +151,8 @@ void ImageBuilder::LayOutTree(const Tree& tree, const PlanTraits& traits, Column
     number[i] = tree.nodes[i].inner() ? entry.node_count++ : entry.leaf_count++;
   }
   const auto child = [&](uint32_t i) {
-    return tree.nodes[i].inner() ? number[i] : number[i] | PlanWideNode::kLeafFlag;
+    const auto n = static_cast<int32_t>(number[i]);
+    return tree.nodes[i].inner() ? n : ~n;
   };
   for (const DraftNode& node : tree.nodes) {
     if (!node.inner()) {
@@ -163,7 +165,7 @@ void ImageBuilder::LayOutTree(const Tree& tree, const PlanTraits& traits, Column
             : columns->SetTest(node.feature, sets_[node.index], node.default_left);
     out->nodes.push_back({.test = test, .left = child(node.left), .right = child(node.right)});
   }
-  out->wide |= std::max(entry.node_count, entry.leaf_count) > PlanNode::kLeafFlag;
+  out->wide |= std::max(entry.node_count, entry.leaf_count) > kMaxNarrow;
   out->trees.push_back(entry);
 }
 
@@ -174,14 +176,12 @@ std::vector<std::byte> ImageBuilder::Assemble(const PlanTraits& traits,
   std::vector<PlanWideNode> wide_nodes;
   for (const Layout::Node& node : layout.nodes) {
     const uint32_t test = columns.Resolve(node.test.column_key) << 8 | node.test.edge;
-    const auto narrow = [](uint32_t child) {
-      const bool leaf = child & PlanWideNode::kLeafFlag;
-      return static_cast<uint16_t>((child & 0x7fff) | (leaf ? PlanNode::kLeafFlag : 0));
-    };
     if (layout.wide) {
       wide_nodes.push_back({.test = test, .left = node.left, .right = node.right});
     } else {
-      nodes.push_back({.test = test, .left = narrow(node.left), .right = narrow(node.right)});
+      nodes.push_back({.test = test,
+                       .left = static_cast<int16_t>(node.left),
+                       .right = static_cast<int16_t>(node.right)});
     }
   }
   const PlanHeader start = MakeHeader(traits);

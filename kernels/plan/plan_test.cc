@@ -29,7 +29,7 @@ T* SectionOf(Image& image, Section section) {
 
 TEST(FormatTest, AChangeOfLayoutIsAChangeOfHash) {
   // When this fails, the format changed: say so in README.md, then write the new value here.
-  EXPECT_EQ(kFormatHash, 0x73ef0a53ac7959bau);
+  EXPECT_EQ(kFormatHash, 0xe09a07948953b3a7u);
   EXPECT_EQ(sizeof(PlanHeader), 368u);
   char magic[8];
   memcpy(magic, &kPlanMagic, sizeof magic);
@@ -57,8 +57,8 @@ TEST(TreePlanTest, GivesBackWhatWasWritten) {
   EXPECT_EQ(plan->trees()[1].first_leaf, 3u);
   EXPECT_EQ(plan->trees()[1].group, 1u);
   const PlanNode root = plan->nodes()[0];
-  EXPECT_EQ(root.left, PlanNode::kLeafFlag | 0u);
-  EXPECT_EQ(root.right, 1u);
+  EXPECT_EQ(root.left, ~0);
+  EXPECT_EQ(root.right, 1);
   const PlanColumn age = plan->columns()[NodeColumn(root)];
   EXPECT_EQ(age.kind, ColumnKind::kNumeric);
   EXPECT_TRUE(age.default_left);
@@ -185,8 +185,8 @@ TEST(TreePlanTest, EveryCorruptFieldIsNamed) {
       {"xgboost", node(0, [](auto& n) { n.right = 0; }), "nodes[0].right"},
       {"xgboost", node(1, [](auto& n) { n.left = 1; }), "nodes[1].left"},
       {"xgboost", node(1, [](auto& n) { n.left = 2; }), "nodes[1].left"},
-      {"xgboost", node(1, [](auto& n) { n.left = UINT16_MAX; }), "nodes[1].left"},
-      {"xgboost", node(1, [](auto& n) { n.left = PlanNode::kLeafFlag | 3; }), "nodes[1].left"},
+      {"xgboost", node(1, [](auto& n) { n.left = INT16_MAX; }), "nodes[1].left"},
+      {"xgboost", node(1, [](auto& n) { n.left = ~3; }), "nodes[1].left"},
       {"xgboost", node(0, [](auto& n) { n.test = 2 << 8; }), "no such column"},
       {"xgboost", node(0, [](auto& n) { n.test |= 1; }), "no such edge"},
       {"xgboost", node(1, [](auto& n) { n.test |= 1; }), "no such edge"},
@@ -262,10 +262,10 @@ TEST(PlanWriterTest, LaysNodesBreadthFirstAndDropsTheUnreached) {
   ASSERT_TRUE(image.ok()) << image.status();
   const auto plan = TreePlan::Open(*image);
   ASSERT_EQ(plan->nodes().size(), 2u);
-  EXPECT_EQ(plan->nodes()[0].left, PlanNode::kLeafFlag | 0u);
-  EXPECT_EQ(plan->nodes()[0].right, 1u);
-  EXPECT_EQ(plan->nodes()[1].left, PlanNode::kLeafFlag | 1u);
-  EXPECT_EQ(plan->nodes()[1].right, PlanNode::kLeafFlag | 2u);
+  EXPECT_EQ(plan->nodes()[0].left, ~0);
+  EXPECT_EQ(plan->nodes()[0].right, 1);
+  EXPECT_EQ(plan->nodes()[1].left, ~1);
+  EXPECT_EQ(plan->nodes()[1].right, ~2);
   EXPECT_THAT(plan->leaves32(), ElementsAre(4, 3, 2));
 }
 

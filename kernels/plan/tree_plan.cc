@@ -208,10 +208,9 @@ absl::Status CheckNodes(const PlanView& plan, uint32_t t) {
             : NodeEdge(node) < kEdgesInColumn &&
                   column.first - feature.first_edge + NodeEdge(node) < feature.edge_count;
     if (!inside) return fault("test", ": no such edge");
-    for (const uint32_t child : {uint32_t{node.left}, uint32_t{node.right}}) {
-      const bool leaf = child & Node::kLeafFlag;
-      const uint32_t number = child & ~Node::kLeafFlag;
-      if (leaf ? number >= tree.leaf_count : number <= n || number >= tree.node_count) {
+    for (const int32_t child : {int32_t{node.left}, int32_t{node.right}}) {
+      const auto number = static_cast<uint32_t>(child < 0 ? ~child : child);
+      if (child < 0 ? number >= tree.leaf_count : number <= n || number >= tree.node_count) {
         return fault(child == node.left ? "left" : "right",
                      ": does not lie behind its parent inside the tree");
       }

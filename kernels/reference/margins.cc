@@ -67,15 +67,15 @@ template <typename Family, typename Node, typename In>
 uint32_t Walk(const PlanView& plan, const PlanTree& tree, const In* row) {
   if (tree.node_count == 0) return 0;
   const Node* nodes = NodesOf<Node>(plan).data() + tree.first_node;
-  uint32_t at = 0;
-  while ((at & Node::kLeafFlag) == 0) {
+  int32_t at = 0;
+  while (at >= 0) {
     const Node& node = nodes[at];
     const PlanColumn& column = plan.columns()[NodeColumn(node)];
     const Split split = {column, plan.used_features()[column.entry], column.first + NodeEdge(node)};
     const double x = Family::Load(row[split.feature.feature]);
     at = Family::GoesLeft(plan, split, x) ? node.left : node.right;
   }
-  return at & ~Node::kLeafFlag;
+  return static_cast<uint32_t>(~at);
 }
 
 // Only LightGBM has linear leaves.
