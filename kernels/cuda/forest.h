@@ -21,7 +21,7 @@ namespace millrace::cuda {
 inline constexpr uint32_t kMaxTileRows = 32;
 inline constexpr uint32_t kMaxTileThreads = 512;
 
-// PlanNode with the alignment of one load. `children` is left | right << 16.
+// PlanNode with the alignment of one load: left in the lower half of `children`, right in the upper.
 struct alignas(8) NodeWords {
   uint32_t test;
   uint32_t children;

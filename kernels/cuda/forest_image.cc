@@ -1,6 +1,7 @@
 #include "kernels/cuda/forest_image.h"
 
 #include <algorithm>
+#include <bit>
 #include <cstring>
 #include <numeric>
 #include <stdexcept>
@@ -17,9 +18,7 @@ std::vector<uint32_t> Order(std::span<const PlanTree> trees) {
   return order;
 }
 
-NodeWords ForDevice(const PlanNode& node) {
-  return {node.test, static_cast<uint32_t>(node.left | static_cast<uint32_t>(node.right) << 16)};
-}
+NodeWords ForDevice(const PlanNode& node) { return std::bit_cast<NodeWords>(node); }
 PlanWideNode ForDevice(const PlanWideNode& node) { return node; }
 
 // Nodes in the order of the trees, each tree at an even place.

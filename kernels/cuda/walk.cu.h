@@ -13,26 +13,26 @@
 
 namespace millrace::cuda {
 
-__device__ __forceinline__ uint32_t LeftOf(const NodeWords& node) { return node.children & 0xffff; }
-__device__ __forceinline__ uint32_t RightOf(const NodeWords& node) { return node.children >> 16; }
-__device__ __forceinline__ uint32_t LeftOf(const PlanWideNode& node) { return node.left; }
-__device__ __forceinline__ uint32_t RightOf(const PlanWideNode& node) { return node.right; }
-
-template <typename Node>
-inline constexpr uint32_t kLeafFlagOf =
-    sizeof(Node) == sizeof(NodeWords) ? PlanNode::kLeafFlag : PlanWideNode::kLeafFlag;
+__device__ __forceinline__ int32_t LeftOf(const NodeWords& node) {
+  return static_cast<int16_t>(node.children);
+}
+__device__ __forceinline__ int32_t RightOf(const NodeWords& node) {
+  return static_cast<int32_t>(node.children) >> 16;
+}
+__device__ __forceinline__ int32_t LeftOf(const PlanWideNode& node) { return node.left; }
+__device__ __forceinline__ int32_t RightOf(const PlanWideNode& node) { return node.right; }
 
 // The number of the leaf in its tree, which has inner nodes. `nodes` and `bytes` are pointers into
 // shared or device memory.
 template <typename Node, typename Nodes, typename Bytes>
 __device__ __forceinline__ uint32_t Walk(Nodes nodes, Bytes bytes) {
-  uint32_t next = 0;
+  int32_t next = 0;
   do {
     const Node node = nodes[next];
     const uint32_t byte = bytes[node.test >> 8];
     next = byte <= (node.test & 255) ? LeftOf(node) : RightOf(node);
-  } while (!(next & kLeafFlagOf<Node>));
-  return next & ~kLeafFlagOf<Node>;
+  } while (next >= 0);
+  return static_cast<uint32_t>(~next);
 }
 
 __device__ inline double LinearLeaf(const ForestView& forest, uint32_t index, const float* row) {
