@@ -177,11 +177,14 @@ DeviceCode Model::Capture(const ForestView& view, Source source, Bucket* bucket,
                           DeviceError* error) {
   MR_CUDA(cudaStreamBeginCapture, (stream_, cudaStreamCaptureModeThreadLocal), error);
   const auto blocks = static_cast<uint32_t>(bucket->rows >> bucket->shape.row_bits);
+  cudaGetLastError();  // an older call's answer would be taken for the launch's
   const cudaError_t launched =
       LaunchForest(kind_, view, View(source), bucket->shape, blocks, stream_);
   cudaGraph_t graph = nullptr;
   // Before anything is classified: a capture that goes on would make every other call fail.
   const cudaError_t ended = cudaStreamEndCapture(stream_, &graph);
+  // One that could not be ended keeps everything else from being given back.
+  if (ended != cudaSuccess) cudaStreamEndCapture(stream_, &graph);
   DeviceCode code = DeviceCode::kOk;
   if (launched != cudaSuccess) {
     code = Classify(launched, "the capture of the forest kernel", error);

@@ -155,6 +155,7 @@ DeviceCode Model::Wait(uint64_t sequence, DeviceError* error) {
     const cudaError_t answer = cudaStreamQuery(stream_);
     if (answer == cudaSuccess) return DeviceCode::kOk;
     if (answer != cudaErrorNotReady) return Classify(answer, "cudaStreamQuery", error);
+    cudaGetLastError();  // "not ready" would be taken for a later call's error
   } while (NowNs() < give_up_ns);
   MR_CUDA(cudaEventRecord, (event_, stream_), error);
   MR_CUDA(cudaEventSynchronize, (event_), error);
