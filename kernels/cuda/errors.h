@@ -27,10 +27,10 @@ DeviceCode Fail(DeviceCode code, DeviceError* error, const char* format, ...)
 }  // namespace millrace::cuda
 
 // Leaves the function with the code where the call fails.
-#define MR_CUDA(call_name, arguments, error)                                               \
-  do {                                                                                     \
-    const cudaError_t mr_answer = call_name arguments;                                     \
-    if (mr_answer != cudaSuccess) {                                                        \
-      return ::millrace::cuda::Classify(mr_answer, #call_name, error);                     \
-    }                                                                                      \
+#define MR_CUDA(call_name, arguments, error)                           \
+  do {                                                                 \
+    const cudaError_t mr_answer = call_name arguments;                 \
+    if (mr_answer != cudaSuccess) {                                    \
+      return ::millrace::cuda::Classify(mr_answer, #call_name, error); \
+    }                                                                  \
   } while (false)

@@ -21,7 +21,8 @@ namespace millrace::cuda {
 inline constexpr uint32_t kMaxTileRows = 32;
 inline constexpr uint32_t kMaxTileThreads = 512;
 
-// PlanNode with the alignment of one load: left in the lower half of `children`, right in the upper.
+// PlanNode with the alignment of one load: left in the lower half of `children`, right in the
+// upper.
 struct alignas(8) NodeWords {
   uint32_t test;
   uint32_t children;
@@ -76,19 +77,19 @@ struct BatchView {
   const BatchHeader* header;
   const uint64_t* row_table;  // where each row is; or null, and they stand side by side in `rows`
   const float* rows;
-  void* margins;            // [rows, groups]
-  uint8_t* column_bytes;    // [rows, byte_stride] where shared memory is too small for them
-  void* sums;               // [rows, groups] likewise
-  uint32_t* ticket;         // 0 between runs: how many blocks have ended
-  uint64_t* done;           // host memory
+  void* margins;          // [rows, groups]
+  uint8_t* column_bytes;  // [rows, byte_stride] where shared memory is too small for them
+  void* sums;             // [rows, groups] likewise
+  uint32_t* ticket;       // 0 between runs: how many blocks have ended
+  uint64_t* done;         // host memory
 };
 
 struct TileShape {
-  uint32_t row_bits;     // a block takes 2^row_bits rows
-  uint32_t threads;      // of a block; a power of two, at least 32
-  uint32_t chunk_trees;  // slots of a chunk, a multiple of threads >> row_bits
-  uint32_t staged_nodes;  // that one buffer for nodes holds; 0: nodes are not staged
-  uint32_t byte_stride;  // of a row's column bytes
+  uint32_t row_bits;         // a block takes 2^row_bits rows
+  uint32_t threads;          // of a block; a power of two, at least 32
+  uint32_t chunk_trees;      // slots of a chunk, a multiple of threads >> row_bits
+  uint32_t staged_nodes;     // that one buffer for nodes holds; 0: nodes are not staged
+  uint32_t byte_stride;      // of a row's column bytes
   uint32_t shared_bytes_on;  // 1: column bytes are in shared memory
   uint32_t shared_sums_on;   // 1: sums are
   uint32_t warp_rank;        // 1: a warp ranks one value; 0: a thread does

@@ -30,8 +30,8 @@ std::vector<DeviceNode> Arrange(const PlanView& plan, std::span<const uint32_t> 
   for (const uint32_t index : order) {
     const PlanTree& tree = plan.trees()[index];
     if (nodes.size() + tree.node_count >= UINT32_MAX) throw std::length_error("too many nodes");
-    out->push_back({static_cast<uint32_t>(nodes.size()), tree.node_count, tree.first_leaf,
-                    tree.first_linear});
+    out->push_back(
+        {static_cast<uint32_t>(nodes.size()), tree.node_count, tree.first_leaf, tree.first_linear});
     for (const Node& node : NodesOf<Node>(plan).subspan(tree.first_node, tree.node_count)) {
       nodes.push_back(ForDevice(node));
     }

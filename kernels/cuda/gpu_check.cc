@@ -55,7 +55,8 @@ std::vector<Case> SmallCases() {
       {"xgboost stumps", {.features = 3, .trees = 21, .stumps = 1.0}},
       {"xgboost many columns",
        {.features = 300, .trees = 60, .depth = 5, .edges = 8, .categorical = 0.5}},
-      {"lightgbm", {.family = kL, .features = 7, .trees = 40, .hostile = 0.2, .mixed_missing = true}},
+      {"lightgbm",
+       {.family = kL, .features = 7, .trees = 40, .hostile = 0.2, .mixed_missing = true}},
       {"lightgbm sets",
        {.family = kL, .features = 6, .trees = 30, .categorical = 0.7, .mixed_missing = true}},
       {"lightgbm linear",
@@ -77,7 +78,8 @@ std::vector<Case> LargeCases() {
       {"lightgbm 1000 x 255 leaves",
        {.family = kL, .features = 64, .trees = 1000, .depth = 16, .leaves = 255, .edges = 600}},
       {"xgboost wide tree", {.features = 16, .trees = 3, .depth = 16, .edges = 4000}},
-      {"lightgbm wide tree", {.family = kL, .features = 16, .trees = 2, .depth = 16, .edges = 4000}},
+      {"lightgbm wide tree",
+       {.family = kL, .features = 16, .trees = 2, .depth = 16, .edges = 4000}},
       {"xgboost 2000 features",
        {.features = 2000, .trees = 400, .depth = 7, .edges = 30, .categorical = 0.3}},
       {"lightgbm 100 classes",
@@ -96,7 +98,7 @@ struct Way {
 };
 
 constexpr Way kWays[] = {
-    {"pinned", 1ull << 40, false, 1}, {"pinned, pieces", 1ull << 40, false, 7},
+    {"pinned", 1ull << 40, false, 1},  {"pinned, pieces", 1ull << 40, false, 7},
     {"in place", 1ull << 40, true, 1}, {"in place, pieces", 1ull << 40, true, 7},
     {"copied", 0, false, 3},           {"copied, registered", 0, true, 2},
     {"by size", 8192, true, 3},
@@ -137,14 +139,11 @@ class Checker {
 
   DeviceModel* Open(const std::string& name, const std::vector<std::byte>& image,
                     uint64_t in_place_bytes, bool fast) {
-    const DeviceOptions options = {.device = 0,
-                                   .fast = fast,
-                                   .max_rows = batches_.back(),
-                                   .in_place_bytes = in_place_bytes};
+    const DeviceOptions options = {
+        .device = 0, .fast = fast, .max_rows = batches_.back(), .in_place_bytes = in_place_bytes};
     DeviceModel* model = nullptr;
     DeviceError error = {};
-    const DeviceCode code =
-        plugin_.open(image.data(), image.size(), &options, &model, &error);
+    const DeviceCode code = plugin_.open(image.data(), image.size(), &options, &model, &error);
     tally_.Note(code == DeviceCode::kOk, name + ": open: " + error.sentence);
     return model;
   }
@@ -157,9 +156,10 @@ class Checker {
     std::vector<DevicePiece> pieces;
     size_t at = 0;
     for (uint32_t i = 0; i < piece_count; ++i) {
-      const size_t end = i + 1 == piece_count ? n : n * (i + 1) * (i + 1) / piece_count / piece_count;
-      pieces.push_back({rows.data() + at * plan.features(), end - at,
-                        margins->data() + at * MarginBytes(plan)});
+      const size_t end =
+          i + 1 == piece_count ? n : n * (i + 1) * (i + 1) / piece_count / piece_count;
+      pieces.push_back(
+          {rows.data() + at * plan.features(), end - at, margins->data() + at * MarginBytes(plan)});
       at = end;
     }
     DeviceError error = {};
@@ -203,8 +203,10 @@ class Checker {
 
   void Fast(const Case& test, const std::vector<std::byte>& image, const std::vector<float>& rows,
             const std::vector<std::byte>& expected) {
-    if (PlanView{image.data()}.family() == kX) FastAs<float>(test, image, rows, expected, kLeaves32);
-    else FastAs<double>(test, image, rows, expected, kLeaves64);
+    if (PlanView{image.data()}.family() == kX)
+      FastAs<float>(test, image, rows, expected, kLeaves32);
+    else
+      FastAs<double>(test, image, rows, expected, kLeaves64);
   }
 
   template <typename Real>
@@ -213,8 +215,7 @@ class Checker {
     const PlanView plan{image.data()};
     const std::string name = std::string(test.name) + ", fast";
     const std::vector<std::byte> positive = Magnitudes<Real>(image, leaves);
-    const std::vector<std::byte> sums =
-        Reference(PlanView{positive.data()}, rows, batches_.back());
+    const std::vector<std::byte> sums = Reference(PlanView{positive.data()}, rows, batches_.back());
     // plugin.h: 2 n u / (1 - n u) of the sum of magnitudes; a little more, since that was rounded.
     const double unit = sizeof(Real) == sizeof(float) ? 0x1p-24 : 0x1p-53;
     const double n_unit = static_cast<double>(plan.trees().size() + 1) * unit;

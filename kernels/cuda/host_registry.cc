@@ -13,8 +13,9 @@ HostRegistry::~HostRegistry() {
 }
 
 size_t HostRegistry::IndexBehind(uintptr_t at) const {
-  const auto behind = std::upper_bound(ranges_.begin(), ranges_.end(), at,
-                                       [](uintptr_t a, const Range& range) { return a < range.begin; });
+  const auto behind =
+      std::upper_bound(ranges_.begin(), ranges_.end(), at,
+                       [](uintptr_t a, const Range& range) { return a < range.begin; });
   return static_cast<size_t>(behind - ranges_.begin());
 }
 
@@ -32,9 +33,10 @@ DeviceCode HostRegistry::Register(const void* data, uint64_t bytes, DeviceError*
   ranges_.reserve(ranges_.size() + 1);
   void* host = const_cast<void*>(data);  // the device only reads it
   // A peer's memory is mapped read-only, which CUDA must be told.
-  MR_CUDA(cudaHostRegister,
-          (host, bytes, cudaHostRegisterMapped | cudaHostRegisterPortable | cudaHostRegisterReadOnly),
-          error);
+  MR_CUDA(
+      cudaHostRegister,
+      (host, bytes, cudaHostRegisterMapped | cudaHostRegisterPortable | cudaHostRegisterReadOnly),
+      error);
   void* device = nullptr;
   const cudaError_t answer = cudaHostGetDevicePointer(&device, host, 0);
   if (answer != cudaSuccess) {

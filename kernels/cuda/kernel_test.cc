@@ -61,7 +61,9 @@ void ExpectEqualForSeeds(ForestSpec spec, size_t n, uint64_t seeds = 4) {
   }
 }
 
-TEST(ForestKernel, Xgboost) { ExpectEqualForSeeds({.features = 7, .trees = 37, .hostile = 0.3}, 37); }
+TEST(ForestKernel, Xgboost) {
+  ExpectEqualForSeeds({.features = 7, .trees = 37, .hostile = 0.3}, 37);
+}
 
 TEST(ForestKernel, XgboostSets) {
   ExpectEqualForSeeds({.features = 9, .trees = 30, .categorical = 0.7, .categories = 90}, 20);
@@ -85,14 +87,19 @@ TEST(ForestKernel, LightgbmSets) {
 }
 
 TEST(ForestKernel, LightgbmLinear) {
-  ExpectEqualForSeeds({.family = kL, .features = 7, .trees = 30, .depth = 6, .leaves = 9,
-                       .stumps = 0.1, .linear = 0.6},
+  ExpectEqualForSeeds({.family = kL,
+                       .features = 7,
+                       .trees = 30,
+                       .depth = 6,
+                       .leaves = 9,
+                       .stumps = 0.1,
+                       .linear = 0.6},
                       20);
 }
 
 TEST(ForestKernel, LightgbmVectors) {
-  ExpectEqualForSeeds(
-      {.family = kL, .features = 3, .groups = 3, .trees = 9, .vector_leaves = true}, 20);
+  ExpectEqualForSeeds({.family = kL, .features = 3, .groups = 3, .trees = 9, .vector_leaves = true},
+                      20);
 }
 
 TEST(ForestKernel, ManyEdgesMakeManyColumns) {
@@ -132,7 +139,7 @@ TEST(ForestKernel, WideNodes) {
 // Every split that matters, on every value that matters: exhaustive where forests are drawn.
 TEST(ForestKernel, EveryValueOnEveryEdge) {
   constexpr float kInfinity = std::numeric_limits<float>::infinity();
-  const std::vector<double> thresholds = {-kInfinity, -3.4e38, -1.0, -1e-35, -1e-45, 0.0,
+  const std::vector<double> thresholds = {-kInfinity, -3.4e38, -1.0, -1e-35, -1e-45,   0.0,
                                           1e-45,      1e-35,   1.0,  3.4e38, kInfinity};
   std::vector<float> rows = {std::numeric_limits<float>::quiet_NaN(), kInfinity, -kInfinity, -0.0f,
                              -std::numeric_limits<float>::quiet_NaN()};

@@ -109,7 +109,7 @@ class Model {
   const DeviceFacts device_;
   const HostRegistry& registry_;
   ForestKind kind_ = {};
-  uint64_t row_bytes_ = 0;        // of the input
+  uint64_t row_bytes_ = 0;  // of the input
   uint64_t margin_row_bytes_ = 0;
   uint64_t host_read_bytes_ = 0;  // batches up to this are read from host memory by the kernel
   std::vector<Bucket> buckets_;   // of 1, 2, 4, ... rows

@@ -72,8 +72,7 @@ DeviceCode Model::ShapeBuckets(ForestImage* image, DeviceError* error) {
   for (uint64_t rows = 1; rows <= most; rows *= 2) {
     Bucket bucket;
     bucket.rows = rows;
-    const TileRules rules =
-        ChooseRules(image->facts(), device_.limits, rows, options_.fast != 0);
+    const TileRules rules = ChooseRules(image->facts(), device_.limits, rows, options_.fast != 0);
     if (!FitTile(image->facts(), rules, device_.limits.shared_limit_bytes, &bucket.shape)) {
       return Fail(DeviceCode::kUnsupported, error,
                   "open: a block of this device has too little shared memory (%u bytes)",

@@ -1,7 +1,7 @@
 // Leaves out each barrier of the forest kernel in turn: the shim, or the comparison, must see it.
 //
-// The kernel is compiled into this file, with a __syncthreads() that can be told to do nothing, and a
-// StoreRelease that looks whether the margins are there by then.
+// The kernel is compiled into this file, with a __syncthreads() that can be told to do nothing, and
+// a StoreRelease that looks whether the margins are there by then.
 #include <gtest/gtest.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -80,7 +80,8 @@ bool Shows(const Trial& trial, const std::vector<std::byte>& good, int left_out)
   planted.left_out = left_out;
   planted.early = false;
   simt::ReportCollector reports;
-  const std::vector<std::byte> bad = RunForced(PlanView{image.data()}, RowsOf(trial), kRows, trial.run);
+  const std::vector<std::byte> bad =
+      RunForced(PlanView{image.data()}, RowsOf(trial), kRows, trial.run);
   return !reports.reports().empty() || bad != good || planted.early;
 }
 

@@ -64,8 +64,7 @@ DeviceCode FindDevice(int device, DeviceInfo* info, DeviceError* error) {
   int driver = 0;
   int count = 0;
   const auto start = [&](cudaError_t answer, const char* call) {
-    return answer == cudaSuccess ? DeviceCode::kOk
-                                 : ClassifyAtStart(answer, call, driver, error);
+    return answer == cudaSuccess ? DeviceCode::kOk : ClassifyAtStart(answer, call, driver, error);
   };
   DeviceCode code = start(cudaDriverGetVersion(&driver), "cudaDriverGetVersion");
   if (code != DeviceCode::kOk) return code;
@@ -88,7 +87,7 @@ DeviceCode FindDevice(int device, DeviceInfo* info, DeviceError* error) {
 DeviceCode DescribeDevice(int device, DeviceInfo* info, DeviceFacts* facts, DeviceError* error) {
   cudaDeviceProp properties = {};
   MR_CUDA(cudaGetDeviceProperties, (&properties, device), error);
-  strncpy(info->name, properties.name, sizeof info->name - 1);
+  memcpy(info->name, properties.name, sizeof info->name - 1);  // the last byte stays 0
   info->compute_major = properties.major;
   info->compute_minor = properties.minor;
   info->memory_bytes = properties.totalGlobalMem;

@@ -12,7 +12,7 @@
 namespace millrace::cuda {
 namespace {
 
-const ForestSpec kSpec = {.features = 1100, .trees = 5, .depth = 2};
+const ForestSpec kSpec = {.features = 300, .trees = 5, .depth = 2};
 
 // What the functions said, in their order; the first that is not kOk ends a part of the story.
 struct Story {
@@ -42,11 +42,10 @@ struct Story {
 // All that a host does, with each way of bringing rows. What fails is asked for once more.
 Story Tell() {
   Story story;
-  Driver driver(kSpec, 20, 40'000);
+  Driver driver(kSpec, 20, 16'000);
   DeviceInfo info;
   for (int attempt = 0; attempt < 2; ++attempt) {
-    const DeviceCode code =
-        story.Add(driver.plugin.start(0, &info, &driver.error), driver.error);
+    const DeviceCode code = story.Add(driver.plugin.start(0, &info, &driver.error), driver.error);
     if (code == DeviceCode::kOk) break;
     if (code == DeviceCode::kLost || attempt == 1) return story;
   }
@@ -153,9 +152,10 @@ TEST(PluginFaults, EachKernelFailsInTurn) {
 
 // By name, since a cudaFree that fails has given nothing back.
 TEST(PluginFaults, NothingIsHeldAfterAFault) {
-  for (const char* name : {"cudaMalloc", "cudaHostAlloc", "cudaMemcpyAsync", "cudaStreamSynchronize",
-                           "cudaStreamBeginCapture", "cudaStreamEndCapture", "cudaLaunchKernel",
-                           "cudaGraphInstantiate", "cudaGraphUpload", "cudaGraphLaunch"}) {
+  for (const char* name :
+       {"cudaMalloc", "cudaHostAlloc", "cudaMemcpyAsync", "cudaStreamSynchronize",
+        "cudaStreamBeginCapture", "cudaStreamEndCapture", "cudaLaunchKernel",
+        "cudaGraphInstantiate", "cudaGraphUpload", "cudaGraphLaunch"}) {
     CallsOfAGoodStory();
     const uint64_t calls = simt::Faults::Calls(name);
     EXPECT_GT(calls, 0u) << name;

@@ -80,7 +80,8 @@ TEST_F(PluginTest, RegisteredMemoryIsReadWhereItIs) {
   ASSERT_EQ(copied.Register(), DeviceCode::kOk) << copied.error.sentence;
   before = copies();
   ASSERT_EQ(copied.Run(40, 16), DeviceCode::kOk) << copied.error.sentence;
-  EXPECT_EQ(copies(), before + 3) << "two large pieces from where they are, a small one by the block";
+  EXPECT_EQ(copies(), before + 3)
+      << "two large pieces from where they are, a small one by the block";
   EXPECT_TRUE(copied.Right());
   copied.Unregister();
 }

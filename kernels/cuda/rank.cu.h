@@ -88,8 +88,10 @@ struct Category {
 template <typename Real>
 __device__ __forceinline__ Category CategoryOf(float x) {
   bool possible;
-  if constexpr (kIsXgboost<Real>) possible = x >= 0.0f && x < 16777216.0f;
-  else possible = x > -1.0f && x < 2147483648.0f;  // truncation makes (-1, 0] category 0
+  if constexpr (kIsXgboost<Real>)
+    possible = x >= 0.0f && x < 16777216.0f;
+  else
+    possible = x > -1.0f && x < 2147483648.0f;  // truncation makes (-1, 0] category 0
   if (!possible) return {~0u, 0};
   const uint32_t category = static_cast<uint32_t>(static_cast<int32_t>(x));
   return {category / 32, category % 32};
@@ -134,8 +136,8 @@ __device__ void RankByThread(const ForestView& forest, uint32_t feature_index, f
                              Bytes bytes) {
   const PlanFeature feature = forest.features[feature_index];
   const float x = LoadValue<Real>(raw);
-  const uint32_t rank = ThreadRank<Real>(forest.edges + feature.first_edge, feature.edge_count,
-                                         RankedValue(x));
+  const uint32_t rank =
+      ThreadRank<Real>(forest.edges + feature.first_edge, feature.edge_count, RankedValue(x));
   WriteColumns<Real>(forest, feature, x, feature.first_edge + rank, bytes, 0, 1);
 }
 
@@ -144,8 +146,8 @@ __device__ void RankByWarp(const ForestView& forest, uint32_t feature_index, flo
                            Bytes bytes) {
   const PlanFeature feature = forest.features[feature_index];
   const float x = LoadValue<Real>(raw);
-  const uint32_t rank = WarpRank<Real>(forest.edges + feature.first_edge, feature.edge_count,
-                                       RankedValue(x));
+  const uint32_t rank =
+      WarpRank<Real>(forest.edges + feature.first_edge, feature.edge_count, RankedValue(x));
   WriteColumns<Real>(forest, feature, x, feature.first_edge + rank, bytes, threadIdx.x % 32, 32);
 }
 

@@ -67,8 +67,10 @@ struct Tile {
     return DeviceSums()[at];
   }
   __device__ void SetSum(uint32_t at, Real sum) const {
-    if (shape.shared_sums_on) SharedSums()[at] = sum;
-    else DeviceSums()[at] = sum;
+    if (shape.shared_sums_on)
+      SharedSums()[at] = sum;
+    else
+      DeviceSums()[at] = sum;
   }
 
   // What stands before the first barrier: where rows are, what margins start from.
@@ -114,8 +116,8 @@ struct Tile {
     if constexpr (kStaged) {
       if (chunk_index >= shape.chunk_count) return;
       const DeviceChunk chunk = shape.chunks[chunk_index];
-      const auto* from = reinterpret_cast<const uint4*>(static_cast<const NodeWords*>(forest.nodes) +
-                                                        chunk.first_node);
+      const auto* from = reinterpret_cast<const uint4*>(
+          static_cast<const NodeWords*>(forest.nodes) + chunk.first_node);
       MR_SHARED_PTR(uint4) to = MR_SHARED_CAST(uint4, StagedNodes(chunk_index));
       for (uint32_t i = threadIdx.x; i < chunk.node_count / 2; i += shape.threads) {
         CopyAsync16(to + i, from + i);
@@ -190,8 +192,10 @@ struct Tile {
       CopyWait();
       __syncthreads();
       if (shape.fast) continue;
-      if (forest.vector_leaves) SumVectors(chunk, k);
-      else SumScalars(chunk, k);
+      if (forest.vector_leaves)
+        SumVectors(chunk, k);
+      else
+        SumScalars(chunk, k);
     }
     if (shape.fast) Reduce();
   }

@@ -8,7 +8,7 @@
 namespace millrace::cuda {
 namespace {
 
-constexpr uint32_t kStagedBytes = 32 * 1024;     // a pair of buffers leaves room for two blocks
+constexpr uint32_t kStagedBytes = 32 * 1024;  // a pair of buffers leaves room for two blocks
 constexpr uint32_t kMinStagedBytes = 4 * 1024;
 constexpr uint32_t kSharedColumnBytes = 32 * 1024;
 constexpr uint32_t kSharedSumBytes = 16 * 1024;
@@ -124,10 +124,11 @@ ChunkLists MakeChunks(std::span<const DeviceTree> trees, std::span<const uint32_
   for (uint32_t first = 0; first < trees.size();) {
     bool staged = false;
     const uint32_t count = ChunkLength(trees, first, shape, &staged);
-    DeviceChunk chunk = {first, count, trees[first].first_node, 0,
-                         static_cast<uint32_t>(lists.segments.size()), 0};
+    DeviceChunk chunk = {
+        first, count, trees[first].first_node, 0, static_cast<uint32_t>(lists.segments.size()), 0};
     const DeviceTree& last = trees[first + count - 1];
-    if (staged) chunk.node_count = last.first_node + (last.node_count + 1) / 2 * 2 - chunk.first_node;
+    if (staged)
+      chunk.node_count = last.first_node + (last.node_count + 1) / 2 * 2 - chunk.first_node;
     for (uint32_t i = 0; i < count && !vector_leaves; ++i) {
       if (i == 0 || groups[first + i] != groups[first + i - 1]) {
         lists.segments.push_back({groups[first + i], i, i});

@@ -3,7 +3,8 @@
 // Purpose: the choices that make a kernel fast, in one place without any CUDA in it.
 // Who may call: Open() of a model, and tests, which force other shapes. Pure functions.
 // Invariants:
-//   1. Whatever is asked for, the shape that comes back fits `shared_limit_bytes`, or there is none.
+//   1. Whatever is asked for, the shape that comes back fits `shared_limit_bytes`, or there is
+//   none.
 //   2. No result depends on a shape, but for `fast`.
 // Fails: FitTile with false, where even the smallest pool is too large for the device.
 #pragma once
@@ -34,11 +35,11 @@ struct DeviceLimits {
 
 // What is wished for; FitTile takes back what does not fit.
 struct TileRules {
-  uint32_t rows = 1;           // of a block: a power of two, at most kMaxTileRows
-  uint32_t threads = 128;      // a power of two, 32 to kMaxTileThreads, at least `rows`
-  uint32_t passes = 1;         // a thread's trees in a chunk
-  uint32_t staged_bytes = 0;   // of one buffer for nodes; 0: nodes are read from device memory
-  bool shared_bytes = true;    // column bytes in shared memory
+  uint32_t rows = 1;          // of a block: a power of two, at most kMaxTileRows
+  uint32_t threads = 128;     // a power of two, 32 to kMaxTileThreads, at least `rows`
+  uint32_t passes = 1;        // a thread's trees in a chunk
+  uint32_t staged_bytes = 0;  // of one buffer for nodes; 0: nodes are read from device memory
+  bool shared_bytes = true;   // column bytes in shared memory
   bool shared_sums = true;
   bool warp_rank = false;
   bool fast = false;

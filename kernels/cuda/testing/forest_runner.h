@@ -19,7 +19,7 @@ namespace millrace::cuda {
 struct ForcedRun {
   TileRules rules;
   uint32_t shared_limit_bytes = 200 * 1024;
-  bool row_table = false;  // rows through the table, in falling order
+  bool row_table = false;      // rows through the table, in falling order
   bool reverse_trees = false;  // a planted fault: sums in another order
 };
 

@@ -4,9 +4,9 @@
 // Ownership: a Driver owns its image, rows and answers, and closes what it opened.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
 #include <string>
 #include <vector>
 
@@ -24,19 +24,14 @@ class Driver {
       : image(MakeForest(spec)),
         rows(MakeRows(spec, rows, 0.2, 3)),
         expected(ReferenceMargins(PlanView{image.data()}, this->rows, rows)),
-        options{.device = 0,
-                .fast = fast,
-                .max_rows = rows,
-                .in_place_bytes = in_place_bytes},
+        options{.device = 0, .fast = fast, .max_rows = rows, .in_place_bytes = in_place_bytes},
         row_floats_(spec.features),
         margin_bytes_(expected.size() / rows) {}
   ~Driver() { Close(); }
   Driver(const Driver&) = delete;
   Driver& operator=(const Driver&) = delete;
 
-  DeviceCode Open() {
-    return plugin.open(image.data(), image.size(), &options, &model, &error);
-  }
+  DeviceCode Open() { return plugin.open(image.data(), image.size(), &options, &model, &error); }
   void Close() {
     if (model != nullptr) plugin.close(model);
     model = nullptr;
@@ -57,9 +52,7 @@ class Driver {
     return plugin.run(model, pieces.data(), pieces.size(), &error);
   }
   // Of the last Run.
-  bool Right() const {
-    return std::memcmp(margins.data(), expected.data(), margins.size()) == 0;
-  }
+  bool Right() const { return std::equal(margins.begin(), margins.end(), expected.begin()); }
 
   const DevicePlugin& plugin = *millrace_device_plugin();
   const std::vector<std::byte> image;
