@@ -14,6 +14,7 @@
 
 #include "common/datatype.h"
 #include "kernels/compile/compile.h"
+#include "kernels/cpu/cpu_kernel.h"
 #include "kernels/kernel.h"
 #include "kernels/plan/tree_plan.h"
 
@@ -108,17 +109,24 @@ Outputs RunInBatches(const Kernel& kernel, const Case& c, const std::vector<size
   size_t done = 0;
   for (size_t turn = 0; done < rows; ++turn) {
     const size_t n = std::min(sizes[turn % sizes.size()], rows - done);
-    std::vector<std::byte> scratch(kernel.ScratchBytes(n));
+    std::vector<std::byte> room(kernel.ScratchBytes(n) + 64);
+    const size_t skip = (64 - reinterpret_cast<uintptr_t>(room.data()) % 64) % 64;
+    const absl::Span<std::byte> scratch = absl::MakeSpan(room).subspan(skip);
     const KernelPiece piece = {.input = c.rows.data() + done * row_bytes,
                                .rows = n,
                                .margins = out.margins.data() + done * margin_bytes,
                                .predictions = out.predictions.data() + done * prediction_bytes};
-    const KernelBatch batch = {
-        .input_type = input, .pieces = {&piece, 1}, .scratch = absl::MakeSpan(scratch)};
+    const KernelBatch batch = {.input_type = input, .pieces = {&piece, 1}, .scratch = scratch};
     EXPECT_TRUE(kernel.Run(batch).ok());
     done += n;
   }
   return out;
+}
+
+std::vector<const KernelBackend*> Backends() {
+  std::vector<const KernelBackend*> all = {&ReferenceBackend()};
+  for (const cpu::Level* level : cpu::SupportedLevels()) all.push_back(&CpuBackendOf(*level));
+  return all;
 }
 
 class GoldenTest : public ::testing::TestWithParam<std::string> {};
@@ -150,10 +158,14 @@ TEST_P(GoldenTest, AgreesWithTheLibrary) {
                       shape.prediction_columns, 1, &prediction_ulps))
       << "predictions of " << c.folder;
   RecordProperty("prediction_ulps", static_cast<int>(prediction_ulps));
-  for (const std::vector<size_t>& sizes : {std::vector<size_t>{1}, {1, 2, 3, 5, 7, 11, 13}}) {
-    const Outputs split = RunInBatches(**kernel, c, sizes);
-    EXPECT_EQ(split.margins, whole.margins) << "a row depends on its batch";
-    EXPECT_EQ(split.predictions, whole.predictions) << "a row depends on its batch";
+  for (const KernelBackend* backend : Backends()) {
+    const auto other = backend->OpenPlan(compiled->plan);
+    ASSERT_TRUE(other.ok()) << other.status();
+    for (const std::vector<size_t>& sizes : {std::vector<size_t>{1}, {1, 2, 3, 5, 7, 11, 13, 50}}) {
+      const Outputs split = RunInBatches(**other, c, sizes);
+      EXPECT_EQ(split.margins, whole.margins) << backend->name() << ", or a row's batch";
+      EXPECT_EQ(split.predictions, whole.predictions) << backend->name() << ", or a row's batch";
+    }
   }
 }
 
