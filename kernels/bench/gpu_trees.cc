@@ -68,10 +68,10 @@ bool WriteJson(const Report& report, const char* path) {
   if (file == nullptr) return false;
   const char* before = "[\n";
   for (const Row& row : report.rows) {
-    fprintf(file, "%s  {\"case\": %s, \"subject\": %s, \"metric\": %s, \"unit\": %s, \"value\": %s}",
-            before, Quoted(row.test).c_str(), Quoted(row.subject).c_str(),
-            Quoted(row.metric).c_str(), Quoted(row.unit).c_str(),
-            (row.number ? row.value : Quoted(row.value)).c_str());
+    fprintf(
+        file, "%s  {\"case\": %s, \"subject\": %s, \"metric\": %s, \"unit\": %s, \"value\": %s}",
+        before, Quoted(row.test).c_str(), Quoted(row.subject).c_str(), Quoted(row.metric).c_str(),
+        Quoted(row.unit).c_str(), (row.number ? row.value : Quoted(row.value)).c_str());
     before = ",\n";
   }
   fprintf(file, "\n]\n");
@@ -117,7 +117,9 @@ class Bench {
     const double seconds = static_cast<double>(last - start) * 1e-9;
     std::sort(times.begin(), times.end());
     const auto micros = [&](double q) {
-      return static_cast<double>(times[static_cast<size_t>(q * static_cast<double>(times.size() - 1))]) * 1e-3;
+      return static_cast<double>(
+                 times[static_cast<size_t>(q * static_cast<double>(times.size() - 1))]) *
+             1e-3;
     };
     report_.Add(test, subject, "p50", "us", micros(0.5));
     report_.Add(test, subject, "p99", "us", micros(0.99));
@@ -178,10 +180,8 @@ class Bench {
   void Device(const std::string& forest, const char* subject, bool fast,
               const std::vector<std::byte>& image, const std::vector<float>& rows,
               const std::vector<float>& expected, const std::vector<size_t>& batches) {
-    const DeviceOptions options = {.device = 0,
-                                   .fast = fast,
-                                   .max_rows = batches.back(),
-                                   .in_place_bytes = kInPlaceBytes};
+    const DeviceOptions options = {
+        .device = 0, .fast = fast, .max_rows = batches.back(), .in_place_bytes = kInPlaceBytes};
     DeviceModel* model = nullptr;
     DeviceError error = {};
     if (plugin_.open(image.data(), image.size(), &options, &model, &error) != DeviceCode::kOk) {
@@ -254,9 +254,12 @@ int Main(int argc, char** argv) {
   bool quick = false;
   bool usage = argc < 2;
   for (int i = 2; i < argc; ++i) {
-    if (strcmp(argv[i], "--quick") == 0) quick = true;
-    else if (strcmp(argv[i], "--json") == 0 && i + 1 < argc) json = argv[++i];
-    else usage = true;
+    if (strcmp(argv[i], "--quick") == 0)
+      quick = true;
+    else if (strcmp(argv[i], "--json") == 0 && i + 1 < argc)
+      json = argv[++i];
+    else
+      usage = true;
   }
   if (usage) {
     fprintf(stderr, "usage: gpu_trees PLUGIN.so [--json FILE] [--quick]\n");
