@@ -51,7 +51,9 @@ std::vector<std::byte> RunForced(const PlanView& plan, const std::vector<float>&
   TileShape shape;
   MR_CHECK(FitTile(image.facts(), run.rules, run.shared_limit_bytes, &shape), "the shape fits");
   const ForestImage::Lists lists = image.AddLists(shape);
-  const auto blocks = static_cast<uint32_t>((n + run.rules.rows - 1) >> shape.row_bits);
+  // One block more than the rows need, as a bucket may have: it has nothing to answer.
+  const auto blocks =
+      static_cast<uint32_t>(((n + run.rules.rows - 1) >> shape.row_bits) + (run.row_table ? 0 : 1));
   const size_t all_rows = size_t{blocks} << shape.row_bits;
   const size_t margin_bytes = size_t{plan.groups()} * image.facts().margin_bytes;
 
