@@ -9,8 +9,8 @@
 namespace millrace::simt {
 namespace {
 
-// The rest of a launch's reports would say the same again.
-constexpr int kMaxReports = 16;
+// Of one check in one launch; the rest would say the same again.
+constexpr int kMaxReports = 8;
 
 const char* Verb(Access access) {
   switch (access) {
@@ -55,7 +55,7 @@ void Engine::Complain(Check check, const Lane& lane, std::string sentence) {
   ++result_.reports;
   result_.illegal_address |= check == Check::kOutOfRange;
   result_.misaligned |= check == Check::kMisaligned;
-  if (result_.reports > kMaxReports) return;
+  if (++complaints_[static_cast<std::size_t>(check)] > kMaxReports) return;
   Deliver({check, call_->name, lane.block, lane.thread, std::move(sentence)});
 }
 

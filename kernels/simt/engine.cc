@@ -81,6 +81,7 @@ void Engine::Begin(const GridCall& call) {
   MR_CHECK(call.dynamic_shared_bytes <= kMaxSharedBytes, "the launch was checked");
   call_ = &call;
   result_ = {};
+  complaints_ = {};
   options_ = GetOptions();
   order_ = options_.seed == 0   ? Order::kForward
            : options_.seed == 1 ? Order::kReverse

@@ -133,6 +133,7 @@ class Engine {
   Lane* current_ = nullptr;
   const GridCall* call_ = nullptr;
   GridResult result_;
+  std::array<int, kChecks> complaints_{};
   Options options_;
   Order order_ = Order::kForward;
   std::uint64_t random_ = 1;

@@ -36,9 +36,10 @@ void ParseOrder(DeviceState* device, std::string_view key, std::string_view valu
   std::string_view number = key.substr(hash + 1);
   const bool and_all_after = number.ends_with('+');
   if (and_all_after) number.remove_suffix(1);
+  const std::uint64_t error = ReadNumber(value, item, false);
+  if (error == cudaSuccess || error > cudaErrorUnknown) Refuse(item, "that is no error of CUDA");
   device->orders.push_back({std::string(key.substr(0, hash)), ReadNumber(number, item, false),
-                            and_all_after,
-                            static_cast<cudaError_t>(ReadNumber(value, item, false))});
+                            and_all_after, static_cast<cudaError_t>(error)});
   if (device->orders.back().number == 0) Refuse(item, "calls are counted from 1");
 }
 

@@ -1,9 +1,9 @@
-// Launching a kernel: MR_LAUNCH on a stream of the fake runtime, or Run at once without one.
+// Launching a kernel: MR_LAUNCH on a stream of the fake runtime, or RunKernel at once without one.
 //
 // Who may call: host code, from any thread; not from inside a kernel.
 // Ownership: arguments are copied when the launch is made, as CUDA copies them.
-// What fails: Launch like <<<>>>, through cudaGetLastError. Run ends the process on a launch that
-// no
+// What fails: Launch like <<<>>>, through cudaGetLastError. RunKernel ends the process on a launch
+// that no
 //   device could make; what the kernel does wrong is reported.
 #pragma once
 
@@ -43,7 +43,7 @@ KernelCall MakeKernelCall(const char* name, void (*kernel)(P...), dim3 grid, dim
   call.function = reinterpret_cast<const void*>(kernel);
   std::apply(
       [&call](const auto&... each) {
-        const auto note = [&call](const auto& value) {
+        [[maybe_unused]] const auto note = [&call](const auto& value) {
           using Value = std::decay_t<decltype(value)>;
           if constexpr (std::is_pointer_v<Value> &&
                         !std::is_function_v<std::remove_pointer_t<Value>>) {
@@ -67,8 +67,8 @@ void Launch(const char* name, void (*kernel)(P...), dim3 grid, dim3 block,
 
 // Runs the grid now, in this thread, on whatever memory the pointers name: for tests of kernels.
 template <class... P, class... A>
-GridResult Run(void (*kernel)(P...), dim3 grid, dim3 block, std::size_t dynamic_shared_bytes,
-               A&&... args) {
+GridResult RunKernel(void (*kernel)(P...), dim3 grid, dim3 block, std::size_t dynamic_shared_bytes,
+                     A&&... args) {
   GridCall call =
       MakeKernelCall("kernel", kernel, grid, block, dynamic_shared_bytes, std::forward<A>(args)...)
           .grid;

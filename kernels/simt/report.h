@@ -33,6 +33,7 @@ enum class Check {
   kSharedLimit,       // more shared memory than the launch may have
   kTrap,              // __trap()
 };
+constexpr int kChecks = static_cast<int>(Check::kTrap) + 1;
 
 const char* CheckName(Check check);
 

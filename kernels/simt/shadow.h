@@ -10,7 +10,8 @@
 //   2. An access costs the same however many came before. The price: of the readers of a byte since
 //      the last barrier three are kept (two of one warp, one of another). That is enough to catch
 //      any write of another warp; inside a warp a race with a third reader can hide, under some
-//      seeds, where __syncwarp with partial masks ordered the other two.
+//      seeds, where __syncwarp with partial masks ordered the other two; and of several lanes'
+//      atomics the last alone is remembered.
 #pragma once
 
 #include <array>
