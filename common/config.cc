@@ -99,7 +99,7 @@ class Parser {
   }
 
   std::string SetText(const ConfigField& field, const std::string& text) {
-    std::string fault = TextFault(field.rule, text);
+    std::string fault = TextFault(field, text);
     if (!fault.empty()) return fault;
     result_.config.*std::get<std::string Config::*>(field.member) = text;
     return "";
@@ -146,8 +146,13 @@ std::string Bounds(const ConfigField& field) {
       return "`host:port`, `unix:/path`, or empty: not opened; port 0: any free port";
     case TextRule::kCpus:
       return "CPUs such as `0-1,4`, or empty: all";
-    case TextRule::kWait:
-      return "`auto`, `spin`, `yield`, `park`";
+    case TextRule::kChoice: {
+      std::string choices;
+      for (std::string_view choice : field.choices) {
+        absl::StrAppend(&choices, choices.empty() ? "`" : ", `", Abseil(choice), "`");
+      }
+      return choices;
+    }
     case TextRule::kNone:
       break;
   }

@@ -29,6 +29,9 @@ struct Config {
   // CPUs that a stage's processes may use ("0-1,4"); empty: all.
   std::string ingress_cpus, features_cpus, execution_cpus, aggregation_cpus;
   std::string wait = "auto";        // how lanes wait: auto, spin, yield or park
+  std::string device = "auto";      // where models run: auto, cpu or cuda
+  std::string device_library;       // the plug-in; empty: the one beside the execution program
+  std::string fast_sums = "false";  // whether a device may sum in any order: false or true
   int64_t ingress_workers = 1;      // 1..2
   int64_t features_workers = 1;     // 1..8
   int64_t execution_workers = 1;    // 1..8
@@ -38,6 +41,8 @@ struct Config {
   int64_t max_request_bytes = 1 << 20;  // of one request's tensors, and of one answer's
   int64_t max_in_flight = 256;          // requests one ingress lane holds at a time
   int64_t max_batch_rows = 4096;        // rows execution takes in one pass
+  int64_t device_index = 0;             // of the driver's devices
+  int64_t device_from_rows = 0;         // of a batch; 0: as measured
   int64_t hang_ms = 1'000;              // without progress before a worker is ended
   int64_t drain_ms = 10'000;            // for requests in flight at SIGTERM
   int64_t memory_budget_mb = 4'096;     // a scale beyond it is refused

@@ -19,6 +19,13 @@ constexpr ConfigField Text(std::string_view section, std::string_view name,
   return {section, name, member, 0, 0, rule, sentence};
 }
 
+constexpr ConfigField Choice(std::string_view section, std::string_view name,
+                             std::string Config::*member,
+                             absl::Span<const std::string_view> choices,
+                             std::string_view sentence) {
+  return {section, name, member, 0, 0, TextRule::kChoice, sentence, choices};
+}
+
 constexpr ConfigField Integer(std::string_view section, std::string_view name,
                               int64_t Config::*member, int64_t min, int64_t max,
                               std::string_view sentence) {
@@ -58,6 +65,20 @@ constexpr ConfigField kSchema[] = {
     Text("execution", "cpus", &Config::execution_cpus, TextRule::kCpus, kCpusSentence),
     Integer("execution", "max_batch_rows", &Config::max_batch_rows, 1, 1 << 20,
             "Rows taken in one pass over a model."),
+    Choice("execution", "device", &Config::device, kDeviceChoices,
+           "Where models run. `auto`: on a CUDA device where one is there and was measured to be "
+           "faster; `cpu`: never on one; `cuda`: as `auto`, and without a device the start ends."),
+    Integer("execution", "device_index", &Config::device_index, 0, 63,
+            "Which of the driver's devices."),
+    Integer("execution", "device_from_rows", &Config::device_from_rows, 0, 1 << 20,
+            "Batches of so many rows and more run on the device. 0: each model as measured when it "
+            "is loaded."),
+    Text("execution", "device_library", &Config::device_library, TextRule::kOptionalPath,
+         "The device plug-in, a shared object of this build. Empty: `libmillrace_cuda.so` beside "
+         "the execution program."),
+    Choice("execution", "fast_sums", &Config::fast_sums, kSwitchChoices,
+           "Whether a device may add up a row's trees in any order: faster, and no longer the same "
+           "bits as the CPU's (the bound stands in `kernels/README.md`)."),
 
     Integer("aggregation", "workers", &Config::aggregation_workers, 1, 8,
             "Processes that join ensembles and make labels."),
@@ -77,8 +98,8 @@ constexpr ConfigField kSchema[] = {
             "Time that requests in flight have when the server is asked to stop."),
     Integer("supervisor", "memory_budget_mb", &Config::memory_budget_mb, 64, kMaxMegabytes,
             "Shared memory of all processes together; a scale beyond it is refused."),
-    Text(
-        "supervisor", "wait", &Config::wait, TextRule::kWait,
+    Choice(
+        "supervisor", "wait", &Config::wait, kWaitChoices,
         "How a lane without work waits before it sleeps. `spin` polls, which is the fastest with a "
         "core for each lane and ruinous without; `yield` gives the core away between two looks; "
         "`park` sleeps at once. `auto` chooses by cores, lanes and what else runs here."),
@@ -103,6 +124,16 @@ bool IsPort(std::string_view text) {
   return absl::SimpleAtoi(absl::string_view(text.data(), text.size()), &port) && port <= 65535;
 }
 
+// "auto, spin, yield or park".
+std::string Either(absl::Span<const std::string_view> choices) {
+  std::string text;
+  for (size_t i = 0; i < choices.size(); ++i) {
+    text += i == 0 ? "" : i + 1 < choices.size() ? ", " : " or ";
+    text += choices[i];
+  }
+  return text;
+}
+
 }  // namespace
 
 std::string ConfigField::FullName() const {
@@ -118,18 +149,18 @@ std::string_view ConfigSectionSentence(std::string_view section) {
   return "";
 }
 
-std::string TextFault(TextRule rule, std::string_view text) {
-  switch (rule) {
+std::string TextFault(const ConfigField& field, std::string_view text) {
+  switch (field.rule) {
     case TextRule::kPath:
       return text.empty() ? "may not be empty" : "";
     case TextRule::kListen:
       return std::string(ListenFault(text));
     case TextRule::kCpus:
       return std::string(ParseCpuList(text).status().message());
-    case TextRule::kWait:
-      if (std::find(kWaitChoices.begin(), kWaitChoices.end(), text) != kWaitChoices.end())
+    case TextRule::kChoice:
+      if (std::find(field.choices.begin(), field.choices.end(), text) != field.choices.end())
         return "";
-      return "must be auto, spin, yield or park";
+      return "must be " + Either(field.choices);
     case TextRule::kOptionalPath:
     case TextRule::kNone:
       break;

@@ -25,7 +25,7 @@ enum class TextRule : uint8_t {
   kOptionalPath,  // empty: chosen by the server
   kListen,        // "host:port", "unix:/path" or empty
   kCpus,          // "0-1,4", or empty
-  kWait,          // one of kWaitChoices
+  kChoice,        // one of the field's choices
 };
 
 struct ConfigField {
@@ -36,6 +36,7 @@ struct ConfigField {
   int64_t max = 0;
   TextRule rule = TextRule::kNone;
   std::string_view sentence;
+  absl::Span<const std::string_view> choices = {};  // of kChoice
 
   bool IsInteger() const { return member.index() == 0; }
   std::string FullName() const;  // "ingress.grpc_listen"
@@ -43,14 +44,17 @@ struct ConfigField {
 
 // What `supervisor.wait` may be.
 inline constexpr std::array<std::string_view, 4> kWaitChoices = {"auto", "spin", "yield", "park"};
+// What `execution.device` may be.
+inline constexpr std::array<std::string_view, 3> kDeviceChoices = {"auto", "cpu", "cuda"};
+inline constexpr std::array<std::string_view, 2> kSwitchChoices = {"false", "true"};
 
 absl::Span<const ConfigField> ConfigSchema();
 
 // What each section is about, for the reference page; empty for one that no field names.
 std::string_view ConfigSectionSentence(std::string_view section);
 
-// Says what is wrong with `text` as the value of such a field; empty: nothing is.
-std::string TextFault(TextRule rule, std::string_view text);
+// Says what is wrong with `text` as the value of that field; empty: nothing is.
+std::string TextFault(const ConfigField& field, std::string_view text);
 
 // Says what is wrong with `text` as the value of a listening address; empty: nothing is.
 std::string_view ListenFault(std::string_view text);

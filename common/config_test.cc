@@ -60,7 +60,8 @@ TEST(ConfigSchema, DefaultsAreWithinBounds) {
       EXPECT_GE(value, field.min) << field.FullName();
       EXPECT_LE(value, field.max) << field.FullName();
     } else {
-      EXPECT_EQ(TextFault(field.rule, config.*std::get<std::string Config::*>(field.member)), "");
+      EXPECT_EQ(TextFault(field, config.*std::get<std::string Config::*>(field.member)), "");
+      EXPECT_EQ(field.choices.empty(), field.rule != TextRule::kChoice) << field.FullName();
     }
   }
 }
@@ -78,7 +79,7 @@ TEST(ParseConfig, ReadsFieldsOfAllKinds) {
   const ConfigResult result = ParseConfig(
       "repository: /srv/models\n"
       "ingress:\n  grpc_listen: unix:/run/m.sock\n  http_listen: ''\n  workers: 2\n"
-      "execution: {workers: 8, max_batch_rows: 16, cpus: 2}\n"
+      "execution: {workers: 8, max_batch_rows: 16, cpus: 2, device: cuda, fast_sums: true}\n"
       "features: {cpus: '0-1,4'}\n"
       "supervisor:\n  admin_socket: /tmp/a\n  drain_ms: 0\n  wait: park\n");
   EXPECT_THAT(FormatFaults("f", result.faults), IsEmpty());
@@ -94,6 +95,8 @@ TEST(ParseConfig, ReadsFieldsOfAllKinds) {
   EXPECT_EQ(result.config.features_cpus, "0-1,4");
   EXPECT_EQ(result.config.ingress_cpus, "");
   EXPECT_EQ(result.config.wait, "park");
+  EXPECT_EQ(result.config.device, "cuda");
+  EXPECT_EQ(result.config.fast_sums, "true");
 }
 
 // Each row of the schema: both ends of its bounds pass, one past them is a fault at its line.
@@ -120,10 +123,12 @@ TEST(ParseConfig, HoldsEveryFieldToItsBounds) {
 
 TEST(ParseConfig, ChecksTextsByTheirRule) {
   EXPECT_THAT(Faults("features:\n  cpus: 3-1\nexecution:\n  cpus: [0, 1]\n"
-                     "supervisor:\n  wait: sleep\n"),
+                     "  device: gpu\n  fast_sums: yes\nsupervisor:\n  wait: sleep\n"),
               ElementsAre("f.yaml:2: features.cpus: a range of CPUs goes upwards",
                           "f.yaml:4: execution.cpus: must be a single value",
-                          "f.yaml:6: supervisor.wait: must be auto, spin, yield or park"));
+                          "f.yaml:5: execution.device: must be auto, cpu or cuda",
+                          "f.yaml:6: execution.fast_sums: must be false or true",
+                          "f.yaml:8: supervisor.wait: must be auto, spin, yield or park"));
 }
 
 TEST(ParseConfig, TellsEveryFaultAtOnceInTheOrderOfTheLines) {

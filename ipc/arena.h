@@ -88,6 +88,8 @@ class ArenaView {
   static absl::StatusOr<ArenaView> Open(int fd, uint32_t incarnation);
   // The bytes of a block, or nothing where it does not lie inside.
   std::optional<absl::Span<const std::byte>> Get(BlockRef block) const;
+  // The whole mapping.
+  absl::Span<const std::byte> all() const { return {region_.bytes(), region_.size()}; }
 
  private:
   Region region_;

@@ -26,8 +26,11 @@ namespace millrace {
 // Ready and leaving are the roster's to say; the page only says what nobody else can know.
 enum class LaneState : uint32_t {
   kAlive = 0,
-  kDying = 1,  // a fatal signal was caught: treat as dead, before any core dump
+  kDying = 1,  // a fatal signal was caught, or the device lost: treat as dead, before it has ended
 };
+
+// Why a page says kDying, where it is no signal.
+inline constexpr uint32_t kReasonDeviceLost = 256;
 
 // Monotonic counters, then gauges. Names stand in kCounterNames (status, later metrics).
 enum class Counter : size_t {
@@ -43,22 +46,29 @@ enum class Counter : size_t {
   kRows,
   kBusyNs,  // time spent working
   kParks,
-  kHogs,          // yields that took so long that somebody else computes here (ipc/idler.h)
-  kRescues,       // woken by time-out though something was there: must stay 0
-  kFaults,        // what a peer wrote and was refused
-  kQueueDepth,    // gauge: messages waiting in the private queue
-  kQueueDelayNs,  // gauge: moving average of the time from publish to work
-  kInFlight,      // gauge, ingress: ledger slots taken
-  kBlocksTaken,   // gauge: arena blocks not free
-  kLimbo,         // gauge, ingress: window units waiting for quiescence
+  kHogs,            // yields that took so long that somebody else computes here (ipc/idler.h)
+  kRescues,         // woken by time-out though something was there: must stay 0
+  kFaults,          // what a peer wrote and was refused
+  kDeviceBatches,   // execution: batches given to the device
+  kDeviceHalved,    // of these: run as two, for lack of device memory
+  kDeviceFellBack,  // of these: run on the CPU in the end, whole or in part
+  kQueueDepth,      // gauge: messages waiting in the private queue
+  kQueueDelayNs,    // gauge: moving average of the time from publish to work
+  kInFlight,        // gauge, ingress: ledger slots taken
+  kBlocksTaken,     // gauge: arena blocks not free
+  kLimbo,           // gauge, ingress: window units waiting for quiescence
   kCount
 };
 
 inline constexpr std::array<std::string_view, static_cast<size_t>(Counter::kCount)> kCounterNames =
-    {"taken",       "answered",       "failed",    "expired",      "stale",
-     "refused",     "replayed",       "poisoned",  "batches",      "rows",
-     "busy_ns",     "parks",          "hogs",      "rescues",      "faults",
-     "queue_depth", "queue_delay_ns", "in_flight", "blocks_taken", "limbo"};
+    {"taken",          "answered",       "failed",
+     "expired",        "stale",          "refused",
+     "replayed",       "poisoned",       "batches",
+     "rows",           "busy_ns",        "parks",
+     "hogs",           "rescues",        "faults",
+     "device_batches", "device_halved",  "device_fell_back",
+     "queue_depth",    "queue_delay_ns", "in_flight",
+     "blocks_taken",   "limbo"};
 
 inline constexpr size_t kMaxIngressLanes = 4;
 inline constexpr size_t kMaxExecuting = 64;
@@ -68,7 +78,7 @@ struct Page {
 
   alignas(kLineBytes) std::atomic<uint32_t> liveness;  // robust futex: tid | FUTEX_WAITERS
   std::atomic<uint32_t> state;                         // LaneState
-  std::atomic<uint32_t> exit_reason;                   // signal number, once kDying
+  std::atomic<uint32_t> exit_reason;  // once kDying: a signal's number, or kReasonDeviceLost
   std::atomic<uint32_t> pid;
   std::atomic<uint64_t> start_ns;
   std::atomic<uint64_t> roster_generation;   // the newest the lane has acted on

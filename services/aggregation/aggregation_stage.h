@@ -29,7 +29,7 @@ class AggregationStage : public WorkerStage {
 
   absl::StatusOr<std::function<void()>> Prepare(CatalogWithPlans catalog) override;
   size_t Work(Worker& worker) override;
-  void Start(Worker&, const Config&) override {}
+  absl::Status Start(Setup) override { return absl::OkStatus(); }
   bool Idle() const override { return parts_.size() == 0; }
 
  private:

@@ -42,6 +42,7 @@ class Tree {
   void WaitReady();
 
   Child& keeper() { return keeper_; }
+  const std::string& admin_socket() const { return socket_; }
   // SIGTERM, then the keeper's exit code.
   int Stop();
 

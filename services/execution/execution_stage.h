@@ -1,21 +1,25 @@
 // The execution stage: tensors through a model's plan.
 //
-// Purpose: the work of the execution process; the arithmetic is in kernels/.
+// Purpose: the path of requests in the execution process; the arithmetic is in kernels/, everything
+//   off this path in plan_shelf.h.
 // Who may call: RunWorker. Input: a pack with the model's tensor, name 0, [rows, features]; output:
 //   a pack with PREDICTION and, where asked for, MARGIN, named by OutputKind.
 // Invariants:
-//   1. Items of one plan are taken together, earliest deadline first, up to max_batch_rows; a row's
-//      result does not depend on what else was taken.
-//   2. An item flagged alone is executed alone.
+//   1. Items of one plan are run together as one batch, earliest deadline first, up to
+//      max_batch_rows; one with more rows runs by itself. A row's result does not depend on what
+//      else was taken, and an item that is wrong gets its own answer and harms no other.
+//   2. An item flagged alone was being executed when a worker died: it is run by itself, and on the
+//      CPU, so that what a device died of does not take it along twice.
+//   3. Work allocates nothing, but to tell of errors.
+//   4. A lost device ends the process before anything of its batch is answered.
 // What fails: Prepare for a plan that does not check; a request, with a sentence.
 #pragma once
 
-#include <boost/interprocess/mapped_region.hpp>
-#include <memory>
 #include <vector>
 
 #include "ipc/tensor_pack.h"
 #include "kernels/kernel.h"
+#include "services/execution/plan_shelf.h"
 #include "services/runtime/route_table.h"
 #include "services/runtime/worker_process.h"
 
@@ -23,29 +27,37 @@ namespace millrace {
 
 class ExecutionStage : public WorkerStage {
  public:
-  explicit ExecutionStage(const KernelBackend* backend) : backend_(backend) {}
+  explicit ExecutionStage(const KernelBackend* cpu) : shelf_(cpu) {}
 
+  absl::Status Start(Setup setup) override;
+  void OnPeerMapped(PeerLane* peer) override { shelf_.Register(peer); }
   absl::StatusOr<std::function<void()>> Prepare(CatalogWithPlans catalog) override;
   size_t Work(Worker& worker) override;
-  void Start(Worker& worker, const Config& config) override;
 
  private:
-  struct Plan {
-    boost::interprocess::mapped_region image;
-    std::unique_ptr<Kernel> kernel;
-    double ns_per_row = 0;  // moving average
-    std::vector<std::byte> scratch;
+  struct Part {
+    WorkItem item;
+    absl::Status status;
+    BlockRef block;
   };
 
-  absl::StatusOr<std::shared_ptr<Plan>> Open(const Model& model, const Fd& image) const;
   void TakeBatch(Worker& worker);
-  void Answer(Worker& worker, const WorkItem& item);
-  absl::Status Execute(Worker& worker, const WorkItem& item, Plan* plan, BlockRef* block);
+  // False: it does not fit into this batch, and is not taken.
+  bool Add(Worker& worker, const WorkItem& item);
+  // The part's piece of the batch, or why there is none; `fits` is false where it does not fit.
+  absl::Status AddPiece(Worker& worker, Part* part, bool* fits);
+  absl::Status AddOutputs(Worker& worker, Part* part, KernelPiece* piece);
+  void Run(Worker& worker);
 
-  const KernelBackend* backend_;
-  size_t max_batch_rows_ = 0;
+  PlanShelf shelf_;
   RouteTable<Plan> plans_;
-  std::vector<WorkItem> batch_;  // scratch
+  // The batch in hand; its memory is reserved at the start.
+  Plan* plan_ = nullptr;
+  DataType type_ = DataType::kInvalid;
+  size_t rows_ = 0;
+  bool alone_ = false;
+  std::vector<Part> parts_;
+  std::vector<KernelPiece> pieces_;
 };
 
 }  // namespace millrace

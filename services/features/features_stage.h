@@ -18,7 +18,7 @@ class FeaturesStage : public WorkerStage {
  public:
   absl::StatusOr<std::function<void()>> Prepare(CatalogWithPlans catalog) override;
   size_t Work(Worker& worker) override;
-  void Start(Worker&, const Config&) override {}
+  absl::Status Start(Setup) override { return absl::OkStatus(); }
 
  private:
   struct View {

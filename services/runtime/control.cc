@@ -134,6 +134,8 @@ std::optional<int> Control::OnConfigure(const Configure& configure, std::vector<
   }
   HoldLiveness(&lanes_[0].lane->page());
   StageProcess::Start start;
+  start.without_device = configure.without_device();
+  start.tell = [this](FromProcess message) { outbox_.Send(std::move(message)); };
   start.config = parsed.config;
   for (OwnLane& own : lanes_) {
     start.lanes.push_back(own.lane.get());
@@ -144,7 +146,7 @@ std::optional<int> Control::OnConfigure(const Configure& configure, std::vector<
   }
   if (absl::Status started = process_->OnStart(std::move(start)); !started.ok()) {
     Log(LogLevel::kError, "start_failed", {{"why", started.ToString()}});
-    return kExitMemory;
+    return absl::IsFailedPrecondition(started) ? kExitDevice : kExitMemory;
   }
   configured_ = true;
   const absl::Status announced = Announce();
@@ -237,6 +239,7 @@ std::optional<int> Control::OnPeer(const ::millrace::Peer& announced, std::vecto
       peer->page_region = std::move(*page);
       peer->arena = std::move(*arena);
       peer->waker = Waker(&peer->page().parked, fds[2].Duplicate());
+      if (IsEdge(id.stage, stage_)) process_->OnPeerMapped(peer.get());
       peers_.emplace(id.incarnation, peer);
       const uint32_t mine = own.lane->id().incarnation, theirs = id.incarnation;
       if (IsEdge(stage_, id.stage)) {

@@ -49,7 +49,8 @@ struct PeerLane {
   LaneId id;
   Region page_region;
   ArenaView arena;
-  std::unique_ptr<LedgerView> ledger;  // ingress lanes only
+  std::shared_ptr<const void> attached;  // a stage's own, let go before the arena is unmapped
+  std::unique_ptr<LedgerView> ledger;    // ingress lanes only
   Waker waker;
   bool wake_pending = false;
   bool lost = false;

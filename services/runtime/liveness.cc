@@ -18,14 +18,18 @@ robust_list_head g_head;
 
 uint32_t* LivenessWord() { return reinterpret_cast<uint32_t*>(&g_page->liveness); }
 
-void OnFatalSignal(int signal) {
-  // relaxed: the supervisor reads them after the futex system call below.
-  g_page->exit_reason.store(static_cast<uint32_t>(signal), std::memory_order_relaxed);
+void SayDying(uint32_t reason) {
+  // relaxed: published by the release of the state below.
+  g_page->exit_reason.store(reason, std::memory_order_relaxed);
   // release: meets the acquire of PageSaysDead in services/supervisor/watcher.cc.
   g_page->state.store(static_cast<uint32_t>(LaneState::kDying), std::memory_order_release);
   // release: meets the acquire in Watcher::Run, which compares the word before it sleeps.
   g_page->liveness.store(FUTEX_OWNER_DIED, std::memory_order_release);
   syscall(SYS_futex, LivenessWord(), FUTEX_WAKE, INT_MAX, nullptr, nullptr, 0);
+}
+
+void OnFatalSignal(int signal) {
+  SayDying(static_cast<uint32_t>(signal));
   // SA_RESETHAND restored the default action: it follows when the handler returns or here.
   raise(signal);
 }
@@ -45,6 +49,11 @@ void CatchFatalSignals() {
 }
 
 }  // namespace
+
+void EndDying(uint32_t reason, int exit_code) {
+  if (g_page != nullptr) SayDying(reason);
+  _exit(exit_code);
+}
 
 void HoldLiveness(Page* page) {
   MR_CHECK(g_page == nullptr, "liveness is held once");

@@ -55,7 +55,7 @@ class Child {
   bool WaitForDeath() const {
     const timespec patience = {kPatienceSeconds, 0};
     while (true) {
-      // acquire: meets the release of OnFatalSignal in services/runtime/liveness.cc.
+      // acquire: meets the release of SayDying in services/runtime/liveness.cc.
       const uint32_t word = page().liveness.load(std::memory_order_acquire);
       if ((word & FUTEX_OWNER_DIED) != 0) return true;
       if (syscall(SYS_futex, &page().liveness, FUTEX_WAIT, word, &patience, nullptr, 0) != 0 &&
@@ -148,6 +148,17 @@ TEST(LivenessTest, EachFatalSignalSaysDyingAndWhy) {
 TEST(LivenessTest, ABrokenInvariantSaysDying) {
   Child child([] { MR_CHECK(false, "as the test wants it"); });
   ExpectDying(&child, SIGABRT);
+}
+
+// As a lane that finds its device lost: from its own thread, with the code that is asked for.
+TEST(LivenessTest, AnEndByALanesThreadSaysDyingAndWhy) {
+  Child child([] { std::thread([] { EndDying(kReasonDeviceLost, 78); }).join(); });
+  ASSERT_TRUE(child.WaitForDeath());
+  EXPECT_EQ(child.page().state.load(), static_cast<uint32_t>(LaneState::kDying));
+  EXPECT_EQ(child.page().exit_reason.load(), kReasonDeviceLost);
+  const int status = child.Reap();
+  ASSERT_TRUE(WIFEXITED(status));
+  EXPECT_EQ(WEXITSTATUS(status), 78);
 }
 
 TEST(LivenessTest, AFaultInALanesThreadSaysDying) {

@@ -21,6 +21,7 @@
 #include "absl/status/status.h"
 #include "common/config.h"
 #include "ipc/catalog.pb.h"
+#include "ipc/control.pb.h"
 #include "ipc/ledger.h"
 #include "services/runtime/lane.h"
 
@@ -28,10 +29,12 @@ namespace millrace {
 
 enum ExitCode : int {
   kExitOk = 0,
-  kExitUsage = 64,     // started by hand or with wrong arguments
-  kExitMemory = 71,    // shared memory cannot be reserved
-  kExitProtocol = 76,  // the supervisor said what cannot be right
-  kExitOrphan = 77,    // the supervisor's socket closed
+  kExitUsage = 64,       // started by hand or with wrong arguments
+  kExitMemory = 71,      // shared memory cannot be reserved
+  kExitDevice = 72,      // the configuration asks for a device that is not there
+  kExitProtocol = 76,    // the supervisor said what cannot be right
+  kExitOrphan = 77,      // the supervisor's socket closed
+  kExitDeviceLost = 78,  // the device failed for good: another process may have more luck
 };
 
 struct CatalogWithPlans {
@@ -49,8 +52,15 @@ class StageProcess {
     std::vector<Lane*> lanes;
     std::vector<Ledger*> ledgers;
     std::map<std::string, Fd> listeners;
+    bool without_device = false;  // as Configure says
+    // To the supervisor, from any thread.
+    std::function<void(FromProcess)> tell;
   };
+  // FailedPrecondition: a device is asked for that is not there (kExitDevice).
   virtual absl::Status OnStart(Start start) = 0;
+  // A peer whose messages will come here: its memory is mapped, and no message was taken yet. What
+  // is put in `attached` ends before the mapping.
+  virtual void OnPeerMapped(PeerLane*) {}
   // Takes up a catalog; `ready` may be called from any thread, once it serves by it.
   virtual void OnCatalog(CatalogWithPlans catalog, std::function<void(absl::Status)> ready) = 0;
   // Every execution worker serves this generation (ingress: route by it from now on).

@@ -113,16 +113,37 @@ bool Worker::Idle() const {
 
 void Worker::Executing(absl::Span<const WorkItem> items, int64_t predicted_ns) {
   MR_CHECK(items.size() <= kMaxExecuting, "a batch holds more items than the page can name");
-  Page& p = page();
+  Predict(predicted_ns);
+  for (size_t i = 0; i < items.size(); ++i) Name(i, items[i]);
+  NameCount(items.size());
+}
+
+void Worker::AlsoExecuting(const WorkItem& item) {
+  MR_CHECK(executing_ < kMaxExecuting, "a batch holds more items than the page can name");
+  Name(executing_, item);
+  NameCount(executing_ + 1);
+}
+
+void Worker::NotExecuting() {
+  MR_CHECK(executing_ > 0, "nothing is executed that could be taken back");
+  NameCount(executing_ - 1);
+}
+
+void Worker::Predict(int64_t predicted_ns) {
   // relaxed: read only after this process has ended, or as a hint.
-  p.predicted_ns.store(predicted_ns, std::memory_order_relaxed);
-  for (size_t i = 0; i < items.size(); ++i) {
-    // relaxed: published by the release of the count below.
-    p.executing_origin[i].store(items[i].message.origin, std::memory_order_relaxed);
-    p.executing_id[i].store(items[i].message.id, std::memory_order_relaxed);
-  }
+  page().predicted_ns.store(predicted_ns, std::memory_order_relaxed);
+}
+
+void Worker::Name(size_t place, const WorkItem& item) {
+  // relaxed: published by the release of NameCount.
+  page().executing_origin[place].store(item.message.origin, std::memory_order_relaxed);
+  page().executing_id[place].store(item.message.id, std::memory_order_relaxed);
+}
+
+void Worker::NameCount(size_t count) {
+  executing_ = count;
   // release: meets the acquire in IngressLane::WasExecuting, of a page whose lane died.
-  p.executing_count.store(static_cast<uint32_t>(items.size()), std::memory_order_release);
+  page().executing_count.store(static_cast<uint32_t>(count), std::memory_order_release);
   // seq_cst: meets the acquire in IngressLane::WasExecuting. The processor keeps this thread's
   // stores in order up to its death; the compiler may not read inputs before the naming above.
   std::atomic_signal_fence(std::memory_order_seq_cst);
@@ -130,6 +151,7 @@ void Worker::Executing(absl::Span<const WorkItem> items, int64_t predicted_ns) {
 
 void Worker::Done() {
   // release: meets the acquire in IngressLane::WasExecuting; results were published before.
+  executing_ = 0;
   page().executing_count.store(0, std::memory_order_release);
   // relaxed: a hint for the supervisor.
   page().predicted_ns.store(0, std::memory_order_relaxed);

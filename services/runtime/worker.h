@@ -65,6 +65,13 @@ class Worker : public LaneHandler {
   // Names items as being executed, before their input is touched; and that they no longer are.
   void Executing(absl::Span<const WorkItem> items, int64_t predicted_ns);
   void Done();
+  // One by one, for a batch that is found by looking at inputs: one more is named, beside those
+  // that are; the one named last is not executed after all; how long they will take.
+  void AlsoExecuting(const WorkItem& item);
+  void NotExecuting();
+  void Predict(int64_t predicted_ns);
+  // Back into the queue, as if it had not been popped. Its input may have been read.
+  void PutBack(const WorkItem& item) { Push(item); }
 
   // The input's bytes, or nothing (then the sender was reported).
   std::optional<absl::Span<const std::byte>> Input(const WorkItem& item);
@@ -114,10 +121,13 @@ class Worker : public LaneHandler {
   size_t AnswerEpochs();
   void Push(WorkItem item);
   WorkItem TakeTop();
+  void Name(size_t place, const WorkItem& item);
+  void NameCount(size_t count);
   // Whether to work on it; if not, it is finished here.
   bool Admit(const WorkItem& item);
   void ObserveDelay(const WorkItem& item, int64_t now);
 
+  size_t executing_ = 0;  // named now
   Lane* lane_;
   std::array<Origin, kOrigins> origins_;
   std::vector<WorkItem> queue_;  // heap

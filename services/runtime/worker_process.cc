@@ -21,10 +21,14 @@ class WorkerProcess : public StageProcess {
   absl::Status OnStart(Start start) override {
     lane_ = start.lanes.at(0);
     worker_ = std::make_unique<Worker>(lane_);
-    work_->Start(*worker_, start.config);
+    absl::Status started =
+        work_->Start({*worker_, start.config, start.without_device, std::move(start.tell)});
+    if (!started.ok()) return started;
     thread_ = std::thread([this] { Run(); });
     return absl::OkStatus();
   }
+
+  void OnPeerMapped(PeerLane* peer) override { work_->OnPeerMapped(peer); }
 
   void OnCatalog(CatalogWithPlans catalog, std::function<void(absl::Status)> ready) override {
     const uint64_t generation = catalog.catalog->generation();

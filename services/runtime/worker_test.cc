@@ -189,6 +189,13 @@ TEST_F(WorkerTest, ExecutingNamesIdsUntilDone) {
   EXPECT_EQ(page.predicted_ns.load(), 0u);
   std::vector<WorkItem> many(kMaxExecuting + 1);
   EXPECT_DEATH(worker_.Executing(many, 0), "more items than the page can name");
+  many.pop_back();
+  worker_.Executing(many, 0);
+  EXPECT_DEATH(worker_.AlsoExecuting(many[0]), "more items than the page can name");
+  worker_.NotExecuting();
+  EXPECT_EQ(page.executing_count.load(), kMaxExecuting - 1);
+  worker_.Done();
+  EXPECT_DEATH(worker_.NotExecuting(), "nothing is executed");
 }
 
 TEST_F(WorkerTest, AnErrorTravelsAsCodeAndSentence) {

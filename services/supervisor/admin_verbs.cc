@@ -34,6 +34,39 @@ json LaneReport(const AdminContext& context, const FleetLane& lane) {
   return report;
 }
 
+// Where the batches of each model run: what was measured, and from how many rows on the device.
+json KernelsReport(const Fleet& fleet, const FleetProcess& process) {
+  json kernels = json::array();
+  for (const Model& model : fleet.catalog().catalog().models()) {
+    const auto found = process.kernels.find(model.route());
+    if (found == process.kernels.end()) continue;
+    const KernelChoice& choice = found->second;
+    json buckets = json::array();
+    for (const KernelChoice::Bucket& bucket : choice.buckets()) {
+      buckets.push_back({{"rows", bucket.rows()},
+                         {"cpu_ns", bucket.cpu_ns()},
+                         {"device_ns", bucket.device_ns()},
+                         {"cpu_estimated", bucket.cpu_estimated()},
+                         {"device_estimated", bucket.device_estimated()}});
+    }
+    kernels.push_back({{"model", model.name()},
+                       {"version", model.version()},
+                       {"device_from_rows", choice.device_from_rows()},
+                       {"why_not", choice.why_not()},
+                       {"device_bytes", choice.device_bytes()},
+                       {"buckets", std::move(buckets)}});
+  }
+  return kernels;
+}
+
+json DeviceOf(const FleetProcess& process) {
+  if (!process.device.has_value()) return json();
+  return {{"cpu", process.device->cpu()},
+          {"device", process.device->device()},
+          {"state", process.device->state()},
+          {"why_not", process.device->why_not()}};
+}
+
 json ProcessReport(const AdminContext& context, const FleetProcess& process, int64_t now_ns) {
   const auto slot = context.fleet->slots().find({process.stage, process.index});
   json lanes = json::array();
@@ -64,6 +97,11 @@ json ProcessReport(const AdminContext& context, const FleetProcess& process, int
                  {"lanes", std::move(lanes)}};
   report["wait"] =
       HasLanes(process.stage) ? json(WaitModeName(context.fleet->WaitOf(process.stage))) : json();
+  if (process.stage == Stage::kExecution) {
+    report["device"] = DeviceOf(process);
+    report["device_losses"] = slot == context.fleet->slots().end() ? 0 : slot->second.device_losses;
+    report["kernels"] = KernelsReport(*context.fleet, process);
+  }
   if (!process.condemned.empty()) report["condemned"] = process.condemned;
   return report;
 }

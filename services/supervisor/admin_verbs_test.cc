@@ -57,6 +57,50 @@ TEST_F(AdminVerbsTest, StatusTellsOfEveryProcess) {
   }
 }
 
+TEST_F(AdminVerbsTest, StatusTellsWhereModelsRun) {
+  StartAll();
+  const uint32_t key = KeyOf(Stage::kExecution);
+  const auto execution = [&] {
+    const json status = Ask(R"({"verb":"status"})");
+    for (const json& process : status["processes"]) {
+      if (process["stage"] == "execution") return process;
+      EXPECT_FALSE(process.contains("kernels"));
+    }
+    return json();
+  };
+  EXPECT_EQ(execution()["device"], nullptr) << "it has not told yet";
+  EXPECT_EQ(execution()["kernels"], json::array());
+  FromProcess report;
+  report.mutable_device_report()->set_cpu("avx2");
+  report.mutable_device_report()->set_state("no_driver");
+  report.mutable_device_report()->set_why_not("no driver; serving from the CPU");
+  Say(key, report);
+  FromProcess choice;
+  choice.mutable_kernel_choice()->set_route(1);
+  choice.mutable_kernel_choice()->set_device_from_rows(33);
+  choice.mutable_kernel_choice()->set_device_bytes(5);
+  KernelChoice::Bucket* bucket = choice.mutable_kernel_choice()->add_buckets();
+  bucket->set_rows(64);
+  bucket->set_cpu_ns(31'000);
+  bucket->set_device_ns(25'000);
+  bucket->set_cpu_estimated(true);
+  Say(key, choice);
+  EXPECT_EQ(execution()["device"], (json{{"cpu", "avx2"},
+                                         {"device", ""},
+                                         {"state", "no_driver"},
+                                         {"why_not", "no driver; serving from the CPU"}}));
+  EXPECT_EQ(execution()["device_losses"], 0);
+  const json kernels = execution()["kernels"];
+  ASSERT_EQ(kernels.size(), 1u);
+  EXPECT_EQ(kernels[0]["device_from_rows"], 33);
+  EXPECT_EQ(kernels[0]["device_bytes"], 5);
+  EXPECT_EQ(kernels[0]["buckets"], json::array({{{"rows", 64},
+                                                 {"cpu_ns", 31'000},
+                                                 {"device_ns", 25'000},
+                                                 {"cpu_estimated", true},
+                                                 {"device_estimated", false}}}));
+}
+
 TEST_F(AdminVerbsTest, StatusTellsOfAWorkerThatWaitsAndOfTheReroute) {
   StartAll();
   fleet->OnDeath(KeyOf(Stage::kFeatures), hands.now_ns - 4000);

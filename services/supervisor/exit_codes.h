@@ -18,9 +18,12 @@ inline constexpr int kExitRepository = 67;  // the model repository cannot be re
 inline constexpr int kExitKernel = 68;      // a kernel older than 5.10
 inline constexpr int kExitCpus = 69;        // a CPU that the machine lacks or does not allow
 inline constexpr int kExitBinary = 70;      // a program of ours is missing
-// These two are the workers' own (services/runtime/process.h), handed on.
+// These are the workers' own (services/runtime/process.h), handed on.
 inline constexpr int kExitMemory = 71;    // memory or descriptors for the start
+inline constexpr int kExitDevice = 72;    // `execution.device: cuda`, and there is none
 inline constexpr int kExitProtocol = 76;  // programs of different builds
+
+inline constexpr int kExitDeviceLost = 78;  // a worker's: its device failed for good; not final
 
 inline constexpr int kFirstFinal = 64;
 inline constexpr int kLastFinal = 76;

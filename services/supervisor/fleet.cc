@@ -218,6 +218,9 @@ void Fleet::Configure(FleetProcess* process) {
       fds.push_back(fd);
     }
   }
+  if (process->stage == Stage::kExecution) {
+    configure->set_without_device(SlotOf(*process)->device_losses >= kDeviceLossesToDoWithout);
+  }
   if (process->stage == Stage::kRegistry) {
     configure->set_first_route(desk_.first_route());
     configure->set_first_generation(desk_.first_generation());

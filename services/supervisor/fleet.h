@@ -64,9 +64,12 @@ struct FleetProcess {
   uint64_t told_live = 0;         // ingress: newest generation it was told to route by
   bool drained = false;
   bool told_to_end = false;
-  std::string condemned;          // why it shall be ended; empty: nothing against it
-  uint64_t bytes = 0;             // of its shared memory
-  std::vector<uint32_t> knew_it;  // dying: keys of those who must hear of its end
+  bool device_lost = false;                  // and counted so
+  std::string condemned;                     // why it shall be ended; empty: nothing against it
+  uint64_t bytes = 0;                        // of its shared memory
+  std::optional<DeviceReport> device;        // execution: what it runs models on
+  std::map<uint32_t, KernelChoice> kernels;  // execution: by route of the newest catalog
+  std::vector<uint32_t> knew_it;             // dying: keys of those who must hear of its end
 };
 
 // A place for one process: what outlives its incarnations.
@@ -74,10 +77,11 @@ struct FleetSlot {
   uint32_t key = 0;       // of the process that is alive and not dying; 0: none
   uint32_t failures = 0;  // in a row, of incarnations that proved nothing
   uint32_t restarts = 0;
-  int64_t start_at_ns = 0;  // while key is 0
-  bool tried = false;       // one was ready, or failed: the next group need not wait
-  bool leaving = false;     // scaled away: not started again
-  uint64_t bytes = 0;       // of its last process that announced
+  uint32_t device_losses = 0;  // in a row
+  int64_t start_at_ns = 0;     // while key is 0
+  bool tried = false;          // one was ready, or failed: the next group need not wait
+  bool leaving = false;        // scaled away: not started again
+  uint64_t bytes = 0;          // of its last process that announced
 };
 
 using SlotName = std::pair<Stage, uint32_t>;
@@ -150,6 +154,8 @@ class Fleet {
   void OnCatalogReady(FleetProcess* process, const CatalogReady& ready);
   void OnPublishCatalog(FleetProcess* process, const PublishCatalog& publish, std::vector<Fd> fds);
   void OnFault(FleetProcess* process, const Fault& fault);
+  void OnDeviceReport(FleetProcess* process, const DeviceReport& report);
+  void OnKernelChoice(FleetProcess* process, const KernelChoice& choice);
 
   // fleet_wait.cc
   void TakeLoad();
@@ -158,7 +164,8 @@ class Fleet {
   // fleet_life.cc
   void Condemn(FleetProcess* process, int signal);
   void EnterDying(FleetProcess* process, int64_t kill_at_ns);
-  void PlanRestart(const FleetProcess& process);
+  void PlanRestart(FleetProcess* process);
+  void CountDeviceLoss(FleetProcess* process);
   void CheckBeat(FleetProcess* process, int64_t elapsed_ns);
   void CheckTimeLimits(FleetProcess* process);
   void BeginDrain(FleetProcess* process);

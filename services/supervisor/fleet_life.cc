@@ -66,6 +66,7 @@ void Fleet::OnEnd(uint32_t key, const ProcessEnd& end) {
       Send(peer, message);
     }
   }
+  if (end.signal == 0 && end.exit_code == kExitDeviceLost) CountDeviceLoss(process);
   const bool final = end.signal == 0 && IsFinalExit(end.exit_code);
   if (final && !was_ready_ && phase_ == FleetPhase::kRunning) {
     Log(LogLevel::kError, "start_failed",
@@ -93,30 +94,48 @@ void Fleet::Condemn(FleetProcess* process, int signal) {
 
 void Fleet::EnterDying(FleetProcess* process, int64_t kill_at_ns) {
   deaths_ += process->told_to_end ? 0 : 1;
-  PlanRestart(*process);
+  PlanRestart(process);
   Move(process, ProcessState::kDying);
   process->kill_at_ns = kill_at_ns;
 }
 
-void Fleet::PlanRestart(const FleetProcess& process) {
-  FleetSlot* slot = SlotOf(process);
+void Fleet::PlanRestart(FleetProcess* process) {
+  FleetSlot* slot = SlotOf(*process);
   slot->key = 0;
   slot->tried = true;
   if (slot->leaving) {
-    slots_.erase({process.stage, process.index});
+    slots_.erase({process->stage, process->index});
     return;
   }
   // The registry has answered when it has published; its state says so.
-  bool answered = process.stage == Stage::kRegistry && process.ready_since_ns != 0;
-  for (const FleetLane& lane : process.lanes) {
+  bool answered = process->stage == Stage::kRegistry && process->ready_since_ns != 0;
+  bool device_lost = false;
+  for (const FleetLane& lane : process->lanes) {
     const std::optional<PageLook> look = hands_->Look(lane.incarnation);
     answered |= look.has_value() && look->answered;
+    device_lost |= look.has_value() && look->device_lost;
   }
   const int64_t now = hands_->NowNs();
-  const int64_t ready_for = process.ready_since_ns == 0 ? 0 : now - process.ready_since_ns;
+  const int64_t ready_for = process->ready_since_ns == 0 ? 0 : now - process->ready_since_ns;
   slot->failures = FailuresAfter(slot->failures, answered, ready_for);
+  slot->device_losses = DeviceLossesAfter(slot->device_losses, false, ready_for);
   slot->restarts += 1;
   slot->start_at_ns = now + RestartDelayNs(slot->failures, hands_->Random());
+  if (device_lost) CountDeviceLoss(process);
+}
+
+// Once a process: from its page, or, where that was not there yet, from its exit code.
+void Fleet::CountDeviceLoss(FleetProcess* process) {
+  const auto slot = slots_.find({process->stage, process->index});
+  if (process->device_lost || slot == slots_.end()) return;
+  process->device_lost = true;
+  slot->second.device_losses = DeviceLossesAfter(slot->second.device_losses, true, 0);
+  Log(LogLevel::kError, "device_lost",
+      {{"name", ProcessName(process->stage, process->index)},
+       {"incarnation", process->key},
+       {"in_a_row", slot->second.device_losses},
+       {"next", slot->second.device_losses < kDeviceLossesToDoWithout ? "tries the device again"
+                                                                      : "serves from the CPU"}});
 }
 
 void Fleet::Tick() {

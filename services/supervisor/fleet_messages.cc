@@ -13,6 +13,8 @@
 namespace millrace {
 namespace {
 
+constexpr size_t kMaxReportBytes = 4096;  // of what is kept of a process for status
+
 SharedFd Share(Fd fd) { return std::make_shared<const Fd>(std::move(fd)); }
 
 uint64_t SizeOf(const SharedFd& fd) {
@@ -66,6 +68,12 @@ void Fleet::OnMessage(uint32_t key, const FromProcess& message, std::vector<Fd> 
       break;
     case FromProcess::kFault:
       OnFault(process, message.fault());
+      break;
+    case FromProcess::kDeviceReport:
+      OnDeviceReport(process, message.device_report());
+      break;
+    case FromProcess::kKernelChoice:
+      OnKernelChoice(process, message.kernel_choice());
       break;
     case FromProcess::MESSAGE_NOT_SET:
       process->condemned = "sent a message of no known kind";
@@ -199,6 +207,29 @@ void Fleet::OnPublishCatalog(FleetProcess* process, const PublishCatalog& publis
   for (auto& [key, other] : processes_) {
     if (HasLanes(other.stage) && other.state != ProcessState::kStopping) SendCatalog(&other);
   }
+}
+
+void Fleet::OnDeviceReport(FleetProcess* process, const DeviceReport& report) {
+  if (process->stage != Stage::kExecution || process->device.has_value() ||
+      report.ByteSizeLong() > kMaxReportBytes) {
+    process->condemned = "reported a device out of turn";
+    return;
+  }
+  process->device = report;
+}
+
+// Kept for status alone, and only as many as the catalog has models.
+void Fleet::OnKernelChoice(FleetProcess* process, const KernelChoice& choice) {
+  if (process->stage != Stage::kExecution || choice.ByteSizeLong() > kMaxReportBytes) {
+    process->condemned = "reported a choice of kernels that cannot be right";
+    return;
+  }
+  std::set<uint32_t> routes;
+  for (const Model& model : desk_.catalog().models()) routes.insert(model.route());
+  std::erase_if(process->kernels,
+                [&](const auto& known) { return routes.count(known.first) == 0; });
+  // One of an older catalog comes late.
+  if (routes.count(choice.route()) > 0) process->kernels[choice.route()] = choice;
 }
 
 void Fleet::OnFault(FleetProcess* process, const Fault& fault) {

@@ -155,6 +155,12 @@ std::optional<PageLook> ProcessTable::Look(uint32_t incarnation) {
   // relaxed: each word is looked at alone.
   look.beat = page->beat.load(std::memory_order_relaxed);
   look.predicted_ns = page->predicted_ns.load(std::memory_order_relaxed);
+  // acquire: meets the release of SayDying in services/runtime/liveness.cc.
+  const uint32_t state = page->state.load(std::memory_order_acquire);
+  // relaxed: stored before the state, which was acquired.
+  const uint32_t reason = page->exit_reason.load(std::memory_order_relaxed);
+  look.device_lost =
+      state == static_cast<uint32_t>(LaneState::kDying) && reason == kReasonDeviceLost;
   look.answered = page->Get(Counter::kAnswered) + page->Get(Counter::kFailed) > 0;
   return look;
 }

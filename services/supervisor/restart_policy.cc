@@ -21,6 +21,11 @@ int64_t RestartDelayNs(uint32_t failures_in_a_row, double random) {
   return delay + static_cast<int64_t>(static_cast<double>(delay) * kJitter * random);
 }
 
+uint32_t DeviceLossesAfter(uint32_t losses_before, bool lost, int64_t ready_for_ns) {
+  const uint32_t row = ready_for_ns >= kDeviceProvenNs ? 0 : losses_before;
+  return lost && row < kDeviceLossesToDoWithout ? row + 1 : row;
+}
+
 uint32_t FailuresAfter(uint32_t failures_before, bool answered, int64_t ready_for_ns) {
   if (answered || ready_for_ns >= kProvenNs) return 0;
   return failures_before == UINT32_MAX ? failures_before : failures_before + 1;

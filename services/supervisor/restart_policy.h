@@ -24,4 +24,12 @@ int64_t RestartDelayNs(uint32_t failures_in_a_row, double random);
 // How many failures in a row stand after an incarnation that ended.
 uint32_t FailuresAfter(uint32_t failures_before, bool answered, int64_t ready_for_ns);
 
+// After so many losses of the device in a row a worker starts without it: it serves from the CPU.
+inline constexpr uint32_t kDeviceLossesToDoWithout = 3;
+// One that was ready for this long ends the row.
+inline constexpr int64_t kDeviceProvenNs = 60 * kNanosPerSecond;
+
+// How many losses of the device in a row stand after an incarnation that ended.
+uint32_t DeviceLossesAfter(uint32_t losses_before, bool lost, int64_t ready_for_ns);
+
 }  // namespace millrace

@@ -34,6 +34,15 @@ TEST(RestartDelay, TheLongestIsSpreadToo) {
   EXPECT_LT(RestartDelayNs(30, 0), RestartDelayNs(30, 1) - kNanosPerSecond);
 }
 
+TEST(DeviceLosses, CountInARowThatALongLifeEnds) {
+  EXPECT_EQ(DeviceLossesAfter(0, true, 0), 1u);
+  EXPECT_EQ(DeviceLossesAfter(1, true, kDeviceProvenNs - 1), 2u);
+  EXPECT_EQ(DeviceLossesAfter(2, true, kDeviceProvenNs), 1u);
+  EXPECT_EQ(DeviceLossesAfter(2, false, kDeviceProvenNs - 1), 2u) << "another death is no cure";
+  EXPECT_EQ(DeviceLossesAfter(2, false, kDeviceProvenNs), 0u);
+  EXPECT_EQ(DeviceLossesAfter(kDeviceLossesToDoWithout, true, 0), kDeviceLossesToDoWithout);
+}
+
 TEST(Failures, OnlyThoseThatProvedNothingCount) {
   EXPECT_EQ(FailuresAfter(0, false, 0), 1u);
   EXPECT_EQ(FailuresAfter(3, false, kProvenNs - 1), 4u);

@@ -18,7 +18,7 @@ constexpr int64_t kRecheckNs = 100 * kNanosPerMilli;
 constexpr timespec kPause = {0, 1'000'000};  // after a wake-up that was no death
 
 bool PageSaysDead(const Page* page) {
-  // acquire: meets the release stores of OnFatalSignal in services/runtime/liveness.cc.
+  // acquire: meets the release stores of SayDying in services/runtime/liveness.cc.
   const uint32_t state = page->state.load(std::memory_order_acquire);
   // acquire: as above.
   return SaysDead(page->liveness.load(std::memory_order_acquire), state);
@@ -72,7 +72,7 @@ Watcher::~Watcher() {
 void Watcher::Run() {
   // relaxed: the destructor asks for an end and hands nothing over.
   while (!stop_.load(std::memory_order_relaxed)) {
-    // acquire: meets the release of OnFatalSignal in services/runtime/liveness.cc. The word must be
+    // acquire: meets the release of SayDying in services/runtime/liveness.cc. The word must be
     // older than the look at the page, or its last change could be slept over: FUTEX_WAIT returns
     // at once where the word is not this one any more.
     const uint32_t word = page_->liveness.load(std::memory_order_acquire);

@@ -126,12 +126,72 @@ std::string Models(const json& catalog) {
   return text;
 }
 
+// "0.9 us", "31 us", "4.2 ms".
+std::string ShortTime(int64_t ns) {
+  const double us = static_cast<double>(ns) / 1000;
+  if (us < 9.95) return absl::StrFormat("%.1f us", us);
+  if (us < 9950) return absl::StrFormat("%.0f us", us);
+  return absl::StrFormat("%.1f ms", us / 1000);
+}
+
+// What each kernel took for a bucket of rows; `*` stands at the one that is used, `~` at what was
+// not run but reckoned from the bucket before.
+std::string Buckets(const json& kernel) {
+  const uint64_t from = kernel.at("device_from_rows");
+  std::vector<std::string> parts;
+  uint64_t above = 0;  // the bucket holds more rows than these
+  for (const json& bucket : kernel.at("buckets")) {
+    const bool device = from != 0 && above + 1 >= from;
+    above = bucket.at("rows");
+    parts.push_back(absl::StrCat(above, ": cpu ", bucket.at("cpu_estimated").get<bool>() ? "~" : "",
+                                 ShortTime(bucket.at("cpu_ns")), device ? "" : " *", ", cuda ",
+                                 bucket.at("device_estimated").get<bool>() ? "~" : "",
+                                 ShortTime(bucket.at("device_ns")), device ? " *" : ""));
+  }
+  return absl::StrCat("rows ", absl::StrJoin(parts, " | "));
+}
+
+std::string Choice(const json& kernel, const std::string& cpu) {
+  const std::string why_not = kernel.at("why_not");
+  if (!why_not.empty()) return absl::StrCat(cpu, "; ", why_not);
+  const uint64_t from = kernel.at("device_from_rows");
+  const bool measured = !kernel.at("buckets").empty();
+  if (measured) return Buckets(kernel);
+  if (from == 0) return cpu;
+  return absl::StrCat("cuda from ", from, " rows on, as configured; ", cpu);
+}
+
+// Where each execution worker runs each model, and why.
+std::string Kernels(const json& status) {
+  std::string text;
+  for (const json& process : status.at("processes")) {
+    if (process.at("stage") != "execution" || process.at("device").is_null()) continue;
+    const json& device = process.at("device");
+    const std::string cpu = device.at("cpu"), name = device.at("device");
+    absl::StrAppend(
+        &text, process.at("name").get<std::string>(), ": ", cpu, "; ",
+        name.empty() ? device.at("why_not").get<std::string>() : absl::StrCat("cuda ", name), "\n");
+    const json& counters = process.at("counters");
+    if (!name.empty()) {
+      absl::StrAppend(
+          &text, "  batches on the device ", counters.value("device_batches", int64_t{0}),
+          "; out of device memory and halved ", counters.value("device_halved", int64_t{0}),
+          "; ended on the CPU ", counters.value("device_fell_back", int64_t{0}), "\n");
+    }
+    for (const json& kernel : process.at("kernels")) {
+      absl::StrAppend(&text, "  ", kernel.at("model").get<std::string>(), " ",
+                      kernel.at("version").get<std::string>(), ": ", Choice(kernel, cpu), "\n");
+    }
+  }
+  return text.empty() ? text : absl::StrCat("\n", text);
+}
+
 }  // namespace
 
 absl::StatusOr<std::string> RenderStatus(const json& status) {
   try {
     return absl::StrCat(Headline(status), "\n", Processes(status), "\n", Requests(status), "\n",
-                        Models(status.at("catalog")));
+                        Models(status.at("catalog")), Kernels(status));
   } catch (const json::exception& error) {
     return absl::InternalError(absl::StrCat("the server's status: ", error.what()));
   }

@@ -7,20 +7,42 @@ namespace {
 
 using nlohmann::json;
 
+json Kernel(const std::string& model, const std::string& why_not, int from, json buckets) {
+  return {{"model", model},     {"version", "1"},     {"device_from_rows", from},
+          {"why_not", why_not}, {"device_bytes", 17}, {"buckets", std::move(buckets)}};
+}
+
+json Bucket(int rows, int64_t cpu_ns, int64_t device_ns, bool estimated = false) {
+  return {{"rows", rows},
+          {"cpu_ns", cpu_ns},
+          {"device_ns", device_ns},
+          {"cpu_estimated", estimated},
+          {"device_estimated", false}};
+}
+
 json Process(const std::string& stage, json counters) {
-  return {{"name", stage + "0"},
-          {"stage", stage},
-          {"index", 0},
-          {"pid", 4321},
-          {"incarnation", 7},
-          {"state", "ready"},
-          {"restarts", 2},
-          {"uptime_ms", 5000},
-          {"beat_age_ms", 3},
-          {"queue_depth", 11},
-          {"counters", counters},
-          {"cpus", "0-1,4"},
-          {"wait", stage == "registry" ? json() : json("yield")}};
+  json process = {{"name", stage + "0"},
+                  {"stage", stage},
+                  {"index", 0},
+                  {"pid", 4321},
+                  {"incarnation", 7},
+                  {"state", "ready"},
+                  {"restarts", 2},
+                  {"uptime_ms", 5000},
+                  {"beat_age_ms", 3},
+                  {"queue_depth", 11},
+                  {"counters", counters},
+                  {"cpus", "0-1,4"},
+                  {"wait", stage == "registry" ? json() : json("yield")}};
+  if (stage == "execution") {
+    process["device"] = {{"cpu", "cpu-avx2"},
+                         {"device", ""},
+                         {"state", "no_driver"},
+                         {"why_not", "no NVIDIA driver on this machine; serving from the CPU"}};
+    process["device_losses"] = 0;
+    process["kernels"] = {Kernel("m", "", 0, json::array()), Kernel("n", "", 0, json::array())};
+  }
+  return process;
 }
 
 json Status() {
@@ -82,6 +104,39 @@ TEST(StatusReportTest, PhasesAndDurations) {
   ExpectHolds(*RenderStatus(status), "draining, up 119 min;");
 }
 
+TEST(StatusReportTest, TellsWhyThereIsNoDevice) {
+  ExpectHolds(*RenderStatus(Status()),
+              "\nexecution0: cpu-avx2; no NVIDIA driver on this machine; serving from the "
+              "CPU\n  m 1: cpu-avx2\n  n 1: cpu-avx2\n");
+}
+
+TEST(StatusReportTest, TellsWhatWasMeasuredAndWhatIsUsed) {
+  json status = Status();
+  json& execution = status["processes"][2];
+  execution["device"]["device"] = "Fake device 0 (sm_90)";
+  execution["counters"]["device_batches"] = 12;
+  execution["counters"]["device_halved"] = 2;
+  execution["counters"]["device_fell_back"] = 1;
+  execution["kernels"] = {
+      Kernel("m", "", 9,
+             {Bucket(8, 900, 21'049), Bucket(16, 31'000, 25'000),
+              Bucket(4096, 52'000'000, 9'960'000, true)}),
+      Kernel("always", "", 1, {Bucket(1, 31'000, 25'000)}),
+      Kernel("never", "", 0, {Bucket(1, 900, 25'000)}),
+      Kernel("big", "the device does not take it: RESOURCE_EXHAUSTED: 9 GiB", 0, json::array()),
+      Kernel("forced", "", 32, json::array())};
+  const std::string text = *RenderStatus(status);
+  ExpectHolds(text,
+              "execution0: cpu-avx2; cuda Fake device 0 (sm_90)\n"
+              "  batches on the device 12; out of device memory and halved 2; ended on the CPU 1\n"
+              "  m 1: rows 8: cpu 0.9 us *, cuda 21 us | 16: cpu 31 us, cuda 25 us * | "
+              "4096: cpu ~52.0 ms, cuda 10.0 ms *\n"
+              "  always 1: rows 1: cpu 31 us, cuda 25 us *\n"
+              "  never 1: rows 1: cpu 0.9 us *, cuda 25 us\n"
+              "  big 1: cpu-avx2; the device does not take it: RESOURCE_EXHAUSTED: 9 GiB\n"
+              "  forced 1: cuda from 32 rows on, as configured; cpu-avx2\n");
+}
+
 TEST(StatusReportTest, AnotherFormIsAFaultNotACrash) {
   EXPECT_TRUE(absl::IsInternal(RenderStatus(json::object()).status()));
   json status = Status();
@@ -89,6 +144,9 @@ TEST(StatusReportTest, AnotherFormIsAFaultNotACrash) {
   EXPECT_TRUE(absl::IsInternal(RenderStatus(status).status()));
   status = Status();
   status["catalog"]["models"][0]["name"] = 7;
+  EXPECT_TRUE(absl::IsInternal(RenderStatus(status).status()));
+  status = Status();
+  status["processes"][2]["kernels"] = {7};
   EXPECT_TRUE(absl::IsInternal(RenderStatus(status).status()));
 }
 

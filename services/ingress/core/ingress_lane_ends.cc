@@ -102,7 +102,7 @@ void IngressLane::OnMessage(Inbound& from, const Message& message) {
 
 bool IngressLane::WasExecuting(const PeerLane& dead, uint16_t slot) const {
   const Page& page = dead.page();
-  // acquire: meets the release in Worker::Executing.
+  // acquire: meets the release in Worker::NameCount.
   const uint32_t count = page.executing_count.load(std::memory_order_acquire);
   for (size_t i = 0; i < std::min<size_t>(count, kMaxExecuting); ++i) {
     // relaxed: ordered by the count.
@@ -132,7 +132,7 @@ void IngressLane::OnPeerLost(const std::shared_ptr<PeerLane>& peer) {
 void IngressLane::Replay(uint16_t slot, const PeerLane& dead) {
   Flight& flight = flights_[slot];
   const bool suspect = WasExecuting(dead, slot);
-  // acquire: meets the release of OnFatalSignal in services/runtime/liveness.cc.
+  // acquire: meets the release of SayDying in services/runtime/liveness.cc.
   const auto state = static_cast<LaneState>(dead.page().state.load(std::memory_order_acquire));
   const uint8_t deaths_to_blame = state == LaneState::kDying ? 1 : 2;
   if (suspect && flight.alone) ++flight.deaths_alone;

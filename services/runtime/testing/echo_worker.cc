@@ -19,7 +19,7 @@ class EchoStage : public WorkerStage {
     return [] {};
   }
 
-  void Start(Worker&, const Config&) override {}
+  absl::Status Start(Setup) override { return absl::OkStatus(); }
 
   size_t Work(Worker& worker) override {
     size_t count = 0;

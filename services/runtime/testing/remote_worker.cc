@@ -143,7 +143,7 @@ void RemoteWorker::LinkWith(TestLane* ingress) {
 }
 
 bool RemoteWorker::Dead() const {
-  // acquire: meets the release of OnFatalSignal in services/runtime/liveness.cc; the kernel's own
+  // acquire: meets the release of SayDying in services/runtime/liveness.cc; the kernel's own
   // store needs none.
   return (page().liveness.load(std::memory_order_acquire) & FUTEX_OWNER_DIED) != 0;
 }
