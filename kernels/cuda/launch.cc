@@ -24,11 +24,10 @@ ForestKernel Choose(const ForestKind& kind, const TileShape& shape) {
 
 }  // namespace
 
-cudaError_t AllowShape(const ForestKind& kind, const TileShape& shape) {
-  constexpr uint32_t kAllowedAnyway = 48 * 1024 - 1024;  // static arrays count, too
-  if (shape.pool_bytes <= kAllowedAnyway) return cudaSuccess;
+cudaError_t AllowShape(const ForestKind& kind, const TileShape& shape,
+                       uint32_t shared_limit_bytes) {
   return cudaFuncSetAttribute(Choose(kind, shape), cudaFuncAttributeMaxDynamicSharedMemorySize,
-                              static_cast<int>(shape.pool_bytes));
+                              static_cast<int>(shared_limit_bytes));
 }
 
 cudaError_t LaunchForest(const ForestKind& kind, const ForestView& forest, const BatchView& batch,

@@ -161,7 +161,7 @@ DeviceCode Model::CaptureBuckets(const ForestImage& image, DeviceError* error) {
   const ForestView view = image.ViewAt(pool_ + at_.image);
   for (Bucket& bucket : buckets_) {
     ForestImage::SetLists(pool_ + at_.image, bucket.lists, &bucket.shape);
-    const cudaError_t answer = AllowShape(kind_, bucket.shape);
+    const cudaError_t answer = AllowShape(kind_, bucket.shape, device_.limits.shared_limit_bytes);
     if (answer != cudaSuccess) return Classify(answer, "cudaFuncSetAttribute", error);
     for (const Source source : {Source::kPinned, Source::kInPlace, Source::kCopied}) {
       if (!Possible(source, bucket)) continue;

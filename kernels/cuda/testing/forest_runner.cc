@@ -93,7 +93,7 @@ std::vector<std::byte> RunForced(const PlanView& plan, const std::vector<float>&
   batch.ticket = reinterpret_cast<uint32_t*>(words.As<char>() + 64);
   batch.done = words.As<uint64_t>();
   const ForestKind kind = {.xgboost = plan.family() == TreeFamily::kXgboost, .wide = plan.wide()};
-  Must(AllowShape(kind, shape));
+  Must(AllowShape(kind, shape, run.shared_limit_bytes));
   Must(LaunchForest(kind, image.ViewAt(forest.As<std::byte>()), batch, shape, blocks, nullptr));
   const cudaError_t ran = cudaDeviceSynchronize();
   if (ran != cudaSuccess) return {};  // the shim has reported why
