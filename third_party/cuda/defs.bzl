@@ -1,6 +1,6 @@
 """C++ targets that need the CUDA toolkit. Without it each of these declares nothing at all.
 
-cuda_library compiles .cu files with nvcc and is used like a cc_library. cuda_cc_library,
+cuda_library compiles .cu and .cc files with nvcc and is used like a cc_library. cuda_cc_library,
 cuda_cc_binary and cuda_cc_test are the native rules under the same condition, for what depends on
 one. A test that needs a device at run time is tagged "gpu"; one that only links is not.
 """
@@ -9,11 +9,13 @@ load("@cuda//:defs.bzl", "CUDA_HOME", "HAS_CUDA")
 load("@bazel_tools//tools/cpp:toolchain_utils.bzl", "find_cpp_toolchain")
 load("@rules_cc//cc:defs.bzl", "cc_binary", "cc_library", "cc_test")
 
-# Turing, Ampere (also Ada), Hopper; anything newer compiles the last one's PTX at load.
+# Ampere (8.6 and 8.9 run it, too), Hopper, Blackwell for servers and for desks. What is between or
+# newer compiles PTX when it loads. tools/dev gpu has the same list.
 _GENCODE = [
-    "-gencode=arch=compute_75,code=sm_75",
     "-gencode=arch=compute_80,code=sm_80",
     "-gencode=arch=compute_90,code=[sm_90,compute_90]",
+    "-gencode=arch=compute_100,code=sm_100",
+    "-gencode=arch=compute_120,code=[sm_120,compute_120]",
 ]
 
 _NVCC_FLAGS = [
@@ -35,7 +37,7 @@ def _compile(ctx, src, headers, contexts):
         arguments.add_all(context.includes, before_each = "-I")
         arguments.add_all(context.system_includes, before_each = "-isystem")
         arguments.add_all(context.defines, before_each = "-D")
-    arguments.add_all(["-c", src, "-o", output])
+    arguments.add_all(["-x", "cu", "-c", src, "-o", output])
     ctx.actions.run(
         executable = CUDA_HOME + "/bin/nvcc",
         arguments = [arguments],
@@ -100,7 +102,7 @@ def _cuda_objects_impl(ctx):
 _cuda_objects = rule(
     implementation = _cuda_objects_impl,
     attrs = {
-        "srcs": attr.label_list(allow_files = [".cu"], mandatory = True, allow_empty = False),
+        "srcs": attr.label_list(allow_files = [".cu", ".cc"], mandatory = True, allow_empty = False),
         "hdrs": attr.label_list(allow_files = [".h", ".cuh"]),
         "deps": attr.label_list(providers = [CcInfo]),
         "nvccopts": attr.string_list(),
@@ -111,7 +113,7 @@ _cuda_objects = rule(
 )
 
 def cuda_library(name, srcs, hdrs = [], deps = [], **kwargs):
-    """A C++ library from .cu files; headers that a .cu file includes stand in hdrs or deps."""
+    """A C++ library from .cu and .cc files, all compiled as CUDA; what they include is in hdrs or deps."""
     if HAS_CUDA:
         _cuda_objects(
             name = name,
