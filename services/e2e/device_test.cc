@@ -40,13 +40,22 @@ std::string StatusText(Tree& tree) {
 }
 
 TEST(Device, WithoutAPlugInTheServerServesFromTheCpuAndSaysWhy) {
-  // As installed: no file beside the program.
-  auto tree = Tree::Start({});
+  auto tree = Tree::Start(WithPlugin("/no/such/plugin.so"));
   EXPECT_EQ(DeviceOf(*tree)["state"], "no_library");
   EXPECT_EQ(DeviceOf(*tree)["device"], "");
-  EXPECT_THAT(StatusText(*tree), HasSubstr("/libmillrace_cuda.so; serving from the CPU"));
+  EXPECT_THAT(StatusText(*tree), HasSubstr("/no/such/plugin.so; serving from the CPU"));
   ExpectServesRight(*tree);
   EXPECT_EQ(ExecutionCounter(*tree, "device_batches"), 0u);
+  EXPECT_EQ(tree->Stop(), 0);
+}
+
+// Whatever this machine has: the plug-in beside the program or none, a driver or none.
+TEST(Device, AsBuiltTheServerServesAndSaysWhatItHas) {
+  auto tree = Tree::Start({});
+  const nlohmann::json device = DeviceOf(*tree);
+  const bool ready = device["state"] == "ready";
+  EXPECT_EQ(device["why_not"] == "", ready) << device.dump();
+  ExpectServesRight(*tree);
   EXPECT_EQ(tree->Stop(), 0);
 }
 
