@@ -11,6 +11,7 @@
 #include "kernels/plan/image_builder.h"
 #include "kernels/simt/report.h"
 #include "kernels/testing/forests.h"
+#include "kernels/testing/small_trees.h"
 
 namespace millrace::cuda {
 namespace {
@@ -172,6 +173,22 @@ TEST(ForestKernel, EveryValueOnEveryEdge) {
     const std::vector<std::byte> image = builder.Finish(traits, &fault);
     ASSERT_FALSE(image.empty()) << fault;
     ExpectEqualInAllShapes(image, rows, rows.size());
+  }
+}
+
+// Staged nodes and nodes from memory; what the shapes do with rows is tried above.
+TEST(ForestKernel, EverySmallTree) {
+  const std::vector<float> rows = SmallTreeRows();
+  const size_t n = rows.size() / 2;
+  for (const TreeFamily family : {kX, kL}) {
+    ForEachSmallForest(family, [&](const std::vector<std::byte>& image) {
+      const PlanView plan{image.data()};
+      const std::vector<std::byte> expected = ReferenceMargins(plan, rows, n);
+      for (const TileRules& rules : {TileRules{.rows = 32, .threads = 256, .staged_bytes = 8192},
+                                     TileRules{.rows = 2, .threads = 64}}) {
+        EXPECT_TRUE(RunForced(plan, rows, n, {.rules = rules}) == expected);
+      }
+    });
   }
 }
 
