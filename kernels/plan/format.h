@@ -90,7 +90,10 @@ struct PlanWordRow {
 static_assert(sizeof(PlanWordRow) == 8);
 
 // An inner node. `test` is column << 8 | edge. A child is the number of an inner node of the tree,
-// behind this one, or, where it is negative, ~child is the number of a leaf of the tree.
+// or, where it is negative, ~child is the number of a leaf of the tree. Breadth first: going over
+// the children of node after node, left before right, inner nodes come as 1, 2, 3, ... and leaves
+// as 0, 1, 2, ..., each once. So a child stands behind its parent, and there is a leaf more than
+// there are inner nodes.
 struct PlanNode {
   uint32_t test;
   int16_t left, right;

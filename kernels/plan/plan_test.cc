@@ -184,9 +184,11 @@ TEST(TreePlanTest, EveryCorruptFieldIsNamed) {
       {"xgboost", tree(0, [](auto& t) { t.reserved[1] = 1; }), "reserved"},
       {"xgboost", node(0, [](auto& n) { n.right = 0; }), "nodes[0].right"},
       {"xgboost", node(1, [](auto& n) { n.left = 1; }), "nodes[1].left"},
-      {"xgboost", node(1, [](auto& n) { n.left = 2; }), "nodes[1].left"},
+      {"xgboost", node(1, [](auto& n) { n.left = 2; }), "nodes[1].right"},
       {"xgboost", node(1, [](auto& n) { n.left = INT16_MAX; }), "nodes[1].left"},
       {"xgboost", node(1, [](auto& n) { n.left = ~3; }), "nodes[1].left"},
+      {"xgboost", node(1, [](auto& n) { n.right = ~1; }), "nodes[1]."},  // reached twice
+      {"lightgbm", tree(0, [](auto& t) { t.node_count = 1; }), "children are not its nodes"},
       {"xgboost", node(0, [](auto& n) { n.test = 2 << 8; }), "no such column"},
       {"xgboost", node(0, [](auto& n) { n.test |= 1; }), "no such edge"},
       {"xgboost", node(1, [](auto& n) { n.test |= 1; }), "no such edge"},

@@ -7,7 +7,9 @@
 // Invariants of the image behind it (TreePlan::Open checks them, ImageBuilder makes them so):
 //   1. Every index (child, leaf, column, edge, feature, group, word, linear, term, name) lies
 //      inside what it points into.
-//   2. An inner node lies behind its parent, so that a walk takes at most node_count steps.
+//   2. A tree is one: every inner node but the first, and every leaf, is one node's child, and
+//   inner
+//      nodes lie behind their parents. So leaf_count is node_count + 1, and a walk ends.
 //   3. Columns and edges of one feature stand side by side; edges rise and are not NaN.
 #pragma once
 

@@ -194,6 +194,8 @@ template <typename Node>
 absl::Status CheckNodes(const PlanView& plan, uint32_t t) {
   const PlanTree& tree = plan.trees()[t];
   const auto nodes = NodesOf<Node>(plan).subspan(tree.first_node, tree.node_count);
+  // Breadth first: each child is the next one. The single leaf of a tree without nodes is nobody's.
+  int64_t next_inner = 1, next_leaf = tree.node_count == 0 ? 1 : 0;
   for (uint32_t n = 0; n < nodes.size(); ++n) {
     const Node& node = nodes[n];
     const auto fault = [&](const char* field, const char* what) {
@@ -209,12 +211,13 @@ absl::Status CheckNodes(const PlanView& plan, uint32_t t) {
                   column.first - feature.first_edge + NodeEdge(node) < feature.edge_count;
     if (!inside) return fault("test", ": no such edge");
     for (const int32_t child : {int32_t{node.left}, int32_t{node.right}}) {
-      const auto number = static_cast<uint32_t>(child < 0 ? ~child : child);
-      if (child < 0 ? number >= tree.leaf_count : number <= n || number >= tree.node_count) {
-        return fault(child == node.left ? "left" : "right",
-                     ": does not lie behind its parent inside the tree");
+      if (child != (child < 0 ? ~next_leaf++ : next_inner++)) {
+        return fault(child == node.left ? "left" : "right", ": is not the next node in the tree");
       }
     }
+  }
+  if (next_inner != std::max<int64_t>(tree.node_count, 1) || next_leaf != tree.leaf_count) {
+    return Fault("trees[", t, "]: its children are not its nodes and leaves");
   }
   return absl::OkStatus();
 }
