@@ -72,6 +72,7 @@ class Driver {
         return false;
       }
       const int64_t now_ns = clock_.NowNs();
+      if (now_ns >= measured_from_ns_) SkipWarmUp();
       const int64_t due_ns = arrivals_ ? arrivals_->next_ns() : now_ns;
       if (!Belongs(due_ns) || now_ns - kGraceNs >= end_ns_) return false;
       if (due_ns > now_ns) return true;
@@ -80,6 +81,12 @@ class Driver {
       if (arrivals_) arrivals_->Advance();
     }
     return true;
+  }
+
+  // A backlog that the warm-up leaves must not take the place of what is measured.
+  void SkipWarmUp() {
+    if (!arrivals_) return;
+    while (arrivals_->next_ns() < measured_from_ns_) arrivals_->Advance();
   }
 
   void Send(int64_t due_ns, int64_t now_ns) {
@@ -220,7 +227,7 @@ double DriveResult::AnswersPerSecond() const {
 }
 
 double DriveResult::ErrorRate() const {
-  return sent == 0 ? 1 : static_cast<double>(failed + mismatched) / static_cast<double>(sent);
+  return sent == 0 ? 1 : 1 - static_cast<double>(answered) / static_cast<double>(sent + unsent);
 }
 
 DriveResult Drive(Transport* transport, LoadClock* clock, size_t request_count,

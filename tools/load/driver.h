@@ -8,7 +8,8 @@
 //   loop a request is due when its slot is free, and both are the same. 3. A request sent late is
 //   told as held back (all slots were in use: the limit of requests in flight) or as late (this
 //   program was too slow), never silently. 4. Requests due within the warm-up are sent, not
-//   measured. 5. The latencies are of answered requests, the mismatched ones too.
+//   measured; a backlog that it leaves is dropped. 5. The latencies are of answered requests, the
+//   mismatched ones too.
 // What fails: nothing; what does is counted.
 #pragma once
 
@@ -67,7 +68,8 @@ struct DriveResult {
   bool stopped = false;        // by `stop`
 
   double AnswersPerSecond() const;
-  // Of all that was sent, the share that failed or was answered with other bytes; 1 of none.
+  // Of all that was due, the share that failed, had other bytes or was never sent; 1 if none was
+  // sent.
   double ErrorRate() const;
 };
 

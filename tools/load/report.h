@@ -39,8 +39,8 @@ struct LoadRun {
 std::string RenderLoad(const LoadRun& run);
 nlohmann::json LoadJson(const LoadRun& run);
 
-// Whether each point sent something, and no more than `max_error_rate` of it failed or was answered
-// with other bytes.
+// Whether each point sent something, and no more than `max_error_rate` of what was due failed, was
+// answered with other bytes or was never sent.
 bool LoadIsGood(const LoadRun& run, double max_error_rate);
 
 }  // namespace millrace

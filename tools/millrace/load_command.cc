@@ -45,7 +45,7 @@ struct LoadFlags {
   std::optional<double> duration_s, warm_up_s;
   int64_t requests = 0, rows_per_request = 1, distinct = 64, deadline_ms = 10'000;
   int connections = 1, max_in_flight = 0, retries = 0;
-  uint64_t seed = 1;
+  uint64_t seed = 42;
   double max_error_rate = 0;
 
   bool over_http() const { return !http.empty(); }
@@ -295,7 +295,7 @@ void AddHow(CLI::App* load, LoadFlags* flags) {
   load->add_option("--seed", flags->seed, "Of arrivals and of requests that are made up")
       ->capture_default_str();
   load->add_option("--max-error-rate", flags->max_error_rate,
-                   "Share that may fail or be answered wrongly, 0 to 1")
+                   "Share that may fail, be answered wrongly or never be sent, 0 to 1")
       ->check(CLI::Range(0.0, 1.0))
       ->capture_default_str();
   load->add_option("--json", flags->json_file, "Write the figures there too; -: to stdout alone");
