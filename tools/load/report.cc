@@ -35,7 +35,7 @@ std::string Header(const LoadRun& run) {
                           run.arrivals == "poisson" ? "Poisson" : "constant",
                           run.points[0].in_flight);
   } else {
-    absl::StrAppend(&text, "closed loop: the load waits for the server; --rate does not\n");
+    absl::StrAppend(&text, "closed loop: a slow server is asked less often (--rate: open loop)\n");
   }
   absl::StrAppend(&text, run.compared ? "answers compared with the expected ones\n"
                                       : "answers not compared: none are expected\n");
