@@ -1,6 +1,5 @@
 #include "tools/load/element.h"
 
-#include <errno.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -29,6 +28,28 @@ std::string NumberText(std::string_view bytes) {
   return std::string(text, end);
 }
 
+template <typename T, typename Read>
+bool AppendReal(std::string_view cell, Read read, std::string* raw) {
+  const std::string text(cell);
+  char* end = nullptr;
+  AppendBytes(static_cast<T>(read(text.c_str(), &end)), raw);
+  return !text.empty() && end == text.c_str() + text.size();
+}
+
+template <typename T>
+bool AppendInteger(std::string_view cell, std::string* raw) {
+  T value = 0;
+  const auto [end, error] = std::from_chars(cell.data(), cell.data() + cell.size(), value);
+  AppendBytes(value, raw);
+  return error == std::errc() && end == cell.data() + cell.size();
+}
+
+bool AppendBool(std::string_view cell, std::string* raw) {
+  const bool yes = cell == "1" || cell == "true";
+  raw->push_back(yes ? 1 : 0);
+  return yes || cell == "0" || cell == "false";
+}
+
 absl::Status Unknown(const std::string& datatype) {
   return absl::InvalidArgumentError(absl::StrCat("datatype ", datatype, " is not supported here"));
 }
@@ -37,28 +58,51 @@ absl::Status Unknown(const std::string& datatype) {
 
 absl::Status AppendElement(std::string_view cell, const std::string& datatype,
                            const std::string& what, std::string* raw) {
-  const std::string text(cell);
-  char* end = nullptr;
-  errno = 0;
-  if (datatype == "BYTES") {
-    AppendBytes(static_cast<uint32_t>(text.size()), raw);
-    raw->append(text);
-    return absl::OkStatus();
+  bool good = false;
+  switch (ParseDataType(datatype).value_or(DataType::kInvalid)) {
+    case DataType::kBytes:
+      AppendBytes(static_cast<uint32_t>(cell.size()), raw);
+      raw->append(cell);
+      return absl::OkStatus();
+    case DataType::kFp32:
+      good = AppendReal<float>(cell, strtof, raw);
+      break;
+    case DataType::kFp64:
+      good = AppendReal<double>(cell, strtod, raw);
+      break;
+    case DataType::kBool:
+      good = AppendBool(cell, raw);
+      break;
+    case DataType::kInt8:
+      good = AppendInteger<int8_t>(cell, raw);
+      break;
+    case DataType::kInt16:
+      good = AppendInteger<int16_t>(cell, raw);
+      break;
+    case DataType::kInt32:
+      good = AppendInteger<int32_t>(cell, raw);
+      break;
+    case DataType::kInt64:
+      good = AppendInteger<int64_t>(cell, raw);
+      break;
+    case DataType::kUint8:
+      good = AppendInteger<uint8_t>(cell, raw);
+      break;
+    case DataType::kUint16:
+      good = AppendInteger<uint16_t>(cell, raw);
+      break;
+    case DataType::kUint32:
+      good = AppendInteger<uint32_t>(cell, raw);
+      break;
+    case DataType::kUint64:
+      good = AppendInteger<uint64_t>(cell, raw);
+      break;
+    default:
+      return absl::InvalidArgumentError(absl::StrCat(what, ": ", Unknown(datatype).message()));
   }
-  if (datatype == "FP32") {
-    AppendBytes(strtof(text.c_str(), &end), raw);
-  } else if (datatype == "FP64") {
-    AppendBytes(strtod(text.c_str(), &end), raw);
-  } else if (datatype == "INT64") {
-    AppendBytes(static_cast<int64_t>(strtoll(text.c_str(), &end, 10)), raw);
-    if (errno == ERANGE) end = nullptr;
-  } else {
-    return absl::InvalidArgumentError(absl::StrCat(what, ": ", Unknown(datatype).message()));
-  }
-  if (text.empty() || end != text.c_str() + text.size()) {
-    return absl::InvalidArgumentError(absl::StrCat(what, ": '", text, "' is no ", datatype));
-  }
-  return absl::OkStatus();
+  if (good) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat(what, ": '", std::string(cell), "' is no ", datatype));
 }
 
 absl::StatusOr<std::string_view> TakeElementBytes(const std::string& datatype,
@@ -84,11 +128,33 @@ absl::StatusOr<std::string_view> TakeElementBytes(const std::string& datatype,
 absl::StatusOr<std::string> TakeElement(const std::string& datatype, std::string_view* raw) {
   const absl::StatusOr<std::string_view> bytes = TakeElementBytes(datatype, raw);
   if (!bytes.ok()) return bytes.status();
-  if (datatype == "BYTES") return std::string(bytes->substr(sizeof(uint32_t)));
-  if (datatype == "FP32") return NumberText<float>(*bytes);
-  if (datatype == "FP64") return NumberText<double>(*bytes);
-  if (datatype == "INT64") return NumberText<int64_t>(*bytes);
-  return Unknown(datatype);
+  switch (ParseDataType(datatype).value_or(DataType::kInvalid)) {
+    case DataType::kBytes:
+      return std::string(bytes->substr(sizeof(uint32_t)));
+    case DataType::kFp32:
+      return NumberText<float>(*bytes);
+    case DataType::kFp64:
+      return NumberText<double>(*bytes);
+    case DataType::kInt8:
+      return NumberText<int8_t>(*bytes);
+    case DataType::kInt16:
+      return NumberText<int16_t>(*bytes);
+    case DataType::kInt32:
+      return NumberText<int32_t>(*bytes);
+    case DataType::kInt64:
+      return NumberText<int64_t>(*bytes);
+    case DataType::kBool:
+    case DataType::kUint8:
+      return NumberText<uint8_t>(*bytes);
+    case DataType::kUint16:
+      return NumberText<uint16_t>(*bytes);
+    case DataType::kUint32:
+      return NumberText<uint32_t>(*bytes);
+    case DataType::kUint64:
+      return NumberText<uint64_t>(*bytes);
+    default:
+      return Unknown(datatype);
+  }
 }
 
 }  // namespace millrace

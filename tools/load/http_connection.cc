@@ -3,15 +3,13 @@
 #include <boost/asio/generic/stream_protocol.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/ip/tcp.hpp>
-#include <boost/asio/local/stream_protocol.hpp>
 #include <boost/beast/core.hpp>
 #include <boost/beast/http.hpp>
 #include <chrono>
 #include <optional>
-#include <vector>
 
-#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "tools/load/endpoints.h"
 #include "tools/load/http_json.h"
 
 namespace millrace {
@@ -24,7 +22,6 @@ using Protocol = asio::generic::stream_protocol;
 using Error = boost::system::error_code;
 
 constexpr uint64_t kMaxAnswerBytes = uint64_t{1} << 30;
-constexpr char kUnix[] = "unix:";
 
 absl::Status Lost(const std::string& address, const Error& error) {
   if (error == beast::error::timeout) {
@@ -46,7 +43,7 @@ class HttpConnection::Impl {
       if (error) return Drop(error);
     }
     http::request<http::string_body> request(verb, target, 11);
-    request.set(http::field::host, absl::StartsWith(address_, kUnix) ? "localhost" : address_);
+    request.set(http::field::host, HostHeader(address_));
     if (verb == http::verb::post) request.set(http::field::content_type, "application/json");
     request.body() = body;
     request.prepare_payload();
@@ -76,7 +73,7 @@ class HttpConnection::Impl {
 
   Error Connect() {
     Error error;
-    for (const Protocol::endpoint& endpoint : Resolve(&error)) {
+    for (const Protocol::endpoint& endpoint : ResolveEndpoints(&io_, address_, &error)) {
       stream_.emplace(io_);
       error = Await([&](auto done) { stream_->async_connect(endpoint, done); });
       if (error) continue;
@@ -85,29 +82,6 @@ class HttpConnection::Impl {
       return {};
     }
     return error;
-  }
-
-  std::vector<Protocol::endpoint> Resolve(Error* error) {
-    if (absl::StartsWith(address_, kUnix)) {
-      const std::string path = address_.substr(sizeof kUnix - 1);
-      constexpr size_t kMaxPath = 107;
-      if (path.size() <= kMaxPath) return {asio::local::stream_protocol::endpoint(path)};
-      *error = asio::error::name_too_long;
-      return {};
-    }
-    const size_t colon = address_.rfind(':');
-    if (colon == std::string::npos) {
-      *error = asio::error::host_not_found;
-      return {};
-    }
-    std::string host = address_.substr(0, colon);
-    if (host.size() > 2 && host.front() == '[') host = host.substr(1, host.size() - 2);
-    std::vector<Protocol::endpoint> endpoints;
-    asio::ip::tcp::resolver resolver(io_);
-    for (const auto& entry : resolver.resolve(host, address_.substr(colon + 1), *error)) {
-      endpoints.emplace_back(entry.endpoint());
-    }
-    return endpoints;
   }
 
   absl::Status Drop(const Error& error) {

@@ -9,6 +9,7 @@
 #include <nlohmann/json.hpp>
 
 #include "absl/strings/str_cat.h"
+#include "common/datatype.h"
 #include "tools/load/element.h"
 
 namespace millrace {
@@ -33,11 +34,35 @@ absl::StatusOr<json> RealJson(double value) {
 }
 
 absl::StatusOr<json> ElementJson(const std::string& datatype, std::string_view bytes) {
-  if (datatype == "FP32") return RealJson(Number<float>(bytes));
-  if (datatype == "FP64") return RealJson(Number<double>(bytes));
-  if (datatype == "INT64") return json(Number<int64_t>(bytes));
-  if (datatype == "BYTES") return json(std::string(bytes.substr(sizeof(uint32_t))));
-  return absl::InvalidArgumentError(absl::StrCat("datatype ", datatype, " is not supported here"));
+  switch (ParseDataType(datatype).value_or(DataType::kInvalid)) {
+    case DataType::kFp32:
+      return RealJson(Number<float>(bytes));
+    case DataType::kFp64:
+      return RealJson(Number<double>(bytes));
+    case DataType::kBytes:
+      return json(std::string(bytes.substr(sizeof(uint32_t))));
+    case DataType::kBool:
+      return json(bytes[0] != 0);
+    case DataType::kInt8:
+      return json(Number<int8_t>(bytes));
+    case DataType::kInt16:
+      return json(Number<int16_t>(bytes));
+    case DataType::kInt32:
+      return json(Number<int32_t>(bytes));
+    case DataType::kInt64:
+      return json(Number<int64_t>(bytes));
+    case DataType::kUint8:
+      return json(Number<uint8_t>(bytes));
+    case DataType::kUint16:
+      return json(Number<uint16_t>(bytes));
+    case DataType::kUint32:
+      return json(Number<uint32_t>(bytes));
+    case DataType::kUint64:
+      return json(Number<uint64_t>(bytes));
+    default:
+      return absl::InvalidArgumentError(
+          absl::StrCat("JSON has no way to carry datatype ", datatype, ": use gRPC"));
+  }
 }
 
 absl::StatusOr<json> InputJson(const ModelInferRequest& request, int index) {
@@ -63,17 +88,33 @@ void AppendJsonElement(const json& value, const std::string& datatype, std::stri
     raw->append(reinterpret_cast<const char*>(&number), sizeof number);
   };
   const double nan = std::numeric_limits<double>::quiet_NaN();
-  if (datatype == "FP32") {
-    append(static_cast<float>(value.is_null() ? nan : value.get<double>()));
-  } else if (datatype == "FP64") {
-    append(value.is_null() ? nan : value.get<double>());
-  } else if (datatype == "INT64") {
-    append(value.get<int64_t>());
-  } else {
-    const auto& text = value.get_ref<const std::string&>();
-    append(static_cast<uint32_t>(text.size()));
-    raw->append(text);
+  switch (ParseDataType(datatype).value_or(DataType::kInvalid)) {
+    case DataType::kFp32:
+      return append(static_cast<float>(value.is_null() ? nan : value.get<double>()));
+    case DataType::kFp64:
+      return append(value.is_null() ? nan : value.get<double>());
+    case DataType::kBool:
+      return append(
+          static_cast<uint8_t>(value.is_boolean() ? value.get<bool>() : value.get<int64_t>() != 0));
+    case DataType::kInt8:
+    case DataType::kUint8:
+      return append(static_cast<uint8_t>(value.get<int64_t>()));
+    case DataType::kInt16:
+    case DataType::kUint16:
+      return append(static_cast<uint16_t>(value.get<int64_t>()));
+    case DataType::kInt32:
+    case DataType::kUint32:
+      return append(static_cast<uint32_t>(value.get<int64_t>()));
+    case DataType::kInt64:
+      return append(value.get<int64_t>());
+    case DataType::kUint64:
+      return append(value.get<uint64_t>());
+    default:
+      break;
   }
+  const auto& text = value.get_ref<const std::string&>();
+  append(static_cast<uint32_t>(text.size()));
+  raw->append(text);
 }
 
 absl::Status BadAnswer(const char* why) {

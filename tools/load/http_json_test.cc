@@ -109,5 +109,55 @@ TEST(HttpJsonTest, TargetsAreEncoded) {
   EXPECT_EQ(ModelTarget("a/b c", "1%"), "/v2/models/a%2Fb%20c/versions/1%25");
 }
 
+// Each datatype from a cell to JSON, and from an answer's JSON to bytes and to text again.
+TEST(HttpJsonTest, EveryDatatypeThatJsonCanCarry) {
+  const std::pair<const char*, std::vector<std::string>> cells[] = {
+      {"BOOL", {"0", "1"}},
+      {"INT8", {"-128", "127"}},
+      {"INT16", {"-32768", "32767"}},
+      {"INT32", {"-2147483648", "2147483647"}},
+      {"INT64", {"-9223372036854775808", "9223372036854775807"}},
+      {"UINT8", {"0", "255"}},
+      {"UINT16", {"0", "65535"}},
+      {"UINT32", {"0", "4294967295"}},
+      {"UINT64", {"0", "18446744073709551615"}},
+      {"FP32", {"0.1", "-3"}},
+      {"FP64", {"0.1", "-3"}}};
+  for (const auto& [datatype, texts] : cells) {
+    inference::ModelInferRequest request;
+    auto* input = request.add_inputs();
+    input->set_name("x");
+    input->set_datatype(datatype);
+    input->add_shape(2);
+    std::string* raw = request.add_raw_input_contents();
+    for (const std::string& text : texts) {
+      ASSERT_TRUE(AppendElement(text, datatype, "cell", raw).ok()) << datatype;
+    }
+    const auto body = InferRequestJson(request);
+    ASSERT_TRUE(body.ok()) << datatype << body.status();
+    auto json = nlohmann::json::parse(*body);
+    const auto answer =
+        ParseInferAnswer(nlohmann::json{{"model_name", "m"}, {"outputs", json["inputs"]}}.dump());
+    ASSERT_TRUE(answer.ok()) << datatype << answer.status();
+    EXPECT_EQ(answer->raw_output_contents(0), *raw) << datatype;
+    std::string_view rest = answer->raw_output_contents(0);
+    for (const std::string& text : texts) {
+      const auto told = TakeElement(datatype, &rest);
+      ASSERT_TRUE(told.ok()) << datatype;
+      EXPECT_EQ(*told, text) << datatype;
+    }
+  }
+}
+
+TEST(HttpJsonTest, ACellOutOfItsDatatypesRangeIsRefused) {
+  std::string raw;
+  for (const auto& [datatype, cell] :
+       {std::pair("INT8", "128"), std::pair("UINT8", "-1"), std::pair("INT32", "2147483648"),
+        std::pair("UINT64", "18446744073709551616"), std::pair("BOOL", "2"),
+        std::pair("INT16", "1.5"), std::pair("UINT16", ""), std::pair("FP16", "1")}) {
+    EXPECT_FALSE(AppendElement(cell, datatype, "cell", &raw).ok()) << datatype << " " << cell;
+  }
+}
+
 }  // namespace
 }  // namespace millrace

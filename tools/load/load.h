@@ -1,8 +1,9 @@
 // A load of golden requests: so many in flight all the time, over gRPC or over HTTP.
 //
-// Purpose: benches, the demo and the tests of the whole process tree. Who may call: one thread; it
-//   returns when the load is done. Invariants: 1. every request sent is counted once, as answered,
-//   as mismatched (answered, but with other bytes than expected) or as failed, by its code;
+// Purpose: benches, the demo and the tests of the whole process tree; every latency is kept. What
+//   users run is `millrace load`. Who may call: one thread; it returns when the load is done.
+//   Invariants: 1. every request sent is counted once, as answered, as mismatched (answered, but
+//   with other bytes than expected) or as failed, by its code;
 //   2. latencies are those of answered requests, from the call's start to its end, in nanoseconds.
 // What fails: nothing; what does is counted.
 #pragma once
@@ -35,7 +36,7 @@ struct LoadReport {
   int64_t mismatched = 0;
   int64_t failed = 0;
   int64_t retried = 0;
-  std::map<std::string, int64_t> failures;  // by code and sentence
+  std::map<std::string, int64_t> failures;  // by code and an example of its sentence
   std::vector<int64_t> latencies_ns;        // sorted
   double seconds = 0;
 
@@ -44,15 +45,7 @@ struct LoadReport {
   double RequestsPerSecond() const;
   std::string ToJson() const;  // one line
   std::string ToText() const;  // a few lines to read
-  // Adds another part of the same load; sorts.
-  void Add(const LoadReport& other);
 };
-
-// By count, time and `stop`: whether one more may be sent after `sent` of them.
-bool MayStart(const LoadOptions& options, int64_t sent, int64_t end_ns);
-
-// Whether the answer's bytes are the expected ones; true where nothing is expected.
-bool Matches(const GoldenRequest& golden, const inference::ModelInferResponse& response);
 
 LoadReport RunGrpcLoad(const GoldenSet& golden, const LoadOptions& options);
 LoadReport RunHttpLoad(const GoldenSet& golden, const LoadOptions& options);

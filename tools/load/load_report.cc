@@ -1,9 +1,7 @@
-#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
-#include "common/clock.h"
 #include "tools/load/load.h"
 
 namespace millrace {
@@ -45,31 +43,6 @@ std::string LoadReport::ToText() const {
                         PercentileNs(0.999) / 1e6);
   for (const auto& [why, count] : failures) absl::StrAppendFormat(&text, "%d x %s\n", count, why);
   return text;
-}
-
-void LoadReport::Add(const LoadReport& other) {
-  sent += other.sent;
-  answered += other.answered;
-  mismatched += other.mismatched;
-  failed += other.failed;
-  retried += other.retried;
-  for (const auto& [why, count] : other.failures) failures[why] += count;
-  latencies_ns.insert(latencies_ns.end(), other.latencies_ns.begin(), other.latencies_ns.end());
-  std::sort(latencies_ns.begin(), latencies_ns.end());
-  seconds = std::max(seconds, other.seconds);
-}
-
-bool MayStart(const LoadOptions& options, int64_t sent, int64_t end_ns) {
-  // relaxed: a flag that nothing else depends on.
-  if (options.stop != nullptr && options.stop->load(std::memory_order_relaxed)) return false;
-  if (options.requests > 0 && sent >= options.requests) return false;
-  return options.duration_ms == 0 || MonotonicNanos() < end_ns;
-}
-
-bool Matches(const GoldenRequest& golden, const inference::ModelInferResponse& response) {
-  if (golden.expected.empty()) return true;
-  const auto& raw = response.raw_output_contents();
-  return std::equal(raw.begin(), raw.end(), golden.expected.begin(), golden.expected.end());
 }
 
 }  // namespace millrace

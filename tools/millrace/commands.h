@@ -17,7 +17,13 @@ inline constexpr int kExitNo = 1;         // asked and answered: a difference, a
 inline constexpr int kExitFailed = 2;     // could not be asked: no server, no such file
 inline constexpr int kExitBadUsage = 64;  // the command line
 
+// `load` has codes of its own, those of load generators.
+inline constexpr int kExitLoadErrors = 1;    // more errors than may be
+inline constexpr int kExitLoadUsage = 2;     // the command line, files, no such model
+inline constexpr int kExitLoadNoServer = 3;  // nobody answers there
+
 void AddServe(CLI::App* app, int* exit_code);
+void AddLoad(CLI::App* app, int* exit_code);
 void AddConfigReference(CLI::App* app, int* exit_code);
 void AddStatus(CLI::App* app, int* exit_code);
 void AddScale(CLI::App* app, int* exit_code);

@@ -17,7 +17,7 @@ int Main(int argc, char** argv) {
   app.require_subcommand(1);
   int exit_code = kExitGood;
   for (auto* add : {AddServe, AddStatus, AddWaitReady, AddScale, AddStop, AddInfer, AddVerify,
-                    AddConfigReference}) {
+                    AddLoad, AddConfigReference}) {
     add(&app, &exit_code);
   }
   if (argc < 2) {
@@ -27,7 +27,8 @@ int Main(int argc, char** argv) {
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
-    return app.exit(error) == 0 ? kExitGood : kExitBadUsage;
+    if (app.exit(error) == 0) return kExitGood;
+    return app.got_subcommand("load") ? kExitLoadUsage : kExitBadUsage;
   }
   return exit_code;
 }

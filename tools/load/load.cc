@@ -1,0 +1,63 @@
+// The closed loop of the benches and tests, over the driver.
+#include "tools/load/load.h"
+
+#include <algorithm>
+
+#include "absl/strings/str_cat.h"
+#include "common/clock.h"
+#include "tools/load/driver.h"
+#include "tools/load/transport.h"
+
+namespace millrace {
+namespace {
+
+LoadReport Run(const GoldenSet& golden, const LoadOptions& options, Transport* transport) {
+  DriveOptions drive;
+  drive.in_flight = options.in_flight;
+  drive.duration_ns = options.duration_ms * kNanosPerMilli;
+  drive.requests = options.requests;
+  drive.retries = options.retries;
+  drive.stop = options.stop;
+  LoadReport report;
+  MonotonicClock clock;
+  DriveWatch watch;
+  watch.exact_ns = &report.latencies_ns;
+  const DriveResult result = Drive(transport, &clock, golden.requests.size(), drive, watch);
+  std::sort(report.latencies_ns.begin(), report.latencies_ns.end());
+  report.sent = result.sent;
+  report.answered = result.answered;
+  report.mismatched = result.mismatched;
+  report.failed = result.failed;
+  report.retried = result.retried;
+  for (const auto& [code, error] : result.errors) {
+    report.failures[absl::StrCat(code, ": ", error.example)] = error.count;
+  }
+  report.seconds = result.seconds;
+  return report;
+}
+
+TransportOptions OptionsFor(const LoadOptions& options) {
+  TransportOptions transport;
+  transport.address = options.address;
+  transport.connections = options.channels;
+  transport.deadline_ms = options.deadline_ms;
+  return transport;
+}
+
+}  // namespace
+
+LoadReport RunGrpcLoad(const GoldenSet& golden, const LoadOptions& options) {
+  return Run(golden, options,
+             MakeGrpcTransport(golden, OptionsFor(options), options.in_flight).get());
+}
+
+LoadReport RunHttpLoad(const GoldenSet& golden, const LoadOptions& options) {
+  const auto transport = MakeHttpTransport(golden, OptionsFor(options), options.in_flight);
+  if (transport.ok()) return Run(golden, options, transport->get());
+  LoadReport report;
+  report.sent = report.failed = 1;
+  report.failures[std::string(transport.status().message())] = 1;
+  return report;
+}
+
+}  // namespace millrace
