@@ -145,6 +145,24 @@ TEST_F(IngressLaneTest, WithoutAWorkerARequestWaitsForOne) {
   EXPECT_EQ(answer.value, 2);
 }
 
+// Workers further down a route may not know a lane that is starting: they would drop its requests.
+TEST_F(IngressLaneTest, NothingIsSentBeforeTheLaneIsLinkedWithEverybody) {
+  auto execution = AddExecution();
+  rig_.SetState(ingress_.lane.id().incarnation, RosterState::kStarting);
+  lane_.Poll();
+  Answer answer;
+  Infer(1, &answer);
+  lane_.Poll();
+  execution->AnswerAll();
+  lane_.Poll();
+  EXPECT_EQ(execution->worker.page().Get(Counter::kTaken), 0u);
+  EXPECT_EQ(answer.times, 0);
+  rig_.SetState(ingress_.lane.id().incarnation, RosterState::kReady);
+  Settle({execution.get()});
+  EXPECT_EQ(answer.times, 1);
+  EXPECT_EQ(answer.value, 2);
+}
+
 TEST_F(IngressLaneTest, AFullLedgerRefusesAtOnce) {
   std::vector<Answer> answers(9);
   for (Answer& a : answers) Infer(1, &a);

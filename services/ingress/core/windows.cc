@@ -7,7 +7,13 @@ namespace millrace {
 Windows::Windows(const Lane* lane, const Config& config)
     : lane_(lane), shape_(WorkerArenaShape(config)), window_bytes_(WorkerWindowBytes(config)) {}
 
+bool Windows::Linked() const {
+  const RosterEntry* own = lane_->roster().Find(lane_->id().incarnation);
+  return own != nullptr && own->state != RosterState::kStarting;
+}
+
 const RosterEntry* Windows::Choose(const StageNeed& need, uint64_t bytes) const {
+  if (!Linked()) return nullptr;
   const RosterEntry* best = nullptr;
   uint64_t best_load = 0;
   for (const RosterEntry& entry : lane_->roster().lanes()) {
@@ -67,6 +73,7 @@ uint64_t Windows::QueueDelayNs(Stage stage) const {
 }
 
 bool Windows::HasReady(Stage stage) const {
+  if (!Linked()) return false;
   for (const RosterEntry& entry : lane_->roster().lanes()) {
     if (entry.stage == stage && entry.state == RosterState::kReady &&
         lane_->FindPeer(entry.incarnation) != nullptr) {

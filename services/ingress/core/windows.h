@@ -2,8 +2,10 @@
 //
 // Purpose: admission takes a unit at every worker of a route, or nothing at all. Who may call: the
 //   ingress lane. Invariants: 1. what is taken at a worker never passes kWindowUnits or the
-//   window's bytes; 2. Take is all or nothing; 3. a worker that ended takes its window with it.
-// What fails: Take gives nothing where no ready worker of a stage has room.
+//   window's bytes; 2. Take is all or nothing; 3. a worker that ended takes its window with it;
+//   4. nothing is taken before the supervisor said that this lane is linked with every worker.
+// What fails: Take gives nothing where no ready worker of a stage has room, or before the lane is
+//   linked.
 #pragma once
 
 #include <optional>
@@ -52,6 +54,9 @@ class Windows {
     uint32_t units = 0;
     uint64_t bytes = 0;
   };
+  // Whether every worker that is ready knows this lane. A worker further down the route that has
+  // not mapped its ledger yet would take its requests for a dead lane's, and drop them.
+  bool Linked() const;
   const RosterEntry* Choose(const StageNeed& need, uint64_t bytes) const;
 
   const Lane* lane_;
