@@ -9,7 +9,7 @@
 
 #include "services/ingress/grpc/acceptor.h"
 #include "services/ingress/grpc/infer_calls.h"
-#include "services/ingress/grpc/model_metadata.h"
+#include "services/ingress/grpc/model_describer.h"
 #include "services/ingress/grpc/plain_call.h"
 #include "services/ingress/grpc/raw_services.h"
 
@@ -89,6 +89,7 @@ absl::Status GrpcServer::Serve(int listening_fd) {
   }
 
   AddPlainCalls();
+  AddCatalogCalls();
   infer_calls_ = std::make_unique<InferCalls>(
       frontend_,
       InferCallsOptions{options_.max_in_flight + options_.waiting_calls, options_.waiting_calls,
@@ -108,49 +109,47 @@ absl::Status GrpcServer::Serve(int listening_fd) {
   return absl::OkStatus();
 }
 
+template <typename Service, typename Method>
+void GrpcServer::AddPlainCall(Service* service, Method method, PlainCall::Answer answer) {
+  for (int i = 0; i < kPlainCallsPerMethod; ++i) {
+    plain_calls_.push_back(
+        std::make_unique<PlainCall>(PostOf(service, method, queue_.get()), answer, &stopping_));
+  }
+}
+
 void GrpcServer::AddPlainCalls() {
-  const auto add = [this](auto* service, auto method, PlainCall::Answer answer) {
-    for (int i = 0; i < kPlainCallsPerMethod; ++i) {
-      plain_calls_.push_back(
-          std::make_unique<PlainCall>(PostOf(service, method, queue_.get()), answer, &stopping_));
-    }
-  };
   RawInference* const oip = &services_->inference;
-  add(oip, &RawInference::RequestServerLive,
-      AnswerWith<inference::ServerLiveRequest, inference::ServerLiveResponse>(
-          [](const auto&, auto* response) {
-            response->set_live(true);
-            return absl::OkStatus();
-          }));
-  add(oip, &RawInference::RequestServerReady,
-      AnswerWith<inference::ServerReadyRequest, inference::ServerReadyResponse>(
-          [this](const auto&, auto* response) {
-            response->set_ready(ready());
-            return absl::OkStatus();
-          }));
-  add(oip, &RawInference::RequestModelReady,
-      AnswerWith<inference::ModelReadyRequest, inference::ModelReadyResponse>(
-          [this](const auto& request, auto* response) {
-            const absl::Status status = frontend_->ModelReady(request.name(), request.version());
-            response->set_ready(status.ok() && !draining_);
-            return absl::IsNotFound(status) ? status : absl::OkStatus();
-          }));
-  add(oip, &RawInference::RequestServerMetadata,
-      AnswerWith<inference::ServerMetadataRequest, inference::ServerMetadataResponse>(
-          [this](const auto&, auto* response) {
-            response->set_name(options_.server_name);
-            response->set_version(options_.server_version);
-            for (const std::string& name : options_.extensions) response->add_extensions(name);
-            return absl::OkStatus();
-          }));
-  add(oip, &RawInference::RequestModelMetadata,
-      AnswerWith<inference::ModelMetadataRequest, inference::ModelMetadataResponse>(
-          [this](const auto& request, auto* response) {
-            const std::shared_ptr<const Catalog> catalog = frontend_->catalog();
-            if (catalog == nullptr) return absl::UnavailableError("no model is loaded yet");
-            return DescribeModel(*catalog, request.name(), request.version(), response);
-          }));
-  add(&services_->health, &RawHealth::RequestCheck,
+  AddPlainCall(oip, &RawInference::RequestServerLive,
+               AnswerWith<inference::ServerLiveRequest, inference::ServerLiveResponse>(
+                   [](const auto&, auto* response) {
+                     response->set_live(true);
+                     return absl::OkStatus();
+                   }));
+  AddPlainCall(oip, &RawInference::RequestServerReady,
+               AnswerWith<inference::ServerReadyRequest, inference::ServerReadyResponse>(
+                   [this](const auto&, auto* response) {
+                     response->set_ready(ready());
+                     return absl::OkStatus();
+                   }));
+  AddPlainCall(oip, &RawInference::RequestModelReady,
+               AnswerWith<inference::ModelReadyRequest, inference::ModelReadyResponse>(
+                   [this](const auto& request, auto* response) {
+                     const absl::Status status =
+                         frontend_->ModelReady(request.name(), request.version());
+                     response->set_ready(status.ok() && !draining_);
+                     return absl::IsNotFound(status) ? status : absl::OkStatus();
+                   }));
+  AddPlainCall(oip, &RawInference::RequestServerMetadata,
+               AnswerWith<inference::ServerMetadataRequest, inference::ServerMetadataResponse>(
+                   [this](const auto&, auto* response) {
+                     response->set_name(options_.server_name);
+                     response->set_version(options_.server_version);
+                     for (const std::string& name : options_.extensions)
+                       response->add_extensions(name);
+                     return absl::OkStatus();
+                   }));
+  AddPlainCall(
+      &services_->health, &RawHealth::RequestCheck,
       AnswerWith<HealthCheckRequest, HealthCheckResponse>(
           [this](const auto& request, auto* response) -> absl::Status {
             if (!request.service().empty() && request.service() != Oip::service_full_name()) {
@@ -160,6 +159,34 @@ void GrpcServer::AddPlainCalls() {
                                          : HealthCheckResponse::NOT_SERVING);
             return absl::OkStatus();
           }));
+}
+
+void GrpcServer::AddCatalogCalls() {
+  RawInference* const oip = &services_->inference;
+  // `describe` on the catalog of now, held while it is read.
+  const auto with_catalog = [this](auto describe) {
+    return [this, describe](const auto& request, auto* response) -> absl::Status {
+      const std::shared_ptr<const Catalog> catalog = frontend_->catalog();
+      if (catalog == nullptr) return absl::UnavailableError("no model is loaded yet");
+      return describe(*catalog, request, response);
+    };
+  };
+  AddPlainCall(oip, &RawInference::RequestModelMetadata,
+               AnswerWith<inference::ModelMetadataRequest, inference::ModelMetadataResponse>(
+                   with_catalog([](const Catalog& catalog, const auto& request, auto* response) {
+                     return DescribeModel(catalog, request.name(), request.version(), response);
+                   })));
+  AddPlainCall(oip, &RawInference::RequestModelConfig,
+               AnswerWith<inference::ModelConfigRequest, inference::ModelConfigResponse>(
+                   with_catalog([](const Catalog& catalog, const auto& request, auto* response) {
+                     return DescribeConfig(catalog, request.name(), request.version(), response);
+                   })));
+  AddPlainCall(
+      oip, &RawInference::RequestRepositoryIndex,
+      AnswerWith<inference::RepositoryIndexRequest, inference::RepositoryIndexResponse>(
+          with_catalog([this](const Catalog& catalog, const auto& request, auto* response) {
+            return IndexRepository(*frontend_, catalog, draining_, request, response);
+          })));
 }
 
 size_t GrpcServer::Poll(size_t max_events) {

@@ -34,13 +34,12 @@
 
 #include "absl/status/statusor.h"
 #include "services/ingress/frontend.h"
-#include "services/ingress/grpc/queue_event.h"
+#include "services/ingress/grpc/plain_call.h"
 
 namespace millrace {
 
 class Acceptor;
 class InferCalls;
-class PlainCall;
 struct RawServices;
 
 struct GrpcServerOptions {
@@ -104,7 +103,10 @@ class GrpcServer {
 
   GrpcServer(Frontend* frontend, const GrpcServerOptions& options);
   absl::Status Serve(int listening_fd);
+  template <typename Service, typename Method>
+  void AddPlainCall(Service* service, Method method, PlainCall::Answer answer);
   void AddPlainCalls();
+  void AddCatalogCalls();
   bool ready() const { return !draining_ && frontend_->ServerReady(); }
 
   Frontend* const frontend_;
