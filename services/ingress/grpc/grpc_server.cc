@@ -12,6 +12,8 @@
 #include "services/ingress/grpc/model_describer.h"
 #include "services/ingress/grpc/plain_call.h"
 #include "services/ingress/grpc/raw_services.h"
+#include "services/ingress/grpc/reflection.h"
+#include "services/ingress/grpc/stream_call.h"
 
 namespace millrace {
 namespace {
@@ -21,6 +23,9 @@ using grpc::health::v1::HealthCheckResponse;
 
 // One may be answered while another arrives.
 constexpr int kPlainCallsPerMethod = 2;
+
+// People and tools look around one at a time.
+constexpr size_t kReflectionStreams = 16;
 
 // A client has this long to say its first HTTP/2 words.
 constexpr int kHandshakeTimeoutMs = 10'000;
@@ -35,6 +40,14 @@ RawPost PostOf(Service* service, Method method, grpc::ServerCompletionQueue* que
                                   RawWriter* writer, QueueEvent* event) {
     (service->*method)(context, request, writer, queue, queue, event);
   };
+}
+
+template <typename Service, typename Method>
+RawStreamPost StreamPostOf(Service* service, Method method, grpc::ServerCompletionQueue* queue) {
+  return
+      [service, method, queue](grpc::ServerContext* context, RawStream* stream, QueueEvent* event) {
+        (service->*method)(context, stream, queue, queue, event);
+      };
 }
 
 void SetLimits(const GrpcServerOptions& options, grpc::ServerBuilder* builder) {
@@ -77,6 +90,7 @@ absl::Status GrpcServer::Serve(int listening_fd) {
   SetLimits(options_, &builder);
   builder.RegisterService(&services_->inference);
   builder.RegisterService(&services_->health);
+  builder.RegisterService(&services_->reflection);
   connections_ = builder.experimental().AddExternalConnectionAcceptor(
       grpc::ServerBuilder::experimental_type::ExternalConnectionType::FROM_FD,
       grpc::InsecureServerCredentials());
@@ -95,8 +109,17 @@ absl::Status GrpcServer::Serve(int listening_fd) {
       InferCallsOptions{options_.max_in_flight + options_.waiting_calls, options_.waiting_calls,
                         options_.retry_pushback_ms},
       PostOf(&services_->inference, &RawInference::RequestModelInfer, queue_.get()));
+  reflection_ = std::make_unique<Reflection>(std::vector<std::string>{
+      Oip::service_full_name(), grpc::health::v1::Health::service_full_name(),
+      grpc::reflection::v1alpha::ServerReflection::service_full_name()});
+  reflection_streams_ = std::make_unique<StreamPool>(
+      kReflectionStreams,
+      StreamPostOf(&services_->reflection, &RawReflection::RequestServerReflectionInfo,
+                   queue_.get()),
+      [this](StreamPool* pool) { return reflection_->MakeStream(pool); });
   for (const auto& call : plain_calls_) call->Post();
   infer_calls_->Open();
+  reflection_streams_->Open();
 
   auto acceptor = Acceptor::Start(listening_fd, [this, listening_fd](int fd) {
     grpc::experimental::ExternalConnectionAcceptor::NewConnectionParameters connection;
@@ -227,6 +250,7 @@ void GrpcServer::WakeEvent::Fire(bool) {
 void GrpcServer::Drain() {
   draining_ = true;
   infer_calls_->Drain();
+  reflection_streams_->Drain();
 }
 
 size_t GrpcServer::in_flight() const { return infer_calls_->in_flight(); }
@@ -236,6 +260,7 @@ void GrpcServer::Shutdown(int64_t grace_ns) {
   acceptor_.reset();  // a connection handed over later would never be closed
   Drain();
   infer_calls_->Stop();
+  reflection_streams_->Stop();
   stopping_ = true;
 
   // gRPC's shutdown blocks until all replies are written or the grace is over; meanwhile the queue
@@ -251,6 +276,7 @@ void GrpcServer::Shutdown(int64_t grace_ns) {
   shutdown.join();
 
   infer_calls_->Close();
+  reflection_streams_->Close();
   {
     std::lock_guard<std::mutex> lock(wake_mutex_);
     wake_closed_ = true;

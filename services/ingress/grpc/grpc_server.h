@@ -1,5 +1,5 @@
-// The gRPC side of ingress: the Open Inference Protocol and gRPC's health service, served from one
-// completion queue that the lane's own thread polls.
+// The gRPC side of ingress: the Open Inference Protocol, gRPC's health service and reflection,
+// served from one completion queue that the lane's own thread polls.
 //
 // Purpose: turn calls into Frontend requests and Frontend answers into replies.
 // Who may call: only the lane's thread, the one that also polls the Frontend; Wake alone may be
@@ -40,6 +40,8 @@ namespace millrace {
 
 class Acceptor;
 class InferCalls;
+class Reflection;
+class StreamPool;
 struct RawServices;
 
 struct GrpcServerOptions {
@@ -121,6 +123,8 @@ class GrpcServer {
   std::unique_ptr<grpc::Server> server_;
   std::vector<std::unique_ptr<PlainCall>> plain_calls_;
   std::unique_ptr<InferCalls> infer_calls_;
+  std::unique_ptr<Reflection> reflection_;
+  std::unique_ptr<StreamPool> reflection_streams_;
   std::unique_ptr<Acceptor> acceptor_;
 
   WakeEvent wake_event_{this};
