@@ -9,6 +9,7 @@
 
 #include "services/ingress/grpc/acceptor.h"
 #include "services/ingress/grpc/infer_calls.h"
+#include "services/ingress/grpc/infer_streams.h"
 #include "services/ingress/grpc/model_describer.h"
 #include "services/ingress/grpc/plain_call.h"
 #include "services/ingress/grpc/raw_services.h"
@@ -109,6 +110,9 @@ absl::Status GrpcServer::Serve(int listening_fd) {
       InferCallsOptions{options_.max_in_flight + options_.waiting_calls, options_.waiting_calls,
                         options_.retry_pushback_ms},
       PostOf(&services_->inference, &RawInference::RequestModelInfer, queue_.get()));
+  infer_streams_ = std::make_unique<InferStreams>(
+      frontend_, InferStreamsOptions{options_.max_infer_streams, options_.max_requests_per_stream},
+      StreamPostOf(&services_->inference, &RawInference::RequestModelStreamInfer, queue_.get()));
   reflection_ = std::make_unique<Reflection>(std::vector<std::string>{
       Oip::service_full_name(), grpc::health::v1::Health::service_full_name(),
       grpc::reflection::v1alpha::ServerReflection::service_full_name()});
@@ -119,6 +123,7 @@ absl::Status GrpcServer::Serve(int listening_fd) {
       [this](StreamPool* pool) { return reflection_->MakeStream(pool); });
   for (const auto& call : plain_calls_) call->Post();
   infer_calls_->Open();
+  infer_streams_->Open();
   reflection_streams_->Open();
 
   auto acceptor = Acceptor::Start(listening_fd, [this, listening_fd](int fd) {
@@ -250,16 +255,20 @@ void GrpcServer::WakeEvent::Fire(bool) {
 void GrpcServer::Drain() {
   draining_ = true;
   infer_calls_->Drain();
+  infer_streams_->Drain();
   reflection_streams_->Drain();
 }
 
-size_t GrpcServer::in_flight() const { return infer_calls_->in_flight(); }
+size_t GrpcServer::in_flight() const {
+  return infer_calls_->in_flight() + infer_streams_->in_flight();
+}
 
 void GrpcServer::Shutdown(int64_t grace_ns) {
   if (stopping_ || server_ == nullptr) return;
   acceptor_.reset();  // a connection handed over later would never be closed
   Drain();
   infer_calls_->Stop();
+  infer_streams_->Stop();
   reflection_streams_->Stop();
   stopping_ = true;
 
@@ -276,6 +285,7 @@ void GrpcServer::Shutdown(int64_t grace_ns) {
   shutdown.join();
 
   infer_calls_->Close();
+  infer_streams_->Close();
   reflection_streams_->Close();
   {
     std::lock_guard<std::mutex> lock(wake_mutex_);

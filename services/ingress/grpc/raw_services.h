@@ -20,7 +20,8 @@ using Oip = inference::GRPCInferenceService;
 using RawInference = Oip::WithRawMethod_ServerLive<
     Oip::WithRawMethod_ServerReady<Oip::WithRawMethod_ModelReady<Oip::WithRawMethod_ServerMetadata<
         Oip::WithRawMethod_ModelMetadata<Oip::WithRawMethod_ModelInfer<
-            Oip::WithRawMethod_ModelConfig<Oip::WithRawMethod_RepositoryIndex<Oip::Service>>>>>>>>;
+            Oip::WithRawMethod_ModelStreamInfer<Oip::WithRawMethod_ModelConfig<
+                Oip::WithRawMethod_RepositoryIndex<Oip::Service>>>>>>>>>;
 using RawHealth = grpc::health::v1::Health::WithRawMethod_Check<grpc::health::v1::Health::Service>;
 using RawReflection =
     grpc::reflection::v1alpha::ServerReflection::WithRawMethod_ServerReflectionInfo<

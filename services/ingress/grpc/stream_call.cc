@@ -87,8 +87,9 @@ void StreamCall::ReadEvent(bool ok) {
 void StreamCall::WriteEvent(bool) {
   writing_ = false;
   if (pool_->closed_) return;
+  const bool finish_waits = finish_.has_value();
   OnWritten();
-  if (finish_ && !writing_) SendFinish();
+  if (finish_waits) SendFinish();
   OverIfAllReturned();
 }
 
