@@ -97,7 +97,7 @@ absl::StatusOr<std::unique_ptr<ProtocolServer>> MakeGrpcServer(IngressLane* lane
                                                                int listening_fd) {
   GrpcServerOptions options;
   options.server_version = kVersion;
-  options.extensions = {"schedule_policy"};
+  options.extensions = {"model_configuration", "schedule_policy"};
   options.max_message_bytes = config.max_request_bytes + (64 << 10);
   options.max_in_flight = config.max_in_flight;
   absl::StatusOr<std::unique_ptr<GrpcServer>> server =

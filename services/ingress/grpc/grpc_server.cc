@@ -9,9 +9,12 @@
 
 #include "services/ingress/grpc/acceptor.h"
 #include "services/ingress/grpc/infer_calls.h"
-#include "services/ingress/grpc/model_metadata.h"
+#include "services/ingress/grpc/infer_streams.h"
+#include "services/ingress/grpc/model_describer.h"
 #include "services/ingress/grpc/plain_call.h"
 #include "services/ingress/grpc/raw_services.h"
+#include "services/ingress/grpc/reflection.h"
+#include "services/ingress/grpc/stream_call.h"
 
 namespace millrace {
 namespace {
@@ -21,6 +24,9 @@ using grpc::health::v1::HealthCheckResponse;
 
 // One may be answered while another arrives.
 constexpr int kPlainCallsPerMethod = 2;
+
+// People and tools look around one at a time.
+constexpr size_t kReflectionStreams = 16;
 
 // A client has this long to say its first HTTP/2 words.
 constexpr int kHandshakeTimeoutMs = 10'000;
@@ -35,6 +41,14 @@ RawPost PostOf(Service* service, Method method, grpc::ServerCompletionQueue* que
                                   RawWriter* writer, QueueEvent* event) {
     (service->*method)(context, request, writer, queue, queue, event);
   };
+}
+
+template <typename Service, typename Method>
+RawStreamPost StreamPostOf(Service* service, Method method, grpc::ServerCompletionQueue* queue) {
+  return
+      [service, method, queue](grpc::ServerContext* context, RawStream* stream, QueueEvent* event) {
+        (service->*method)(context, stream, queue, queue, event);
+      };
 }
 
 void SetLimits(const GrpcServerOptions& options, grpc::ServerBuilder* builder) {
@@ -77,6 +91,7 @@ absl::Status GrpcServer::Serve(int listening_fd) {
   SetLimits(options_, &builder);
   builder.RegisterService(&services_->inference);
   builder.RegisterService(&services_->health);
+  builder.RegisterService(&services_->reflection);
   connections_ = builder.experimental().AddExternalConnectionAcceptor(
       grpc::ServerBuilder::experimental_type::ExternalConnectionType::FROM_FD,
       grpc::InsecureServerCredentials());
@@ -89,13 +104,27 @@ absl::Status GrpcServer::Serve(int listening_fd) {
   }
 
   AddPlainCalls();
+  AddCatalogCalls();
   infer_calls_ = std::make_unique<InferCalls>(
       frontend_,
       InferCallsOptions{options_.max_in_flight + options_.waiting_calls, options_.waiting_calls,
                         options_.retry_pushback_ms},
       PostOf(&services_->inference, &RawInference::RequestModelInfer, queue_.get()));
+  infer_streams_ = std::make_unique<InferStreams>(
+      frontend_, InferStreamsOptions{options_.max_infer_streams, options_.max_requests_per_stream},
+      StreamPostOf(&services_->inference, &RawInference::RequestModelStreamInfer, queue_.get()));
+  reflection_ = std::make_unique<Reflection>(std::vector<std::string>{
+      Oip::service_full_name(), grpc::health::v1::Health::service_full_name(),
+      grpc::reflection::v1alpha::ServerReflection::service_full_name()});
+  reflection_streams_ = std::make_unique<StreamPool>(
+      kReflectionStreams,
+      StreamPostOf(&services_->reflection, &RawReflection::RequestServerReflectionInfo,
+                   queue_.get()),
+      [this](StreamPool* pool) { return reflection_->MakeStream(pool); });
   for (const auto& call : plain_calls_) call->Post();
   infer_calls_->Open();
+  infer_streams_->Open();
+  reflection_streams_->Open();
 
   auto acceptor = Acceptor::Start(listening_fd, [this, listening_fd](int fd) {
     grpc::experimental::ExternalConnectionAcceptor::NewConnectionParameters connection;
@@ -108,49 +137,47 @@ absl::Status GrpcServer::Serve(int listening_fd) {
   return absl::OkStatus();
 }
 
+template <typename Service, typename Method>
+void GrpcServer::AddPlainCall(Service* service, Method method, PlainCall::Answer answer) {
+  for (int i = 0; i < kPlainCallsPerMethod; ++i) {
+    plain_calls_.push_back(
+        std::make_unique<PlainCall>(PostOf(service, method, queue_.get()), answer, &stopping_));
+  }
+}
+
 void GrpcServer::AddPlainCalls() {
-  const auto add = [this](auto* service, auto method, PlainCall::Answer answer) {
-    for (int i = 0; i < kPlainCallsPerMethod; ++i) {
-      plain_calls_.push_back(
-          std::make_unique<PlainCall>(PostOf(service, method, queue_.get()), answer, &stopping_));
-    }
-  };
   RawInference* const oip = &services_->inference;
-  add(oip, &RawInference::RequestServerLive,
-      AnswerWith<inference::ServerLiveRequest, inference::ServerLiveResponse>(
-          [](const auto&, auto* response) {
-            response->set_live(true);
-            return absl::OkStatus();
-          }));
-  add(oip, &RawInference::RequestServerReady,
-      AnswerWith<inference::ServerReadyRequest, inference::ServerReadyResponse>(
-          [this](const auto&, auto* response) {
-            response->set_ready(ready());
-            return absl::OkStatus();
-          }));
-  add(oip, &RawInference::RequestModelReady,
-      AnswerWith<inference::ModelReadyRequest, inference::ModelReadyResponse>(
-          [this](const auto& request, auto* response) {
-            const absl::Status status = frontend_->ModelReady(request.name(), request.version());
-            response->set_ready(status.ok() && !draining_);
-            return absl::IsNotFound(status) ? status : absl::OkStatus();
-          }));
-  add(oip, &RawInference::RequestServerMetadata,
-      AnswerWith<inference::ServerMetadataRequest, inference::ServerMetadataResponse>(
-          [this](const auto&, auto* response) {
-            response->set_name(options_.server_name);
-            response->set_version(options_.server_version);
-            for (const std::string& name : options_.extensions) response->add_extensions(name);
-            return absl::OkStatus();
-          }));
-  add(oip, &RawInference::RequestModelMetadata,
-      AnswerWith<inference::ModelMetadataRequest, inference::ModelMetadataResponse>(
-          [this](const auto& request, auto* response) {
-            const std::shared_ptr<const Catalog> catalog = frontend_->catalog();
-            if (catalog == nullptr) return absl::UnavailableError("no model is loaded yet");
-            return DescribeModel(*catalog, request.name(), request.version(), response);
-          }));
-  add(&services_->health, &RawHealth::RequestCheck,
+  AddPlainCall(oip, &RawInference::RequestServerLive,
+               AnswerWith<inference::ServerLiveRequest, inference::ServerLiveResponse>(
+                   [](const auto&, auto* response) {
+                     response->set_live(true);
+                     return absl::OkStatus();
+                   }));
+  AddPlainCall(oip, &RawInference::RequestServerReady,
+               AnswerWith<inference::ServerReadyRequest, inference::ServerReadyResponse>(
+                   [this](const auto&, auto* response) {
+                     response->set_ready(ready());
+                     return absl::OkStatus();
+                   }));
+  AddPlainCall(oip, &RawInference::RequestModelReady,
+               AnswerWith<inference::ModelReadyRequest, inference::ModelReadyResponse>(
+                   [this](const auto& request, auto* response) {
+                     const absl::Status status =
+                         frontend_->ModelReady(request.name(), request.version());
+                     response->set_ready(status.ok() && !draining_);
+                     return absl::IsNotFound(status) ? status : absl::OkStatus();
+                   }));
+  AddPlainCall(oip, &RawInference::RequestServerMetadata,
+               AnswerWith<inference::ServerMetadataRequest, inference::ServerMetadataResponse>(
+                   [this](const auto&, auto* response) {
+                     response->set_name(options_.server_name);
+                     response->set_version(options_.server_version);
+                     for (const std::string& name : options_.extensions)
+                       response->add_extensions(name);
+                     return absl::OkStatus();
+                   }));
+  AddPlainCall(
+      &services_->health, &RawHealth::RequestCheck,
       AnswerWith<HealthCheckRequest, HealthCheckResponse>(
           [this](const auto& request, auto* response) -> absl::Status {
             if (!request.service().empty() && request.service() != Oip::service_full_name()) {
@@ -160,6 +187,34 @@ void GrpcServer::AddPlainCalls() {
                                          : HealthCheckResponse::NOT_SERVING);
             return absl::OkStatus();
           }));
+}
+
+void GrpcServer::AddCatalogCalls() {
+  RawInference* const oip = &services_->inference;
+  // `describe` on the catalog of now, held while it is read.
+  const auto with_catalog = [this](auto describe) {
+    return [this, describe](const auto& request, auto* response) -> absl::Status {
+      const std::shared_ptr<const Catalog> catalog = frontend_->catalog();
+      if (catalog == nullptr) return absl::UnavailableError("no model is loaded yet");
+      return describe(*catalog, request, response);
+    };
+  };
+  AddPlainCall(oip, &RawInference::RequestModelMetadata,
+               AnswerWith<inference::ModelMetadataRequest, inference::ModelMetadataResponse>(
+                   with_catalog([](const Catalog& catalog, const auto& request, auto* response) {
+                     return DescribeModel(catalog, request.name(), request.version(), response);
+                   })));
+  AddPlainCall(oip, &RawInference::RequestModelConfig,
+               AnswerWith<inference::ModelConfigRequest, inference::ModelConfigResponse>(
+                   with_catalog([](const Catalog& catalog, const auto& request, auto* response) {
+                     return DescribeConfig(catalog, request.name(), request.version(), response);
+                   })));
+  AddPlainCall(
+      oip, &RawInference::RequestRepositoryIndex,
+      AnswerWith<inference::RepositoryIndexRequest, inference::RepositoryIndexResponse>(
+          with_catalog([this](const Catalog& catalog, const auto& request, auto* response) {
+            return IndexRepository(*frontend_, catalog, draining_, request, response);
+          })));
 }
 
 size_t GrpcServer::Poll(size_t max_events) {
@@ -200,15 +255,21 @@ void GrpcServer::WakeEvent::Fire(bool) {
 void GrpcServer::Drain() {
   draining_ = true;
   infer_calls_->Drain();
+  infer_streams_->Drain();
+  reflection_streams_->Drain();
 }
 
-size_t GrpcServer::in_flight() const { return infer_calls_->in_flight(); }
+size_t GrpcServer::in_flight() const {
+  return infer_calls_->in_flight() + infer_streams_->in_flight();
+}
 
 void GrpcServer::Shutdown(int64_t grace_ns) {
   if (stopping_ || server_ == nullptr) return;
   acceptor_.reset();  // a connection handed over later would never be closed
   Drain();
   infer_calls_->Stop();
+  infer_streams_->Stop();
+  reflection_streams_->Stop();
   stopping_ = true;
 
   // gRPC's shutdown blocks until all replies are written or the grace is over; meanwhile the queue
@@ -224,6 +285,8 @@ void GrpcServer::Shutdown(int64_t grace_ns) {
   shutdown.join();
 
   infer_calls_->Close();
+  infer_streams_->Close();
+  reflection_streams_->Close();
   {
     std::lock_guard<std::mutex> lock(wake_mutex_);
     wake_closed_ = true;

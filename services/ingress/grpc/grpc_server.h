@@ -1,5 +1,5 @@
-// The gRPC side of ingress: the Open Inference Protocol and gRPC's health service, served from one
-// completion queue that the lane's own thread polls.
+// The gRPC side of ingress: the Open Inference Protocol, gRPC's health service and reflection,
+// served from one completion queue that the lane's own thread polls.
 //
 // Purpose: turn calls into Frontend requests and Frontend answers into replies.
 // Who may call: only the lane's thread, the one that also polls the Frontend; Wake alone may be
@@ -8,8 +8,10 @@
 //   is the keeper's and several processes may accept on it; it is made non-blocking). A thread of
 //   its own accepts: gRPC cannot adopt a listening socket, but takes connections.
 // Invariants:
-//   1. Each call that arrives is answered exactly once, or ends by its client's cancel or by
-//      Shutdown. Frontend methods are called only inside Poll, Wait and Shutdown.
+//   1. Each call that arrives, and each request of a stream, is answered exactly once, or ends by
+//   its
+//      client's cancel or by Shutdown. Frontend methods are called only inside Poll, Wait and
+//      Shutdown.
 //   2. A request reaches the frontend with its deadline on CLOCK_MONOTONIC: the earlier of gRPC's
 //      own and the parameter "timeout". Both absent: 0.
 //   3. A cancelled call (its client left, or gRPC's deadline passed) whose answer is outstanding
@@ -34,13 +36,15 @@
 
 #include "absl/status/statusor.h"
 #include "services/ingress/frontend.h"
-#include "services/ingress/grpc/queue_event.h"
+#include "services/ingress/grpc/plain_call.h"
 
 namespace millrace {
 
 class Acceptor;
 class InferCalls;
-class PlainCall;
+class InferStreams;
+class Reflection;
+class StreamPool;
 struct RawServices;
 
 struct GrpcServerOptions {
@@ -57,7 +61,11 @@ struct GrpcServerOptions {
   size_t max_in_flight = 256;
   // Calls posted ahead; as many may arrive between two rounds of Poll without waiting for one.
   size_t waiting_calls = 64;
-  int max_streams_per_connection = 256;
+  // ModelStreamInfer: streams that are open at a time, and requests of one stream that are not yet
+  // answered; a stream with as many is not read further.
+  size_t max_infer_streams = 256;
+  size_t max_requests_per_stream = 256;
+  int max_streams_per_connection = 256;  // HTTP/2's: calls of any kind
   int max_metadata_bytes = 8 << 10;
   // The hint (grpc-retry-pushback-ms) that goes with each UNAVAILABLE.
   int64_t retry_pushback_ms = 100;
@@ -104,7 +112,10 @@ class GrpcServer {
 
   GrpcServer(Frontend* frontend, const GrpcServerOptions& options);
   absl::Status Serve(int listening_fd);
+  template <typename Service, typename Method>
+  void AddPlainCall(Service* service, Method method, PlainCall::Answer answer);
   void AddPlainCalls();
+  void AddCatalogCalls();
   bool ready() const { return !draining_ && frontend_->ServerReady(); }
 
   Frontend* const frontend_;
@@ -119,6 +130,9 @@ class GrpcServer {
   std::unique_ptr<grpc::Server> server_;
   std::vector<std::unique_ptr<PlainCall>> plain_calls_;
   std::unique_ptr<InferCalls> infer_calls_;
+  std::unique_ptr<InferStreams> infer_streams_;
+  std::unique_ptr<Reflection> reflection_;
+  std::unique_ptr<StreamPool> reflection_streams_;
   std::unique_ptr<Acceptor> acceptor_;
 
   WakeEvent wake_event_{this};

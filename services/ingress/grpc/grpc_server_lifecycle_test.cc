@@ -204,10 +204,16 @@ TEST_P(GrpcServerTest, WaitEndsByTimeByWakeAndByACall) {
   }
 
   // In steps as the lane takes them: client and server share this thread, and a client that is
-  // still connecting makes progress only while somebody polls.
+  // still connecting makes progress only while somebody polls its queue.
   ClientCall* call = Send(Request());
   const int64_t limit_ns = MonotonicNanos() + kLimitNs;
-  while (!server_->Wait(50 * kNanosPerMilli)) ASSERT_LT(MonotonicNanos(), limit_ns);
+  while (!server_->Wait(50 * kNanosPerMilli)) {
+    ASSERT_LT(MonotonicNanos(), limit_ns);
+    void* tag;
+    bool ok;
+    ASSERT_EQ(client_queue_.AsyncNext(&tag, &ok, gpr_inf_past(GPR_CLOCK_MONOTONIC)),
+              grpc::CompletionQueue::TIMEOUT);
+  }
   Turn([&] { return call->over; });
 }
 

@@ -102,6 +102,49 @@ TEST_P(GrpcServerTest, OtherMethodsSpeakOfServerAndModels) {
   EXPECT_EQ(metadata("plain", &model).error_code(), StatusCode::UNAVAILABLE);
 }
 
+TEST_P(GrpcServerTest, ConfigAndIndexSpeakOfTheCatalog) {
+  const auto config = [&](const char* name, inference::ModelConfigResponse* response) {
+    return Ask([&] {
+      inference::ModelConfigRequest request;
+      request.set_name(name);
+      grpc::ClientContext context;
+      return stub_->ModelConfig(&context, request, response);
+    });
+  };
+  inference::ModelConfigResponse model;
+  ASSERT_TRUE(config("plain", &model).ok());
+  EXPECT_EQ(model.config().name(), "plain");
+  EXPECT_EQ(model.config().max_batch_size(), 1024);
+  EXPECT_THAT(model.config().input(0).dims(), ElementsAre(3));
+  EXPECT_EQ(config("nobody", &model).error_code(), StatusCode::NOT_FOUND);
+
+  const auto index = [&](const char* repository, bool ready, size_t* count) {
+    inference::RepositoryIndexResponse response;
+    const grpc::Status status = Ask([&] {
+      inference::RepositoryIndexRequest request;
+      request.set_repository_name(repository);
+      request.set_ready(ready);
+      grpc::ClientContext context;
+      return stub_->RepositoryIndex(&context, request, &response);
+    });
+    *count = response.models_size();
+    return status.error_code();
+  };
+  size_t count = 0;
+  EXPECT_EQ(index("", false, &count), StatusCode::OK);
+  EXPECT_EQ(count, 5u);
+  EXPECT_EQ(index("", true, &count), StatusCode::OK);
+  EXPECT_EQ(count, 4u);
+  EXPECT_EQ(index("second", false, &count), StatusCode::UNIMPLEMENTED);
+  server_->Drain();
+  EXPECT_EQ(index("", true, &count), StatusCode::OK);
+  EXPECT_EQ(count, 0u);
+
+  frontend_.set_catalog(nullptr);
+  EXPECT_EQ(config("plain", &model).error_code(), StatusCode::UNAVAILABLE);
+  EXPECT_EQ(index("", false, &count), StatusCode::UNAVAILABLE);
+}
+
 TEST_P(GrpcServerTest, ModelReadyTellsUnreadyFromUnknown) {
   const auto ready = [&](const char* name, const char* version, bool* value) {
     inference::ModelReadyResponse response;
@@ -181,7 +224,7 @@ TEST_P(GrpcServerTest, WhatIsNotProtobufIsInvalidArgument) {
     EXPECT_EQ(status.error_code(), StatusCode::INVALID_ARGUMENT) << method;
     EXPECT_THAT(status.error_message(), HasSubstr("not a valid")) << method;
   }
-  EXPECT_EQ(ask(service + "ModelStreamInfer", "").error_code(), StatusCode::UNIMPLEMENTED);
+  EXPECT_EQ(ask(service + "TraceSetting", "").error_code(), StatusCode::UNIMPLEMENTED);
   EXPECT_EQ(ask("/grpc.health.v1.Health/Watch", "").error_code(), StatusCode::UNIMPLEMENTED);
   ModelInferResponse response;
   EXPECT_TRUE(Infer(Request(), &response).ok());

@@ -1,12 +1,11 @@
 #include "services/ingress/grpc/infer_calls.h"
 
-#include <algorithm>
 #include <optional>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "common/check.h"
-#include "common/clock.h"
+#include "services/ingress/grpc/call_deadline.h"
 #include "services/ingress/grpc/grpc_status.h"
 
 namespace millrace {
@@ -14,19 +13,6 @@ namespace {
 
 // A longer id of a client is not kept in the object that carried it.
 constexpr size_t kKeptIdBytes = 1 << 10;
-
-// gRPC's own deadline of a call on CLOCK_MONOTONIC; 0 for none.
-int64_t DeadlineNanos(const grpc::ServerContext& context) {
-  const gpr_timespec deadline = gpr_convert_clock_type(context.raw_deadline(), GPR_CLOCK_MONOTONIC);
-  if (gpr_time_cmp(deadline, gpr_inf_future(GPR_CLOCK_MONOTONIC)) == 0) return 0;
-  return deadline.tv_sec * kNanosPerSecond + deadline.tv_nsec;
-}
-
-// 0 stands for none in both.
-int64_t Earlier(int64_t a_ns, int64_t b_ns) {
-  if (a_ns == 0 || b_ns == 0) return std::max(a_ns, b_ns);
-  return std::min(a_ns, b_ns);
-}
 
 }  // namespace
 
@@ -104,9 +90,7 @@ void InferCalls::Call::Run() {
     Refuse(status);
   } else {
     InferRequest& request = decoder.request();
-    const int64_t timeout_ns = decoder.timeout_ns();
-    request.deadline_ns =
-        Earlier(DeadlineNanos(*context_), timeout_ns == 0 ? 0 : MonotonicNanos() + timeout_ns);
+    request.deadline_ns = RequestDeadlineNanos(DeadlineNanos(*context_), decoder.timeout_ns());
     id_.assign(decoder.id());
     const RequestId id = owner_->frontend_->Infer(request, this);
     // Answered inside Infer: there is nothing left to cancel.

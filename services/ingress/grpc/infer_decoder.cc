@@ -58,6 +58,7 @@ absl::Status InferDecoder::Decode(grpc::ByteBuffer* wire) {
   wire_bytes_ = wire->Length();
   request_ = InferRequest{};
   timeout_ns_ = 0;
+  wants_final_ = false;
   absl::Status status = ParseMessage(wire, message_.get());
   wire->Clear();
   if (status.ok() && message_->model_name().empty()) {
@@ -89,6 +90,10 @@ absl::Status InferDecoder::DecodeParameters() {
   if (parameters.empty()) return absl::OkStatus();
   if (absl::Status status = RefuseParameters(parameters, kRefusedOfRequest); !status.ok()) {
     return status;
+  }
+  if (const auto found = parameters.find("triton_enable_empty_final_response");
+      found != parameters.end()) {
+    wants_final_ = found->second.bool_param();
   }
   if (const auto found = parameters.find("timeout"); found != parameters.end()) {
     const std::optional<uint64_t> timeout_us = Whole(found->second);

@@ -33,6 +33,9 @@ class InferDecoder {
   InferRequest& request() { return request_; }
   // The parameter "timeout"; 0 where it was not sent.
   int64_t timeout_ns() const { return timeout_ns_; }
+  // The parameter "triton_enable_empty_final_response": the client wants to be told that an answer
+  // is the last one.
+  bool wants_final() const { return wants_final_; }
   // Valid even where only the parameters or inputs were wrong.
   std::string_view id() const { return message_->id(); }
 
@@ -49,6 +52,7 @@ class InferDecoder {
   size_t wire_bytes_ = 0;
   InferRequest request_;
   int64_t timeout_ns_ = 0;
+  bool wants_final_ = false;
   std::vector<TensorView> inputs_;
   std::vector<std::string> typed_;  // raw bytes of typed contents, by input
   std::vector<std::string_view> outputs_;

@@ -5,9 +5,12 @@
 #include <stdint.h>
 #include <string.h>
 
+#include <algorithm>
 #include <limits>
+#include <string>
 
 #include "common/check.h"
+#include "services/ingress/grpc/grpc_status.h"
 
 namespace millrace {
 namespace {
@@ -22,9 +25,29 @@ size_t RawEntrySize(std::string_view raw) {
   return 1 + CodedOutputStream::VarintSize64(raw.size()) + raw.size();
 }
 
+// The key of infer_response in ModelStreamInferResponse.
+constexpr uint32_t kStreamedKey =
+    inference::ModelStreamInferResponse::kInferResponseFieldNumber << 3 | 2;
+static_assert(kStreamedKey < 128, "the key is one byte");
+
+// The parameter "triton_final_response" as bytes: fields of a message may follow in any order.
+const std::string& FinalParameter() {
+  static const std::string bytes = [] {
+    inference::ModelInferResponse response;
+    (*response.mutable_parameters())["triton_final_response"].set_bool_param(true);
+    return response.SerializeAsString();
+  }();
+  return bytes;
+}
+
+grpc::ByteBuffer Own(grpc_slice slice) {
+  const grpc::Slice owned(slice, grpc::Slice::STEAL_REF);
+  return grpc::ByteBuffer(&owned, 1);
+}
+
 }  // namespace
 
-grpc::ByteBuffer InferEncoder::Encode(const InferAnswer& answer, std::string_view id) {
+size_t InferEncoder::SetHead(const InferAnswer& answer, std::string_view id) {
   head_.Clear();
   head_.mutable_model_name()->assign(answer.model);
   head_.mutable_model_version()->assign(answer.version);
@@ -37,21 +60,53 @@ grpc::ByteBuffer InferEncoder::Encode(const InferAnswer& answer, std::string_vie
     for (const int64_t dim : view.shape) output->add_shape(dim);
     raw_size += RawEntrySize(view.raw);
   }
-  const size_t head_size = head_.ByteSizeLong();
   MR_CHECK(raw_size < std::numeric_limits<int32_t>::max() / 2, "the lane bounds an answer's bytes");
+  return raw_size;
+}
 
-  // Fields of a message may follow each other in any order, so the contents go behind the head.
-  grpc_slice slice = grpc_slice_malloc(head_size + raw_size);
-  uint8_t* out = head_.SerializeWithCachedSizesToArray(GRPC_SLICE_START_PTR(slice));
+// Fields of a message may follow each other in any order, so the contents go behind the head.
+uint8_t* InferEncoder::WriteHeadAndRaw(const InferAnswer& answer, uint8_t* out) {
+  out = head_.SerializeWithCachedSizesToArray(out);
   for (const TensorView& view : answer.outputs) {
     out = CodedOutputStream::WriteTagToArray(kRawKey, out);
     out = CodedOutputStream::WriteVarint64ToArray(view.raw.size(), out);
     if (!view.raw.empty()) memcpy(out, view.raw.data(), view.raw.size());
     out += view.raw.size();
   }
+  return out;
+}
+
+grpc::ByteBuffer InferEncoder::Encode(const InferAnswer& answer, std::string_view id) {
+  const size_t raw_size = SetHead(answer, id);
+  grpc_slice slice = grpc_slice_malloc(head_.ByteSizeLong() + raw_size);
+  const uint8_t* const end = WriteHeadAndRaw(answer, GRPC_SLICE_START_PTR(slice));
+  MR_CHECK(end == GRPC_SLICE_END_PTR(slice), "the reply is as long as was computed");
+  return Own(slice);
+}
+
+grpc::ByteBuffer InferEncoder::EncodeStreamed(const InferAnswer& answer, std::string_view id,
+                                              bool say_final) {
+  const size_t raw_size = SetHead(answer, id);
+  const std::string_view final_bytes = say_final ? FinalParameter() : std::string_view();
+  const size_t size = head_.ByteSizeLong() + raw_size + final_bytes.size();
+  grpc_slice slice = grpc_slice_malloc(1 + CodedOutputStream::VarintSize64(size) + size);
+  uint8_t* out = CodedOutputStream::WriteTagToArray(kStreamedKey, GRPC_SLICE_START_PTR(slice));
+  out = CodedOutputStream::WriteVarint64ToArray(size, out);
+  out = std::copy(final_bytes.begin(), final_bytes.end(), out);
+  out = WriteHeadAndRaw(answer, out);
   MR_CHECK(out == GRPC_SLICE_END_PTR(slice), "the reply is as long as was computed");
-  const grpc::Slice owned(slice, grpc::Slice::STEAL_REF);
-  return grpc::ByteBuffer(&owned, 1);
+  return Own(slice);
+}
+
+grpc::ByteBuffer InferEncoder::EncodeStreamError(const absl::Status& status, std::string_view id) {
+  const std::string message = ToGrpcStatus(status).error_message();
+  // An empty one would say that all is well.
+  error_.set_error_message(message.empty() ? absl::StatusCodeToString(status.code()) : message);
+  error_.mutable_infer_response()->mutable_id()->assign(id);
+  const size_t size = error_.ByteSizeLong();
+  grpc_slice slice = grpc_slice_malloc(size);
+  error_.SerializeWithCachedSizesToArray(GRPC_SLICE_START_PTR(slice));
+  return Own(slice);
 }
 
 }  // namespace millrace

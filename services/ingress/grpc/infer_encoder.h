@@ -1,4 +1,4 @@
-// An answer to the bytes of a ModelInferResponse.
+// An answer to the bytes of a ModelInferResponse, alone or in a ModelStreamInferResponse.
 //
 // Purpose: the tensors go from where they lie, often a peer's memory, into the reply in one copy.
 // Who may call: one thread; one object serves all calls. Nothing fails.
@@ -7,6 +7,8 @@
 #pragma once
 
 #include <grpcpp/grpcpp.h>
+#include <stddef.h>
+#include <stdint.h>
 
 #include <string_view>
 
@@ -19,9 +21,18 @@ class InferEncoder {
  public:
   // `answer.status` is OK. `id` is the request's.
   grpc::ByteBuffer Encode(const InferAnswer& answer, std::string_view id);
+  // The same on a stream. `say_final`: with the parameter that says that no more answers follow.
+  grpc::ByteBuffer EncodeStreamed(const InferAnswer& answer, std::string_view id, bool say_final);
+  // `status` is not OK; the answer has its message and the request's id.
+  grpc::ByteBuffer EncodeStreamError(const absl::Status& status, std::string_view id);
 
  private:
+  // Sets head_; the bytes that the raw contents take behind it.
+  size_t SetHead(const InferAnswer& answer, std::string_view id);
+  uint8_t* WriteHeadAndRaw(const InferAnswer& answer, uint8_t* out);
+
   inference::ModelInferResponse head_;  // all of the response but the raw contents
+  inference::ModelStreamInferResponse error_;
 };
 
 }  // namespace millrace

@@ -2,12 +2,11 @@
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
-
-#include <atomic>
 
 #include "common/check.h"
 
@@ -42,11 +41,12 @@ ListeningSocket::ListeningSocket(SocketKind kind, int backlog) : kind_(kind) {
     port_ = ntohs(address.sin_port);
     target_ = "127.0.0.1:" + std::to_string(port_);
   } else {
-    static std::atomic<int> count = 0;
-    path_ = "/tmp/millrace_grpc_" + std::to_string(getpid()) + "_" + std::to_string(++count);
+    // A folder of its own: tests in sandboxes share /tmp, and may have the same process id.
+    char folder[] = "/tmp/millrace_grpc_XXXXXX";
+    MR_CHECK(mkdtemp(folder) != nullptr, "a folder for the socket");
+    path_ = std::string(folder) + "/socket";
     fd_ = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     const sockaddr_un address = PathAddress(path_);
-    unlink(path_.c_str());
     MR_CHECK(bind(fd_, reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0, "bound");
     target_ = "unix:" + path_;
   }
@@ -55,7 +55,9 @@ ListeningSocket::ListeningSocket(SocketKind kind, int backlog) : kind_(kind) {
 
 ListeningSocket::~ListeningSocket() {
   close(fd_);
-  if (!path_.empty()) unlink(path_.c_str());
+  if (path_.empty()) return;
+  unlink(path_.c_str());
+  rmdir(path_.substr(0, path_.rfind('/')).c_str());
 }
 
 int ListeningSocket::Connect() const {

@@ -11,6 +11,7 @@
 
 #include "common/api/health.grpc.pb.h"
 #include "common/api/inference.grpc.pb.h"
+#include "common/api/reflection.grpc.pb.h"
 #include "services/ingress/grpc/queue_event.h"
 
 namespace millrace {
@@ -18,12 +19,18 @@ namespace millrace {
 using Oip = inference::GRPCInferenceService;
 using RawInference = Oip::WithRawMethod_ServerLive<
     Oip::WithRawMethod_ServerReady<Oip::WithRawMethod_ModelReady<Oip::WithRawMethod_ServerMetadata<
-        Oip::WithRawMethod_ModelMetadata<Oip::WithRawMethod_ModelInfer<Oip::Service>>>>>>;
+        Oip::WithRawMethod_ModelMetadata<Oip::WithRawMethod_ModelInfer<
+            Oip::WithRawMethod_ModelStreamInfer<Oip::WithRawMethod_ModelConfig<
+                Oip::WithRawMethod_RepositoryIndex<Oip::Service>>>>>>>>>;
 using RawHealth = grpc::health::v1::Health::WithRawMethod_Check<grpc::health::v1::Health::Service>;
+using RawReflection =
+    grpc::reflection::v1alpha::ServerReflection::WithRawMethod_ServerReflectionInfo<
+        grpc::reflection::v1alpha::ServerReflection::Service>;
 
 struct RawServices {
   RawInference inference;
   RawHealth health;
+  RawReflection reflection;
 };
 
 using RawWriter = grpc::ServerAsyncResponseWriter<grpc::ByteBuffer>;
@@ -31,5 +38,11 @@ using RawWriter = grpc::ServerAsyncResponseWriter<grpc::ByteBuffer>;
 // Asks the server for the next call of one method; `event` fires when it is there.
 using RawPost = std::function<void(grpc::ServerContext* context, grpc::ByteBuffer* request,
                                    RawWriter* writer, QueueEvent* event)>;
+
+using RawStream = grpc::ServerAsyncReaderWriter<grpc::ByteBuffer, grpc::ByteBuffer>;
+
+// The same for a method of streams.
+using RawStreamPost =
+    std::function<void(grpc::ServerContext* context, RawStream* stream, QueueEvent* event)>;
 
 }  // namespace millrace
