@@ -103,8 +103,10 @@ class Connection final : public Completion, public std::enable_shared_from_this<
   void StartInfer();
 
   void Fail(const absl::Status& status);
-  void FailAndClose(int code, std::string_view sentence, std::string_view allow = {});
-  void Send(int code, std::string_view allow = {});
+  // `fields`: more of the header, each with its line end.
+  void FailAndClose(int code, std::string_view sentence, std::string_view fields = {});
+  void Send(int code, std::string_view fields = {});
+  void AppendEntityFields();
   void OnWritten(boost::system::error_code error);
   void NextRequest();
   void Discharge();

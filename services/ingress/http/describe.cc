@@ -4,6 +4,7 @@
 #include "services/ingress/http/catalog_json.h"
 #include "services/ingress/http/http_status.h"
 #include "services/ingress/http/json_writer.h"
+#include "services/ingress/http/openapi.h"
 #include "services/ingress/http/text.h"
 
 namespace millrace::http {
@@ -43,6 +44,8 @@ Description Describe(const Route& route, const Frontend& frontend, std::string_v
   switch (route.endpoint) {
     case Endpoint::kAlive:
       return {200, "{\"status\":\"alive\"}"};
+    case Endpoint::kOpenApi:
+      return {200, std::string(OpenApiText())};
     case Endpoint::kServer:
       return {200, ServerJson(server_version)};
     case Endpoint::kLive:

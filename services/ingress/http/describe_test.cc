@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include "services/ingress/http/openapi.h"
 #include "services/ingress/testing/fake_frontend.h"
 
 namespace millrace::http {
@@ -19,6 +20,7 @@ class DescribeTest : public ::testing::Test {
 
 TEST_F(DescribeTest, Server) {
   Expect("/", 200, R"({"status":"alive"})");
+  Expect("/openapi.json", 200, OpenApiText());
   Expect("/v2", 200,
          R"({"name":"millrace","version":"9.9","extensions":)"
          R"(["binary_tensor_data","model_configuration","schedule_policy"]})");
@@ -41,7 +43,12 @@ TEST_F(DescribeTest, Models) {
          R"({"name":"label","datatype":"BYTES","shape":[-1,1]}],)"
          R"("properties":{"feature_view":"people","raw_column.age":"number",)"
          R"("raw_column.plan":"string"}})");
-  Expect("/v2/models/plain/config", 200, R"({"name":"plain","maxBatchSize":1024})");
+  Expect("/v2/models/plain/config", 200,
+         R"({"name":"plain","platform":"xgboost","max_batch_size":1024,)"
+         R"("input":[{"name":"input","data_type":"TYPE_FP32","dims":["3"]}],)"
+         R"("output":[{"name":"prediction","data_type":"TYPE_FP32","dims":["1"],)"
+         R"("label_filename":""}],)"
+         R"("default_model_filename":"","parameters":{},"backend":""})");
   Expect("/v2/models/plain/ready", 200, R"({"name":"plain","ready":true})");
   Expect("/v1/models/plain", 200, R"({"name":"plain","ready":true})");
 }

@@ -27,6 +27,7 @@ struct RequestHead {
   bool keep_alive = false;  // what the client wants
   bool http10 = false;      // keep-alive must then be said
   bool expects_continue = false;
+  bool unchanged = false;            // GET /openapi.json: the client has it (If-None-Match)
   std::optional<size_t> json_bytes;  // Inference-Header-Content-Length
   int64_t timeout_us = 0;            // X-Request-Timeout-Ms; 0: none
 };
@@ -34,7 +35,7 @@ struct RequestHead {
 struct HeadFault {
   int code = 0;
   std::string sentence;
-  std::string_view allow;  // of 405
+  std::string_view fields;  // of the answer, each with its line end
 };
 
 HeadFault ReadHead(const Parser& parser, RequestHead* head);
