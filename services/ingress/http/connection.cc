@@ -206,9 +206,15 @@ void Connection::Discharge() {
 
 void Connection::OnRequest() {
   ++context_->counters.requests;
-  if (head_.route.post()) return StartInfer();
-  const Description answer = Describe(head_.route, *context_->frontend,
-                                      context_->options.server_version, context_->draining);
+  if (head_.route.infers()) return StartInfer();
+  bool only_ready = false;
+  if (head_.route.endpoint == Endpoint::kIndex) {
+    const absl::Status status = context_->index_parser.Parse(parser_->get().body(), &only_ready);
+    if (!status.ok()) return Fail(status);
+  }
+  const Description answer =
+      Describe(head_.route, *context_->frontend, context_->options.server_version,
+               context_->draining, only_ready);
   answer_ = {head_.unchanged ? std::string() : answer.json, "", false};
   std::string fields;
   if (head_.route.endpoint == Endpoint::kOpenApi) fields = Concat("ETag: ", OpenApiTag(), "\r\n");

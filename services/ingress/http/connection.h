@@ -34,6 +34,7 @@
 #include "services/ingress/frontend.h"
 #include "services/ingress/http/answer_writer.h"
 #include "services/ingress/http/http_options.h"
+#include "services/ingress/http/index_request.h"
 #include "services/ingress/http/infer_parser.h"
 #include "services/ingress/http/parsed_infer.h"
 #include "services/ingress/http/predict_parser.h"
@@ -51,6 +52,7 @@ struct ServerContext {
   HttpCounters counters;
   InferParser infer_parser;
   PredictParser predict_parser;
+  IndexRequestParser index_parser;
   ParsedInfer parsed;
   bool draining = false;
   size_t in_flight = 0;       // requests with the frontend

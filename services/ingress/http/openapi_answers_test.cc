@@ -67,6 +67,7 @@ void CommonRefusals(OpenApi* api, Answers* answers) {
     expect("Content-Length: 99999999\r\n", 413, false);
     expect("Expect: miracles\r\n", 417, true);
     expect(Concat("X: ", std::string(20'000, 'x'), "\r\n"), 431, false);
+    if (operation.method == "POST") answers->Expect(operation, Post(target, "[]"), 400);
     if (operation.path.find("{model}") == std::string::npos || operation.method == "POST") continue;
     answers->Expect(operation, Bare(operation, Fill(operation.path, "nobody", "1"), ""), 404);
   }
@@ -119,6 +120,18 @@ void Reads(OpenApi* api, Answers* answers) {
   answers->frontend().set_catalog(FakeCatalog());
 }
 
+// A catalog that a fault of ours has damaged.
+void DamagedCatalog(OpenApi* api, Answers* answers) {
+  auto catalog = std::make_shared<Catalog>(*FakeCatalog());
+  for (Model& model : *catalog->mutable_models()) model.set_config_json("{");
+  answers->frontend().set_catalog(catalog);
+  for (const Operation& operation : api->Operations()) {
+    if (!operation.path.ends_with("/config")) continue;
+    answers->Expect(operation, Bare(operation, Fill(operation.path, "plain", "1"), ""), 500);
+  }
+  answers->frontend().set_catalog(FakeCatalog());
+}
+
 void Examples(OpenApi* api, Answers* answers) {
   for (const Operation& operation : api->Operations()) {
     if (operation.method != "POST") continue;
@@ -128,6 +141,9 @@ void Examples(OpenApi* api, Answers* answers) {
       const std::string target = Fill(operation.path, model, "1");
       answers->Expect(operation, Post(target, example["value"].dump()), 200);
     }
+    const json& body = api->Of(operation)["requestBody"];
+    answers->Expect(operation, Bare(operation, Fill(operation.path, "plain", "1"), ""),
+                    body["required"] ? 400 : 200);
   }
 }
 
@@ -153,6 +169,7 @@ TEST(OpenApiAnswers, EveryPromisedAnswerIsGivenAndKeepsItsSchema) {
   OpenApi api(Document());
   Answers answers(&api);
   Reads(&api, &answers);
+  DamagedCatalog(&api, &answers);
   Examples(&api, &answers);
   CommonRefusals(&api, &answers);
   FrontendsFaults(&api, &answers);

@@ -25,6 +25,7 @@ constexpr RoutePattern kRoutes[] = {
     {"/v2/models/{model}/versions/{version}/ready", Endpoint::kModelReady},
     {"/v2/models/{model}/config", Endpoint::kModelConfig},
     {"/v2/models/{model}/versions/{version}/config", Endpoint::kModelConfig},
+    {"/v2/repository/index", Endpoint::kIndex},
     {"/v1/models", Endpoint::kModels},
     {"/v1/models/{model}", Endpoint::kV1Model},
 };
@@ -113,7 +114,8 @@ bool Match(std::string_view pattern, const Segments& segments, Route* route) {
 absl::Span<const RoutePattern> RouteTable() { return kRoutes; }
 
 bool TakesPost(Endpoint endpoint) {
-  return endpoint == Endpoint::kInfer || endpoint == Endpoint::kPredict;
+  return endpoint == Endpoint::kInfer || endpoint == Endpoint::kPredict ||
+         endpoint == Endpoint::kIndex;
 }
 
 Route ParseTarget(std::string_view target) {

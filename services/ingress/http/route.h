@@ -30,6 +30,7 @@ enum class Endpoint {
   kInfer,
   kV1Model,
   kPredict,
+  kIndex,
 };
 
 // "{model}" and "{version}" stand for one segment each, or for the part of it before a verb.
@@ -49,6 +50,7 @@ struct Route {
   std::string version;  // empty: the latest
 
   bool post() const { return TakesPost(endpoint); }
+  bool infers() const { return endpoint == Endpoint::kInfer || endpoint == Endpoint::kPredict; }
 };
 
 Route ParseTarget(std::string_view target);
