@@ -206,6 +206,10 @@ void Connection::Discharge() {
 
 void Connection::OnRequest() {
   ++context_->counters.requests;
+  if (const absl::Status status = Unpack(); !status.ok()) {
+    if (absl::IsOutOfRange(status)) return FailAndClose(413, Message(status));
+    return Fail(status);
+  }
   if (head_.route.infers()) return StartInfer();
   bool only_ready = false;
   if (head_.route.endpoint == Endpoint::kIndex) {
@@ -219,6 +223,18 @@ void Connection::OnRequest() {
   std::string fields;
   if (head_.route.endpoint == Endpoint::kOpenApi) fields = Concat("ETag: ", OpenApiTag(), "\r\n");
   Send(head_.unchanged ? 304 : answer.code, fields);
+}
+
+absl::Status Connection::Unpack() {
+  std::string& body = parser_->get().body();
+  if (head_.coding == Coding::kIdentity || !head_.route.post() || body.empty()) {
+    return absl::OkStatus();
+  }
+  std::string unpacked;
+  absl::Status status =
+      context_->unpacker.Unpack(head_.coding, body, context_->options.max_body_bytes, &unpacked);
+  if (status.ok()) body.swap(unpacked);
+  return status;
 }
 
 absl::Status Connection::Parse(const Catalog* catalog) {
@@ -289,13 +305,25 @@ void Connection::FailAndClose(int code, std::string_view sentence, std::string_v
   Send(code, fields);
 }
 
-// What the body is; a 304 has none and would speak of another.
+// Packs the body where that is asked for and worth it, and says what it is. A 304 has no body.
 void Connection::AppendEntityFields() {
+  const size_t json_bytes = answer_.json.size();
+  const size_t bytes = json_bytes + answer_.binary.size();
+  const HttpOptions& options = context_->options;
+  if (bytes >= options.compress_from_bytes && bytes <= options.compress_to_bytes) {
+    Append(&response_head_, "Vary: Accept-Encoding\r\n");
+    std::string packed;
+    if (head_.accepts_gzip && context_->packer.Pack(answer_.json, answer_.binary, &packed)) {
+      Append(&response_head_, "Content-Encoding: gzip\r\n");
+      answer_.json.swap(packed);
+      answer_.binary.clear();
+    }
+  }
   Append(&response_head_, "Content-Length: ", answer_.json.size() + answer_.binary.size(),
          "\r\nContent-Type: ", answer_.has_binary ? "application/octet-stream" : "application/json",
          "\r\n");
   if (answer_.has_binary) {
-    Append(&response_head_, "Inference-Header-Content-Length: ", answer_.json.size(), "\r\n");
+    Append(&response_head_, "Inference-Header-Content-Length: ", json_bytes, "\r\n");
   }
 }
 

@@ -33,6 +33,7 @@
 
 #include "services/ingress/frontend.h"
 #include "services/ingress/http/answer_writer.h"
+#include "services/ingress/http/content_coding.h"
 #include "services/ingress/http/http_options.h"
 #include "services/ingress/http/index_request.h"
 #include "services/ingress/http/infer_parser.h"
@@ -53,6 +54,8 @@ struct ServerContext {
   InferParser infer_parser;
   PredictParser predict_parser;
   IndexRequestParser index_parser;
+  Unpacker unpacker;
+  Packer packer;
   ParsedInfer parsed;
   bool draining = false;
   size_t in_flight = 0;       // requests with the frontend
@@ -101,6 +104,8 @@ class Connection final : public Completion, public std::enable_shared_from_this<
   bool Charge(size_t bytes);
 
   void OnRequest();
+  // The body without its content coding, in its place.
+  absl::Status Unpack();
   absl::Status Parse(const Catalog* catalog);
   void StartInfer();
 

@@ -15,7 +15,7 @@ constexpr std::string_view kText =
 std::string Tag(std::string_view text) {
   uint64_t hash = 0xcbf29ce484222325;
   for (const char c : text) hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3;
-  std::string tag = "\"";
+  std::string tag = "W/\"";
   for (int shift = 60; shift >= 0; shift -= 4)
     tag.push_back("0123456789abcdef"[hash >> shift & 15]);
   return tag + "\"";
@@ -43,7 +43,7 @@ bool HasOpenApi(std::string_view if_none_match) {
     std::string_view tag = Trimmed(if_none_match.substr(0, comma));
     // The weak comparison, which is this field's.
     if (tag.starts_with("W/")) tag.remove_prefix(2);
-    if (tag == OpenApiTag()) return true;
+    if (tag == OpenApiTag().substr(2)) return true;
     if (comma == std::string_view::npos) return false;
     if_none_match.remove_prefix(comma + 1);
   }

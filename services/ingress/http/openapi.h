@@ -12,7 +12,7 @@ namespace millrace::http {
 
 std::string_view OpenApiText();
 
-// With its quotes, as ETag carries it.
+// As ETag carries it: weak, since the text may travel packed.
 std::string_view OpenApiTag();
 
 // Whether a client that sent this If-None-Match has the text: the field is "*" or lists the tag.

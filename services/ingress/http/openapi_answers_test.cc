@@ -65,6 +65,7 @@ void CommonRefusals(OpenApi* api, Answers* answers) {
     };
     expect("Transfer-Encoding: gzip\r\n", 400, true);
     expect("Content-Length: 99999999\r\n", 413, false);
+    expect("Content-Encoding: br\r\n", 415, true);
     expect("Expect: miracles\r\n", 417, true);
     expect(Concat("X: ", std::string(20'000, 'x'), "\r\n"), 431, false);
     if (operation.method == "POST") answers->Expect(operation, Post(target, "[]"), 400);

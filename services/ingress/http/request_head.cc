@@ -66,10 +66,14 @@ HeadFault ReadHead(const Parser& parser, RequestHead* head) {
     return {400, "Transfer-Encoding: only chunked is supported", ""};
   }
   if (HeadFault fault = CheckMethod(parser, head->route); fault.code != 0) return fault;
-  const std::string_view encoding = Get(parser, beast_http::field::content_encoding);
-  if (!encoding.empty() && !SameWord(encoding, "identity")) {
-    return {400, "Content-Encoding: compressed bodies are not supported", ""};
+  const std::optional<Coding> packed =
+      ParseContentEncoding(Get(parser, beast_http::field::content_encoding));
+  if (!packed.has_value() || request.count(beast_http::field::content_encoding) > 1) {
+    return {415, "Content-Encoding: only gzip and deflate are supported",
+            "Accept-Encoding: gzip, deflate\r\n"};
   }
+  head->coding = *packed;
+  head->accepts_gzip = AcceptsGzip(Get(parser, beast_http::field::accept_encoding));
   const std::string_view expect = Get(parser, beast_http::field::expect);
   head->expects_continue = SameWord(expect, "100-continue") && !head->http10;
   if (!expect.empty() && !SameWord(expect, "100-continue")) {
