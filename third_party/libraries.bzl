@@ -136,6 +136,11 @@ _LIBRARIES = {
         targets = {"yaml_cpp": ["pc:yaml-cpp"]},
         tools = {},
     ),
+    "zlib": struct(
+        package = "zlib1g-dev",
+        targets = {"zlib": ["pc:zlib"]},
+        tools = {},
+    ),
 }
 
 def system_libraries():

@@ -1,7 +1,9 @@
 #include "services/ingress/http/catalog_json.h"
 
+#include <nlohmann/json.hpp>
 #include <set>
 
+#include "absl/strings/numbers.h"
 #include "common/datatype.h"
 #include "services/ingress/http/json_writer.h"
 #include "services/ingress/http/text.h"
@@ -37,7 +39,77 @@ void AppendView(const FeatureView& view, std::string* json) {
   json->push_back('}');
 }
 
+using Json = nlohmann::ordered_json;
+
+// Protobuf's JSON has numbers of 64 bits as strings.
+void MakeNumbers(Json* object, const char* member) {
+  const auto list = object->find(member);
+  if (list == object->end() || !list->is_array()) return;
+  for (Json& element : *list) {
+    int64_t number = 0;
+    if (!element.is_string()) continue;
+    if (absl::SimpleAtoi(Abseil(element.get_ref<const std::string&>()), &number)) element = number;
+  }
+}
+
+void AppendEntry(std::string_view name, std::string_view version, std::string_view reason,
+                 std::string* json) {
+  if (json->back() != '[') json->push_back(',');
+  json->append("{\"name\":");
+  AppendJsonString(name, json);
+  json->append(",\"version\":");
+  AppendJsonString(version, json);
+  Append(json, ",\"state\":\"", reason.empty() ? "READY\"" : "UNAVAILABLE\"");
+  if (!reason.empty()) {
+    json->append(",\"reason\":");
+    AppendJsonString(reason, json);
+  }
+  json->push_back('}');
+}
+
 }  // namespace
+
+absl::StatusOr<std::string> ConfigJson(const Model& model) {
+  Json config = Json::parse(model.config_json(), nullptr, false);
+  if (!config.is_object()) return absl::InternalError("the model's configuration cannot be read");
+  for (const char* list : {"input", "output"}) {
+    if (!config.contains(list) || !config[list].is_array()) continue;
+    const bool input = list == std::string_view("input");
+    for (Json& tensor : config[list]) {
+      if (!tensor.is_object()) continue;
+      MakeNumbers(&tensor, "dims");
+      tensor["is_shape_tensor"] = false;
+      if (!input) continue;
+      tensor["format"] = "FORMAT_NONE";
+      tensor["allow_ragged_batch"] = false;
+      tensor["optional"] = false;
+    }
+  }
+  if (auto policy = config.find("version_policy"); policy != config.end() && policy->is_object()) {
+    if (auto specific = policy->find("specific"); specific != policy->end()) {
+      MakeNumbers(&*specific, "versions");
+    }
+  }
+  return config.dump(-1, ' ', false, Json::error_handler_t::replace);
+}
+
+std::string IndexJson(const Catalog* catalog, bool only_ready,
+                      absl::FunctionRef<bool(const Model&)> is_ready) {
+  std::string json = "[";
+  if (catalog == nullptr) return "[]";
+  for (const Model& model : catalog->models()) {
+    const bool ready = is_ready(model);
+    if (!ready && only_ready) continue;
+    AppendEntry(model.name(), model.version(), ready ? "" : "it cannot run now", &json);
+  }
+  if (!only_ready) {
+    for (const FailedModel& failed : catalog->failed()) {
+      AppendEntry(failed.name(), failed.version(), "it cannot be served; the server's log says why",
+                  &json);
+    }
+  }
+  return json + "]";
+}
 
 std::string ServerJson(std::string_view version) {
   std::string json = "{\"name\":\"millrace\",\"version\":";

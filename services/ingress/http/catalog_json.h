@@ -12,6 +12,7 @@
 #include <string>
 #include <string_view>
 
+#include "absl/functional/function_ref.h"
 #include "absl/status/statusor.h"
 #include "ipc/catalog.pb.h"
 
@@ -28,5 +29,16 @@ absl::StatusOr<const Model*> FindModel(const Catalog* catalog, std::string_view 
                                        std::string_view version);
 
 std::string ModelJson(const Catalog& catalog, const Model& model);
+
+// The configuration as Triton writes it: as config_json, but dimensions and versions are numbers,
+// and what a tensor could have and has not here (a format, raggedness) is said.
+// INTERNAL for a text that is no configuration.
+absl::StatusOr<std::string> ConfigJson(const Model& model);
+
+// [{"name":...,"version":...,"state":"READY"}] of every version that was found, in the catalog's
+// order; what `is_ready` denies is "UNAVAILABLE" with a "reason". An empty list before the first
+// catalog.
+std::string IndexJson(const Catalog* catalog, bool only_ready,
+                      absl::FunctionRef<bool(const Model&)> is_ready);
 
 }  // namespace millrace::http

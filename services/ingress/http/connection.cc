@@ -17,6 +17,7 @@
 #include "services/ingress/http/describe.h"
 #include "services/ingress/http/http_status.h"
 #include "services/ingress/http/json_writer.h"
+#include "services/ingress/http/openapi.h"
 #include "services/ingress/http/text.h"
 
 namespace millrace::http {
@@ -161,7 +162,7 @@ bool Connection::OnHeader() {
   arrival_ns_ = MonotonicNanos();
   HeadFault fault = ReadHead(*parser_, &head_);
   if (fault.code != 0) {
-    FailAndClose(fault.code, fault.sentence, fault.allow);
+    FailAndClose(fault.code, fault.sentence, fault.fields);
     return false;
   }
   if (parser_->is_done()) return true;
@@ -205,11 +206,35 @@ void Connection::Discharge() {
 
 void Connection::OnRequest() {
   ++context_->counters.requests;
-  if (head_.route.post()) return StartInfer();
-  const Description answer = Describe(head_.route, *context_->frontend,
-                                      context_->options.server_version, context_->draining);
-  answer_ = {answer.json, "", false};
-  Send(answer.code);
+  if (const absl::Status status = Unpack(); !status.ok()) {
+    if (absl::IsOutOfRange(status)) return FailAndClose(413, Message(status));
+    return Fail(status);
+  }
+  if (head_.route.infers()) return StartInfer();
+  bool only_ready = false;
+  if (head_.route.endpoint == Endpoint::kIndex) {
+    const absl::Status status = context_->index_parser.Parse(parser_->get().body(), &only_ready);
+    if (!status.ok()) return Fail(status);
+  }
+  const Description answer =
+      Describe(head_.route, *context_->frontend, context_->options.server_version,
+               context_->draining, only_ready);
+  answer_ = {head_.unchanged ? std::string() : answer.json, "", false};
+  std::string fields;
+  if (head_.route.endpoint == Endpoint::kOpenApi) fields = Concat("ETag: ", OpenApiTag(), "\r\n");
+  Send(head_.unchanged ? 304 : answer.code, fields);
+}
+
+absl::Status Connection::Unpack() {
+  std::string& body = parser_->get().body();
+  if (head_.coding == Coding::kIdentity || !head_.route.post() || body.empty()) {
+    return absl::OkStatus();
+  }
+  std::string unpacked;
+  absl::Status status =
+      context_->unpacker.Unpack(head_.coding, body, context_->options.max_body_bytes, &unpacked);
+  if (status.ok()) body.swap(unpacked);
+  return status;
 }
 
 absl::Status Connection::Parse(const Catalog* catalog) {
@@ -271,30 +296,47 @@ void Connection::Fail(const absl::Status& status) {
   Send(HttpCode(status));
 }
 
-void Connection::FailAndClose(int code, std::string_view sentence, std::string_view allow) {
+void Connection::FailAndClose(int code, std::string_view sentence, std::string_view fields) {
   // A request that was read whole leaves the connection in order.
   if (!parser_.has_value() || !parser_->is_done()) close_after_ = true;
   if (parser_.has_value()) Shrink(&parser_->get().body());
   Discharge();
   answer_ = {JsonError(sentence), "", false};
-  Send(code, allow);
+  Send(code, fields);
 }
 
-void Connection::Send(int code, std::string_view allow) {
+// Packs the body where that is asked for and worth it, and says what it is. A 304 has no body.
+void Connection::AppendEntityFields() {
+  const size_t json_bytes = answer_.json.size();
+  const size_t bytes = json_bytes + answer_.binary.size();
+  const HttpOptions& options = context_->options;
+  if (bytes >= options.compress_from_bytes && bytes <= options.compress_to_bytes) {
+    Append(&response_head_, "Vary: Accept-Encoding\r\n");
+    std::string packed;
+    if (head_.accepts_gzip && context_->packer.Pack(answer_.json, answer_.binary, &packed)) {
+      Append(&response_head_, "Content-Encoding: gzip\r\n");
+      answer_.json.swap(packed);
+      answer_.binary.clear();
+    }
+  }
+  Append(&response_head_, "Content-Length: ", answer_.json.size() + answer_.binary.size(),
+         "\r\nContent-Type: ", answer_.has_binary ? "application/octet-stream" : "application/json",
+         "\r\n");
+  if (answer_.has_binary) {
+    Append(&response_head_, "Inference-Header-Content-Length: ", json_bytes, "\r\n");
+  }
+}
+
+void Connection::Send(int code, std::string_view fields) {
   MR_CHECK(code >= 200 && code < 600, "an answer has an HTTP code");
   ++context_->counters.responses[code / 100];
   if (!head_.keep_alive || context_->draining) close_after_ = true;
   std::string& head = response_head_;
   head.clear();
-  Append(&head, "HTTP/1.1 ", code, " ", ReasonPhrase(code),
-         "\r\nContent-Length: ", answer_.json.size() + answer_.binary.size(),
-         "\r\nContent-Type: ", answer_.has_binary ? "application/octet-stream" : "application/json",
-         "\r\n");
-  if (answer_.has_binary) {
-    Append(&head, "Inference-Header-Content-Length: ", answer_.json.size(), "\r\n");
-  }
+  Append(&head, "HTTP/1.1 ", code, " ", ReasonPhrase(code), "\r\n");
+  if (code != 304) AppendEntityFields();
   if (MayRetry(code)) Append(&head, "Retry-After: 1\r\n");
-  if (!allow.empty()) Append(&head, "Allow: ", allow, "\r\n");
+  head.append(fields);
   if (close_after_) {
     Append(&head, "Connection: close\r\n");
   } else if (head_.http10) {

@@ -33,7 +33,9 @@
 
 #include "services/ingress/frontend.h"
 #include "services/ingress/http/answer_writer.h"
+#include "services/ingress/http/content_coding.h"
 #include "services/ingress/http/http_options.h"
+#include "services/ingress/http/index_request.h"
 #include "services/ingress/http/infer_parser.h"
 #include "services/ingress/http/parsed_infer.h"
 #include "services/ingress/http/predict_parser.h"
@@ -51,6 +53,9 @@ struct ServerContext {
   HttpCounters counters;
   InferParser infer_parser;
   PredictParser predict_parser;
+  IndexRequestParser index_parser;
+  Unpacker unpacker;
+  Packer packer;
   ParsedInfer parsed;
   bool draining = false;
   size_t in_flight = 0;       // requests with the frontend
@@ -99,12 +104,16 @@ class Connection final : public Completion, public std::enable_shared_from_this<
   bool Charge(size_t bytes);
 
   void OnRequest();
+  // The body without its content coding, in its place.
+  absl::Status Unpack();
   absl::Status Parse(const Catalog* catalog);
   void StartInfer();
 
   void Fail(const absl::Status& status);
-  void FailAndClose(int code, std::string_view sentence, std::string_view allow = {});
-  void Send(int code, std::string_view allow = {});
+  // `fields`: more of the header, each with its line end.
+  void FailAndClose(int code, std::string_view sentence, std::string_view fields = {});
+  void Send(int code, std::string_view fields = {});
+  void AppendEntityFields();
   void OnWritten(boost::system::error_code error);
   void NextRequest();
   void Discharge();

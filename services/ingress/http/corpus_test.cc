@@ -62,7 +62,7 @@ TEST(Corpus, BodiesGetTheirCodeAndTheConnectionStays) {
 TEST(Corpus, RequestsGetTheirCodeAndTheServerStays) {
   TestServer test;
   const std::vector<Sample> samples = Corpus(".http");
-  ASSERT_GT(samples.size(), 20u);
+  ASSERT_GT(samples.size(), 35u);
   for (const Sample& sample : samples) {
     const int fd = test.Connect();
     EXPECT_EQ(test.Exchange(fd, sample.text).code, sample.code) << sample.name;

@@ -4,6 +4,7 @@
 #include "services/ingress/http/catalog_json.h"
 #include "services/ingress/http/http_status.h"
 #include "services/ingress/http/json_writer.h"
+#include "services/ingress/http/openapi.h"
 #include "services/ingress/http/text.h"
 
 namespace millrace::http {
@@ -20,8 +21,10 @@ Description Flag(std::string_view name, bool value) {
 Description DescribeModel(const Route& route, const Catalog* catalog) {
   const absl::StatusOr<const Model*> model = FindModel(catalog, route.model, route.version);
   if (!model.ok()) return Fault(model.status());
-  if (route.endpoint == Endpoint::kModelConfig) return {200, (*model)->config_json()};
-  return {200, ModelJson(*catalog, **model)};
+  if (route.endpoint == Endpoint::kModel) return {200, ModelJson(*catalog, **model)};
+  absl::StatusOr<std::string> config = ConfigJson(**model);
+  if (!config.ok()) return Fault(config.status());
+  return {200, *std::move(config)};
 }
 
 Description DescribeReadiness(const Route& route, const Frontend& frontend, bool draining) {
@@ -37,12 +40,14 @@ Description DescribeReadiness(const Route& route, const Frontend& frontend, bool
 }  // namespace
 
 Description Describe(const Route& route, const Frontend& frontend, std::string_view server_version,
-                     bool draining) {
+                     bool draining, bool only_ready) {
   // Held while it is read: the frontend may take up another one at any time.
   const std::shared_ptr<const Catalog> catalog = frontend.catalog();
   switch (route.endpoint) {
     case Endpoint::kAlive:
       return {200, "{\"status\":\"alive\"}"};
+    case Endpoint::kOpenApi:
+      return {200, std::string(OpenApiText())};
     case Endpoint::kServer:
       return {200, ServerJson(server_version)};
     case Endpoint::kLive:
@@ -54,6 +59,10 @@ Description Describe(const Route& route, const Frontend& frontend, std::string_v
     case Endpoint::kModel:
     case Endpoint::kModelConfig:
       return DescribeModel(route, catalog.get());
+    case Endpoint::kIndex:
+      return {200, IndexJson(catalog.get(), only_ready, [&](const Model& model) {
+                return !draining && frontend.ModelReady(model.name(), model.version()).ok();
+              })};
     case Endpoint::kModelReady:
     case Endpoint::kV1Model:
       return DescribeReadiness(route, frontend, draining);

@@ -19,7 +19,8 @@ struct Description {
   std::string json;
 };
 
+// `only_ready`: of the repository's index.
 Description Describe(const Route& route, const Frontend& frontend, std::string_view server_version,
-                     bool draining);
+                     bool draining, bool only_ready = false);
 
 }  // namespace millrace::http

@@ -2,7 +2,8 @@
 //
 // Purpose: every limit in one place; no client can make this process hold more than their sum.
 // Invariants: 1. memory held for clients is at most max_connections * (max_header_bytes + 64 KiB)
-//   + 2 * max_buffered_bytes + the answers being written, which the lane's window bounds.
+//   + 2 * max_buffered_bytes + 2 * max_body_bytes (the one body being unpacked) + the answers being
+//   written, which the lane's window bounds.
 #pragma once
 
 #include <stddef.h>
@@ -17,14 +18,17 @@ struct HttpOptions {
   std::string server_version = "0.1.0";  // of GET /v2
   size_t max_connections = 1024;         // one more gets 503 and is closed
   size_t max_header_bytes = 16 << 10;    // of one request: 431
-  size_t max_body_bytes = 8 << 20;       // of one request: 413
+  size_t max_body_bytes = 8 << 20;       // of one request, as it comes and unpacked: 413
   size_t max_buffered_bytes = 64 << 20;  // of all bodies being received: 503
-  int64_t header_timeout_ms = 10'000;    // from a request's first byte to its blank line: 408
-  int64_t body_timeout_ms = 30'000;      // for the body after that, whatever its size: 408
-  int64_t idle_timeout_ms = 60'000;      // between requests: closed
-  int64_t write_timeout_ms = 30'000;     // for one answer: closed
-  int64_t linger_ms = 1'000;             // for a client to read an answer after which we close
-  int64_t drain_idle_ms = 500;           // an idle connection's last chance after Drain
+  // Answers of these sizes are packed for who asks; a larger one would hold up the others.
+  size_t compress_from_bytes = 1 << 10;
+  size_t compress_to_bytes = 1 << 20;
+  int64_t header_timeout_ms = 10'000;  // from a request's first byte to its blank line: 408
+  int64_t body_timeout_ms = 30'000;    // for the body after that, whatever its size: 408
+  int64_t idle_timeout_ms = 60'000;    // between requests: closed
+  int64_t write_timeout_ms = 30'000;   // for one answer: closed
+  int64_t linger_ms = 1'000;           // for a client to read an answer after which we close
+  int64_t drain_idle_ms = 500;         // an idle connection's last chance after Drain
 };
 
 struct HttpCounters {

@@ -168,6 +168,24 @@ TEST(HttpServer, Predict) {
   close(fd);
 }
 
+TEST(HttpServer, RepositoryIndex) {
+  TestServer test;
+  const int fd = test.Connect();
+  const auto size = [&](std::string_view body) {
+    const Response response = test.Exchange(fd, Post("/v2/repository/index", body));
+    EXPECT_EQ(response.code, 200);
+    return nlohmann::json::parse(response.body).size();
+  };
+  EXPECT_EQ(size(""), 5u);
+  EXPECT_EQ(size(R"({"ready":false})"), 5u);
+  EXPECT_EQ(size(R"({"ready":true})"), 4u);
+  const Response bad = test.Exchange(fd, Post("/v2/repository/index", R"({"ready":"yes"})"));
+  EXPECT_EQ(bad.code, 400);
+  EXPECT_EQ(bad.body, R"({"error":"ready: must be true or false"})");
+  EXPECT_EQ(size(""), 5u);
+  close(fd);
+}
+
 TEST(HttpServer, StatusTable) {
   TestServer test;
   const int fd = test.Connect();

@@ -2,6 +2,7 @@
 
 #include "absl/strings/numbers.h"
 #include "common/check.h"
+#include "services/ingress/http/openapi.h"
 #include "services/ingress/http/text.h"
 
 namespace millrace::http {
@@ -42,10 +43,10 @@ HeadFault CheckMethod(const Parser& parser, const Route& route) {
   const auto method = parser.get().method();
   if (route.post()) {
     if (method == beast_http::verb::post) return {};
-    return {405, "this path takes POST", "POST"};
+    return {405, "this path takes POST", "Allow: POST\r\n"};
   }
   if (method == beast_http::verb::get || method == beast_http::verb::head) return {};
-  return {405, "this path takes GET", "GET, HEAD"};
+  return {405, "this path takes GET", "Allow: GET, HEAD\r\n"};
 }
 
 }  // namespace
@@ -65,15 +66,21 @@ HeadFault ReadHead(const Parser& parser, RequestHead* head) {
     return {400, "Transfer-Encoding: only chunked is supported", ""};
   }
   if (HeadFault fault = CheckMethod(parser, head->route); fault.code != 0) return fault;
-  const std::string_view encoding = Get(parser, beast_http::field::content_encoding);
-  if (!encoding.empty() && !SameWord(encoding, "identity")) {
-    return {400, "Content-Encoding: compressed bodies are not supported", ""};
+  const std::optional<Coding> packed =
+      ParseContentEncoding(Get(parser, beast_http::field::content_encoding));
+  if (!packed.has_value() || request.count(beast_http::field::content_encoding) > 1) {
+    return {415, "Content-Encoding: only gzip and deflate are supported",
+            "Accept-Encoding: gzip, deflate\r\n"};
   }
+  head->coding = *packed;
+  head->accepts_gzip = AcceptsGzip(Get(parser, beast_http::field::accept_encoding));
   const std::string_view expect = Get(parser, beast_http::field::expect);
   head->expects_continue = SameWord(expect, "100-continue") && !head->http10;
   if (!expect.empty() && !SameWord(expect, "100-continue")) {
     return {417, "Expect: only 100-continue is supported", ""};
   }
+  head->unchanged = head->route.endpoint == Endpoint::kOpenApi &&
+                    HasOpenApi(Get(parser, beast_http::field::if_none_match));
   std::optional<int64_t> number;
   if (!ReadNumber(Get(parser, Name(kJsonLength)), int64_t{1} << 40, &number)) {
     return {400, Concat(kJsonLength, ": must be a number of bytes"), ""};

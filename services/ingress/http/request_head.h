@@ -15,6 +15,7 @@
 #include <string>
 
 #include "services/ingress/http/body.h"
+#include "services/ingress/http/content_coding.h"
 #include "services/ingress/http/route.h"
 
 namespace millrace::http {
@@ -27,6 +28,9 @@ struct RequestHead {
   bool keep_alive = false;  // what the client wants
   bool http10 = false;      // keep-alive must then be said
   bool expects_continue = false;
+  Coding coding = Coding::kIdentity;  // of the body
+  bool accepts_gzip = false;
+  bool unchanged = false;            // GET /openapi.json: the client has it (If-None-Match)
   std::optional<size_t> json_bytes;  // Inference-Header-Content-Length
   int64_t timeout_us = 0;            // X-Request-Timeout-Ms; 0: none
 };
@@ -34,7 +38,7 @@ struct RequestHead {
 struct HeadFault {
   int code = 0;
   std::string sentence;
-  std::string_view allow;  // of 405
+  std::string_view fields;  // of the answer, each with its line end
 };
 
 HeadFault ReadHead(const Parser& parser, RequestHead* head);

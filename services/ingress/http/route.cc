@@ -1,10 +1,34 @@
 #include "services/ingress/http/route.h"
 
+#include <array>
 #include <optional>
-#include <vector>
 
 namespace millrace::http {
 namespace {
+
+constexpr std::string_view kModelWord = "{model}";
+constexpr std::string_view kVersionWord = "{version}";
+
+constexpr RoutePattern kRoutes[] = {
+    {"/v2/models/{model}/infer", Endpoint::kInfer},
+    {"/v2/models/{model}/versions/{version}/infer", Endpoint::kInfer},
+    {"/v1/models/{model}:predict", Endpoint::kPredict},
+    {"/", Endpoint::kAlive},
+    {"/openapi.json", Endpoint::kOpenApi},
+    {"/v2", Endpoint::kServer},
+    {"/v2/health/live", Endpoint::kLive},
+    {"/v2/health/ready", Endpoint::kReady},
+    {"/v2/models", Endpoint::kModels},
+    {"/v2/models/{model}", Endpoint::kModel},
+    {"/v2/models/{model}/versions/{version}", Endpoint::kModel},
+    {"/v2/models/{model}/ready", Endpoint::kModelReady},
+    {"/v2/models/{model}/versions/{version}/ready", Endpoint::kModelReady},
+    {"/v2/models/{model}/config", Endpoint::kModelConfig},
+    {"/v2/models/{model}/versions/{version}/config", Endpoint::kModelConfig},
+    {"/v2/repository/index", Endpoint::kIndex},
+    {"/v1/models", Endpoint::kModels},
+    {"/v1/models/{model}", Endpoint::kV1Model},
+};
 
 int HexDigit(char c) {
   if (c >= '0' && c <= '9') return c - '0';
@@ -30,55 +54,69 @@ std::optional<std::string> Decode(std::string_view segment) {
   return text;
 }
 
-// Each segment decoded; nothing where one is badly encoded.
-std::optional<std::vector<std::string>> Split(std::string_view path) {
-  std::vector<std::string> parts;
-  while (true) {
-    const size_t slash = path.find('/');
-    std::optional<std::string> part = Decode(path.substr(0, slash));
-    if (!part.has_value()) return std::nullopt;
-    parts.push_back(std::move(*part));
-    if (slash == std::string_view::npos) return parts;
-    path.remove_prefix(slash + 1);
+// The segments of a target, decoded; those without an escape are views of it.
+struct Segments {
+  static constexpr size_t kMost = 6;  // the longest path of the table
+  std::array<std::string_view, kMost> part;
+  std::array<std::string, kMost> decoded;
+  size_t count = 0;
+
+  // `path` without its first slash. False where a segment is badly encoded or there are too many.
+  bool Split(std::string_view path) {
+    while (true) {
+      if (count == kMost) return false;
+      const size_t slash = path.find('/');
+      part[count] = path.substr(0, slash);
+      if (part[count].find('%') != std::string_view::npos) {
+        std::optional<std::string> text = Decode(part[count]);
+        if (!text.has_value()) return false;
+        decoded[count] = std::move(*text);
+        part[count] = decoded[count];
+      }
+      ++count;
+      if (slash == std::string_view::npos) return true;
+      path.remove_prefix(slash + 1);
+    }
   }
+};
+
+// One segment against one of a pattern: a word, "{model}", "{version}" or "{model}:verb".
+bool MatchSegment(std::string_view pattern, std::string_view segment, bool verbs, Route* route) {
+  if (pattern == kVersionWord) {
+    route->version = segment;
+    return !segment.empty();
+  }
+  if (!pattern.starts_with(kModelWord)) return pattern == segment;
+  const std::string_view verb = pattern.substr(kModelWord.size());
+  if (!segment.ends_with(verb)) return false;
+  segment.remove_suffix(verb.size());
+  // Where verbs follow names, an unknown verb is no name.
+  if (verbs && verb.empty() && segment.find(':') != std::string_view::npos) return false;
+  route->model = segment;
+  return !segment.empty();
 }
 
-// The part after "models/": M, M/versions/V, and what follows these.
-Route ModelRoute(const std::vector<std::string>& parts) {
-  Route route;
-  size_t next = 3;
-  route.model = parts[2];
-  if (parts.size() > 4 && parts[3] == "versions") {
-    route.version = parts[4];
-    next = 5;
-    if (route.version.empty()) return {};
+// `pattern` without its first slash.
+bool Match(std::string_view pattern, const Segments& segments, Route* route) {
+  const bool verbs = pattern.starts_with("v1/");
+  for (size_t i = 0; i < segments.count; ++i) {
+    const size_t slash = pattern.find('/');
+    const bool last = slash == std::string_view::npos;
+    if (last != (i + 1 == segments.count)) return false;
+    if (!MatchSegment(pattern.substr(0, slash), segments.part[i], verbs, route)) return false;
+    if (!last) pattern.remove_prefix(slash + 1);
   }
-  if (route.model.empty()) return {};
-  if (parts.size() == next) {
-    route.endpoint = Endpoint::kModel;
-  } else if (parts.size() == next + 1) {
-    if (parts[next] == "ready") route.endpoint = Endpoint::kModelReady;
-    if (parts[next] == "config") route.endpoint = Endpoint::kModelConfig;
-    if (parts[next] == "infer") route.endpoint = Endpoint::kInfer;
-  }
-  return route;
-}
-
-Route V1Route(std::string_view name) {
-  Route route;
-  route.endpoint = Endpoint::kV1Model;
-  if (constexpr std::string_view kVerb = ":predict"; name.ends_with(kVerb)) {
-    name.remove_suffix(kVerb.size());
-    route.endpoint = Endpoint::kPredict;
-  } else if (name.find(':') != std::string_view::npos) {
-    return {};
-  }
-  if (name.empty()) return {};
-  route.model = name;
-  return route;
+  return true;
 }
 
 }  // namespace
+
+absl::Span<const RoutePattern> RouteTable() { return kRoutes; }
+
+bool TakesPost(Endpoint endpoint) {
+  return endpoint == Endpoint::kInfer || endpoint == Endpoint::kPredict ||
+         endpoint == Endpoint::kIndex;
+}
 
 Route ParseTarget(std::string_view target) {
   // The absolute form, which a server must understand as well.
@@ -90,21 +128,15 @@ Route ParseTarget(std::string_view target) {
   if (target.empty() || target[0] != '/') return {};
   target.remove_prefix(1);
   if (target.ends_with('/')) target.remove_suffix(1);
-  if (target.empty()) return {Endpoint::kAlive, "", ""};
-  const std::optional<std::vector<std::string>> split = Split(target);
-  if (!split.has_value()) return {};
-  const std::vector<std::string>& parts = *split;
-  const bool v2 = parts[0] == "v2";
-  const bool v1 = parts[0] == "v1";
-  if (v2 && parts.size() == 1) return {Endpoint::kServer, "", ""};
-  if (v2 && parts.size() == 3 && parts[1] == "health") {
-    if (parts[2] == "live") return {Endpoint::kLive, "", ""};
-    if (parts[2] == "ready") return {Endpoint::kReady, "", ""};
+  Segments segments;
+  if (!segments.Split(target)) return {};
+  for (const RoutePattern& pattern : kRoutes) {
+    Route route;
+    if (!Match(pattern.path.substr(1), segments, &route)) continue;
+    route.endpoint = pattern.endpoint;
+    return route;
   }
-  if (!(v1 || v2) || parts.size() < 2 || parts[1] != "models") return {};
-  if (parts.size() == 2) return {Endpoint::kModels, "", ""};
-  if (v2) return ModelRoute(parts);
-  return parts.size() == 3 ? V1Route(parts[2]) : Route();
+  return {};
 }
 
 }  // namespace millrace::http

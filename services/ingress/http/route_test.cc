@@ -13,6 +13,9 @@ TEST(Route, Table) {
     const char* version;
   } kCases[] = {
       {"/", Endpoint::kAlive, "", ""},
+      {"//", Endpoint::kAlive, "", ""},
+      {"/?x", Endpoint::kAlive, "", ""},
+      {"/openapi.json", Endpoint::kOpenApi, "", ""},
       {"/v2", Endpoint::kServer, "", ""},
       {"/v2/", Endpoint::kServer, "", ""},
       {"/v2?x=/y", Endpoint::kServer, "", ""},
@@ -31,6 +34,11 @@ TEST(Route, Table) {
       {"/v2/models/m/versions/12/infer", Endpoint::kInfer, "m", "12"},
       {"/v2/models/a%2Fb%20c/infer", Endpoint::kInfer, "a/b c", ""},
       {"/v2/models/versions/infer", Endpoint::kInfer, "versions", ""},
+      {"/v2/models/m/versions/ready", Endpoint::kModel, "m", "ready"},
+      {"/v2/models/a:b/infer", Endpoint::kInfer, "a:b", ""},
+      {"/%762/%6dodels/m", Endpoint::kModel, "m", ""},
+      {"/v2/models/m/versions/2/config", Endpoint::kModelConfig, "m", "2"},
+      {"/v2/repository/index", Endpoint::kIndex, "", ""},
       {"/v1/models/m", Endpoint::kV1Model, "m", ""},
       {"/v1/models/m:predict", Endpoint::kPredict, "m", ""},
       {"/v1/models/m%3Apredict", Endpoint::kPredict, "m", ""},
@@ -40,8 +48,9 @@ TEST(Route, Table) {
     EXPECT_EQ(route.endpoint, want.endpoint) << want.target;
     EXPECT_EQ(route.model, want.model) << want.target;
     EXPECT_EQ(route.version, want.version) << want.target;
-    EXPECT_EQ(route.post(),
-              want.endpoint == Endpoint::kInfer || want.endpoint == Endpoint::kPredict);
+    const bool infers = want.endpoint == Endpoint::kInfer || want.endpoint == Endpoint::kPredict;
+    EXPECT_EQ(route.infers(), infers) << want.target;
+    EXPECT_EQ(route.post(), infers || want.endpoint == Endpoint::kIndex) << want.target;
   }
 }
 
@@ -66,6 +75,11 @@ TEST(Route, Unknown) {
                              "/v1/models/m/infer",
                              "/v1/models/:predict",
                              "/v1/models/m:explain",
+                             "/v1/models/m:",
+                             "/v2/repository",
+                             "/v2/repository/models/m/load",
+                             "/v2/models/m/versions/1/infer/x",
+                             "/v2/models/m/versions/1/explain",
                              "https://host/v2",
                              "/v1/health/live"}) {
     EXPECT_EQ(ParseTarget(target).endpoint, Endpoint::kUnknown) << target;

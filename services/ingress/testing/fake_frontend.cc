@@ -64,8 +64,33 @@ Model* AddModel(Catalog* catalog, std::string_view name, std::string_view versio
   model->set_objective("reg:squarederror");
   model->set_max_rows(1024);
   model->set_latest(latest);
-  model->set_config_json("{\"name\":\"" + std::string(name) + "\",\"maxBatchSize\":1024}");
   return model;
+}
+
+std::string ConfigTensor(const TensorSpec& spec, std::string_view more) {
+  std::string json = "{\"name\":\"" + spec.name() + "\",\"data_type\":\"TYPE_";
+  const DataType type = static_cast<DataType>(spec.datatype());
+  json.append(type == DataType::kBytes ? "STRING" : DataTypeName(type)).append("\",\"dims\":[");
+  for (int i = 0; i < spec.dims_size(); ++i) {
+    json.append(i > 0 ? "," : "").append("\"" + std::to_string(spec.dims(i)) + "\"");
+  }
+  return json.append("]").append(more).append("}");
+}
+
+// As the registry writes it: numbers of 64 bits are strings.
+void SetConfig(Model* model) {
+  std::string json = "{\"name\":\"" + model->name() +
+                     "\",\"platform\":\"xgboost\",\"max_batch_size\":1024,\"input\":[";
+  for (const TensorSpec& input : model->inputs()) {
+    json.append(json.back() == '[' ? "" : ",").append(ConfigTensor(input, ""));
+  }
+  json.append("],\"output\":[");
+  for (const OutputSpec& output : model->outputs()) {
+    json.append(json.back() == '[' ? "" : ",");
+    json.append(ConfigTensor(output.tensor(), ",\"label_filename\":\"\""));
+  }
+  model->set_config_json(
+      json.append("],\"default_model_filename\":\"\",\"parameters\":{},\"backend\":\"\"}"));
 }
 
 }  // namespace
@@ -93,6 +118,7 @@ std::shared_ptr<const Catalog> FakeCatalog() {
   Model* ints = AddModel(catalog.get(), "ints", "1", true);
   FillSpec(ints->add_inputs(), "input", DataType::kInt64, {2});
   AddOutput(ints, "prediction", DataType::kFp64, 1, PREDICTION);
+  for (Model& model : *catalog->mutable_models()) SetConfig(&model);
   FailedModel* broken = catalog->add_failed();
   broken->set_name("broken");
   broken->set_version("1");

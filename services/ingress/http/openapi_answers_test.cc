@@ -1,0 +1,244 @@
+// Every answer that openapi.json promises is brought about once and held to its schema.
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <map>
+
+#include "services/ingress/http/http_client_for_test.h"
+#include "services/ingress/http/openapi.h"
+#include "services/ingress/http/openapi_for_test.h"
+#include "services/ingress/http/padded_for_test.h"
+#include "services/ingress/http/text.h"
+
+namespace millrace::http {
+namespace {
+
+using nlohmann::json;
+
+json Document() { return json::parse(OpenApiText()); }
+
+// The first line and a few fields, without a body.
+std::string Bare(const Operation& operation, std::string_view target, std::string_view fields) {
+  return Concat(operation.method, " ", target, " HTTP/1.1\r\n", fields, "\r\n");
+}
+
+// A server, and answers of it held to the document.
+class Answers {
+ public:
+  explicit Answers(OpenApi* api, const HttpOptions& options = {}) : api_(api), test_(options) {}
+
+  TestServer& test() { return test_; }
+  FakeFrontend& frontend() { return test_.frontend(); }
+
+  // `whole`: the server has read the header, so that it knows that HEAD wants no body.
+  Response Expect(const Operation& operation, const std::string& text, int code,
+                  bool whole = true) {
+    const int fd = test_.Connect();
+    test_.Send(fd, text);
+    Response response = test_.Receive(fd, operation.method == "HEAD" || code == 304);
+    EXPECT_EQ(response.code, code) << text.substr(0, 200) << response.body;
+    EXPECT_EQ(api_->Check(operation, response), "") << text.substr(0, 200);
+    if (whole && operation.method == "HEAD") {
+      EXPECT_EQ(test_.unread(fd), "") << operation.path;
+    }
+    close(fd);
+    test_.Settle();
+    return response;
+  }
+
+  void SetStatus(const absl::Status& status) {
+    frontend().set_answerer([status](const FakeRequest&) {
+      return FakeAnswer{status, "", "", {}};
+    });
+  }
+
+ private:
+  OpenApi* api_;
+  TestServer test_;
+};
+
+void CommonRefusals(OpenApi* api, Answers* answers) {
+  for (const Operation& operation : api->Operations()) {
+    const std::string target = Fill(operation.path, "plain", "1");
+    const auto expect = [&](std::string_view fields, int code, bool whole) {
+      answers->Expect(operation, Bare(operation, target, fields), code, whole);
+    };
+    expect("Transfer-Encoding: gzip\r\n", 400, true);
+    expect("Content-Length: 99999999\r\n", 413, false);
+    expect("Content-Encoding: br\r\n", 415, true);
+    expect("Expect: miracles\r\n", 417, true);
+    expect(Concat("X: ", std::string(20'000, 'x'), "\r\n"), 431, false);
+    if (operation.method == "POST") answers->Expect(operation, Post(target, "[]"), 400);
+    if (operation.path.find("{model}") == std::string::npos || operation.method == "POST") continue;
+    answers->Expect(operation, Bare(operation, Fill(operation.path, "nobody", "1"), ""), 404);
+  }
+}
+
+// What a server with small bounds says to a body that it would have to wait for.
+void Bounds(OpenApi* api) {
+  HttpOptions small;
+  small.max_buffered_bytes = 10;
+  Answers full(api, small);
+  HttpOptions quick;
+  quick.body_timeout_ms = 1;
+  Answers slow(api, quick);
+  std::vector<std::pair<int, Operation>> waiting;
+  for (const Operation& operation : api->Operations()) {
+    const std::string target = Fill(operation.path, "plain", "1");
+    full.Expect(operation, Bare(operation, target, "Content-Length: 1000\r\n"), 503);
+    const int fd = slow.test().Connect();
+    slow.test().Send(fd, Bare(operation, target, "Content-Length: 1000\r\n"));
+    waiting.emplace_back(fd, operation);
+  }
+  for (const auto& [fd, operation] : waiting) {
+    const Response response = slow.test().Receive(fd, operation.method == "HEAD");
+    EXPECT_EQ(response.code, 408) << operation.path;
+    EXPECT_EQ(api->Check(operation, response), "");
+    close(fd);
+  }
+}
+
+void Reads(OpenApi* api, Answers* answers) {
+  for (const Operation& operation : api->Operations()) {
+    if (operation.method == "POST") continue;
+    for (const char* model : {"plain", "viewed", "ints"}) {
+      answers->Expect(operation, Bare(operation, Fill(operation.path, model, "1"), ""), 200);
+    }
+    if (operation.path != "/openapi.json") continue;
+    const std::string held = Concat("If-None-Match: ", OpenApiTag(), "\r\n");
+    answers->Expect(operation, Bare(operation, operation.path, held), 304);
+  }
+  answers->frontend().set_ready(false);
+  for (const Operation& operation : api->Operations()) {
+    if (operation.method == "POST" || !operation.path.ends_with("ready")) continue;
+    answers->Expect(operation, Bare(operation, Fill(operation.path, "plain", "1"), ""), 503);
+  }
+  answers->Expect({"/v1/models/{model}", "GET"}, "GET /v1/models/plain HTTP/1.1\r\n\r\n", 503);
+  answers->frontend().set_ready(true);
+  answers->frontend().set_catalog(nullptr);
+  answers->Expect({"/v2/models", "GET"}, "GET /v2/models HTTP/1.1\r\n\r\n", 200);
+  answers->Expect({"/v2/models/{model}", "GET"}, "GET /v2/models/m HTTP/1.1\r\n\r\n", 503);
+  answers->frontend().set_catalog(FakeCatalog());
+}
+
+// A catalog that a fault of ours has damaged.
+void DamagedCatalog(OpenApi* api, Answers* answers) {
+  auto catalog = std::make_shared<Catalog>(*FakeCatalog());
+  for (Model& model : *catalog->mutable_models()) model.set_config_json("{");
+  answers->frontend().set_catalog(catalog);
+  for (const Operation& operation : api->Operations()) {
+    if (!operation.path.ends_with("/config")) continue;
+    answers->Expect(operation, Bare(operation, Fill(operation.path, "plain", "1"), ""), 500);
+  }
+  answers->frontend().set_catalog(FakeCatalog());
+}
+
+void Examples(OpenApi* api, Answers* answers) {
+  for (const Operation& operation : api->Operations()) {
+    if (operation.method != "POST") continue;
+    const json& content = api->Of(operation)["requestBody"]["content"]["application/json"];
+    for (const auto& [name, example] : content["examples"].items()) {
+      const char* model = name == "columns" ? "viewed" : "plain";
+      const std::string target = Fill(operation.path, model, "1");
+      answers->Expect(operation, Post(target, example["value"].dump()), 200);
+    }
+    const json& body = api->Of(operation)["requestBody"];
+    answers->Expect(operation, Bare(operation, Fill(operation.path, "plain", "1"), ""),
+                    body["required"] ? 400 : 200);
+  }
+}
+
+void FrontendsFaults(OpenApi* api, Answers* answers) {
+  const std::pair<absl::Status, int> kFaults[] = {
+      {absl::InvalidArgumentError("x"), 400},   {absl::NotFoundError("x"), 404},
+      {absl::ResourceExhaustedError("x"), 429}, {absl::InternalError("x"), 500},
+      {absl::UnavailableError("x"), 503},       {absl::DeadlineExceededError("x"), 504}};
+  for (const Operation& operation : api->Operations()) {
+    const bool predict = operation.path.ends_with(":predict");
+    if (!predict && !operation.path.ends_with("/infer")) continue;
+    const std::string target = Fill(operation.path, "plain", "1");
+    const std::string_view body = predict ? R"({"instances":[[1,2,3]]})" : kPlainBody;
+    for (const auto& [status, code] : kFaults) {
+      answers->SetStatus(status);
+      answers->Expect(operation, Post(target, body), code);
+    }
+    answers->Expect(operation, Post(target, "{"), 400);
+  }
+}
+
+TEST(OpenApiAnswers, EveryPromisedAnswerIsGivenAndKeepsItsSchema) {
+  OpenApi api(Document());
+  Answers answers(&api);
+  Reads(&api, &answers);
+  DamagedCatalog(&api, &answers);
+  Examples(&api, &answers);
+  CommonRefusals(&api, &answers);
+  FrontendsFaults(&api, &answers);
+  Bounds(&api);
+  EXPECT_EQ(api.Unseen(), std::vector<std::string>());
+}
+
+TEST(OpenApiAnswers, OfEveryDatatypeInBothForms) {
+  OpenApi api(Document());
+  Answers answers(&api);
+  const Operation infer = {"/v2/models/{model}/infer", "POST"};
+  answers.frontend().set_answerer([](const FakeRequest&) {
+    FakeAnswer answer{absl::OkStatus(), "plain", "1", {}};
+    for (int type = static_cast<int>(DataType::kBool); type <= static_cast<int>(DataType::kBytes);
+         ++type) {
+      const DataType datatype = static_cast<DataType>(type);
+      if (datatype == DataType::kFp16 || datatype == DataType::kBf16) continue;
+      const size_t bytes = datatype == DataType::kBytes ? 4 : DataTypeSize(datatype);
+      answer.outputs.push_back({Concat("o", type), datatype, {2, 1}, std::string(2 * bytes, '\0')});
+    }
+    answer.outputs.push_back({"none", DataType::kFp32, {0, 1}, ""});
+    answer.outputs.push_back({"nan", DataType::kFp32, {1}, "\xff\xff\xff\xff"});
+    return answer;
+  });
+  answers.Expect(infer, Post("/v2/models/plain/infer", kPlainBody), 200);
+  std::string body = R"({"parameters":{"binary_data_output":true},"id":"x",)";
+  body += kPlainBody.substr(1);
+  const Response binary = answers.Expect(infer, Post("/v2/models/plain/infer", body), 200);
+  EXPECT_EQ(FieldOf(binary, "content-type"), "application/octet-stream");
+  answers.Expect({"/v1/models/{model}:predict", "POST"},
+                 Post("/v1/models/plain:predict", R"({"instances":[[1,2,3]]})"), 500);
+}
+
+// Faults that a server could have, each of which Check must see.
+TEST(OpenApiAnswers, AnAnswerThatBreaksThePromiseIsSeen) {
+  OpenApi api(Document());
+  const Operation infer = {"/v2/models/{model}/infer", "POST"};
+  const std::string head = "http/1.1 200 ok\r\ncontent-type: application/json\r\n";
+  const auto check = [&](int code, const std::string& fields, std::string_view body) {
+    return api.Check(infer, {code, fields + "\r\n", std::string(body)});
+  };
+  EXPECT_EQ(check(200, head, kPlainAnswer), "");
+  EXPECT_NE(check(201, head, kPlainAnswer), "");
+  EXPECT_NE(check(200, "http/1.1 200 ok\r\n", kPlainAnswer), "");
+  EXPECT_NE(check(200, head, kPlainAnswer.substr(1)), "");
+  for (const char* member : {"model_name", "model_version", "outputs"}) {
+    json answer = json::parse(kPlainAnswer);
+    answer.erase(member);
+    EXPECT_NE(check(200, head, answer.dump()), "") << member;
+  }
+  json answer = json::parse(kPlainAnswer);
+  answer["outputs"][0]["datatype"] = "FLOAT";
+  EXPECT_NE(check(200, head, answer.dump()), "");
+  answer = json::parse(kPlainAnswer);
+  answer["outputs"][0].erase("data");
+  EXPECT_NE(check(200, head, answer.dump()), "");
+  answer = json::parse(kPlainAnswer);
+  answer["secret"] = 1;
+  EXPECT_NE(check(200, head, answer.dump()), "");
+  const std::string fault = R"({"error":"x"})";
+  EXPECT_EQ(check(503, head + "retry-after: 1\r\n", fault), "");
+  EXPECT_NE(check(503, head, fault), "");
+  EXPECT_NE(check(503, head + "retry-after: soon\r\n", fault), "");
+  EXPECT_NE(check(400, head, "{}"), "");
+  EXPECT_NE(check(400, head, R"({"error":""})"), "");
+  EXPECT_NE(api.Check({"/v2", "HEAD"}, {200, head, "x"}), "");
+  EXPECT_FALSE(api.Unseen().empty());
+}
+
+}  // namespace
+}  // namespace millrace::http
