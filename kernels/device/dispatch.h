@@ -8,9 +8,8 @@
 //   2. Out of device memory: the batch is halved once; a half that fails again, and what is behind
 //      it, runs on the CPU. Every other refusal of the device goes to the CPU at once. All are
 //      counted in the tally.
-//   3. Run allocates nothing. Other inputs than FP32, and more than kMaxDevicePieces pieces, are
-//   the
-//      CPU's.
+//   3. Run allocates nothing. Other inputs than FP32, and more than kMaxDevicePieces pieces, go to
+//      the CPU.
 // Fails: Run with Internal where the device is lost: end the process.
 #pragma once
 

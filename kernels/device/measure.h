@@ -1,8 +1,7 @@
 // Which batches are the device's: measured at warm-up, for each plan.
 //
 // Purpose: batches fall into buckets (powers of two). Both kernels run each bucket a few times;
-// from
-//   one bucket on, the crossover, batches go to the device.
+//   from one bucket on, the crossover, batches go to the device.
 // Who may call: one thread a kernel, off the path of requests; the kernels may serve meanwhile.
 // Invariants:
 //   1. It is bounded: a side runs a bucket only where twice the time of the bucket before lies

@@ -150,8 +150,8 @@ void Worker::NameCount(size_t count) {
 }
 
 void Worker::Done() {
-  // release: meets the acquire in IngressLane::WasExecuting; results were published before.
   executing_ = 0;
+  // release: meets the acquire in IngressLane::WasExecuting; results were published before.
   page().executing_count.store(0, std::memory_order_release);
   // relaxed: a hint for the supervisor.
   page().predicted_ns.store(0, std::memory_order_relaxed);
