@@ -1,0 +1,25 @@
+// Fuzz target: whatever bytes come over a connection, heads and bodies, whole requests and parts.
+#include <stddef.h>
+#include <stdint.h>
+#include <unistd.h>
+
+#include "common/check.h"
+#include "services/ingress/http/http_client_for_test.h"
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  using millrace::http::TestServer;
+  static auto* const server = [] {
+    millrace::HttpOptions options;
+    options.linger_ms = 1;
+    options.max_body_bytes = 64 << 10;
+    return new TestServer(options, /*unix_socket=*/true);
+  }();
+  const int fd = server->Connect();
+  server->Send(fd, {reinterpret_cast<const char*>(data), size});
+  server->Settle();
+  close(fd);
+  server->Settle();
+  MR_CHECK(server->server().active_requests() == 0 && server->server().connections() == 0,
+           "a client that went away leaves nothing behind");
+  return 0;
+}
