@@ -19,7 +19,8 @@
 //   4. An answer's memory is read once, inside Completion::Done, into the reply.
 //   5. After Drain nothing new reaches the frontend. After Shutdown a late Done is ignored, but the
 //      object must then still live: end the frontend first, or let it answer.
-//   6. Start silences the logs of protobuf and gRPC in the whole process: clients could fill them.
+//   6. Start silences the logs of protobuf and gRPC in the whole process (clients could fill them)
+//   and ends Abseil's search for deadlocks in it.
 // What fails: Start, with a sentence, for a socket that cannot be used. Nothing else; what a client
 //   gets wrong is its own status.
 #pragma once
