@@ -63,7 +63,7 @@ class LocalPeer {
   size_t Drain();
   // Wakes the client if it sleeps and something was published.
   void Flush();
-  bool HasWork() const { return requests_.has_value() && requests_->HasNext(); }
+  bool HasWork() const { return serving_ && !gone_ && requests_->HasNext(); }
 
   // The client ends; what it has in flight is cancelled, and all memory given back.
   void Close();
