@@ -51,6 +51,11 @@ LoadReport RunGrpcLoad(const GoldenSet& golden, const LoadOptions& options) {
              MakeGrpcTransport(golden, OptionsFor(options), options.in_flight).get());
 }
 
+LoadReport RunGrpcStreamLoad(const GoldenSet& golden, const LoadOptions& options) {
+  return Run(golden, options,
+             MakeGrpcStreamTransport(golden, OptionsFor(options), options.in_flight).get());
+}
+
 namespace {
 
 LoadReport RunIfMade(const GoldenSet& golden, const LoadOptions& options,

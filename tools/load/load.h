@@ -48,6 +48,7 @@ struct LoadReport {
 };
 
 LoadReport RunGrpcLoad(const GoldenSet& golden, const LoadOptions& options);
+LoadReport RunGrpcStreamLoad(const GoldenSet& golden, const LoadOptions& options);
 LoadReport RunHttpLoad(const GoldenSet& golden, const LoadOptions& options);
 LoadReport RunLocalLoad(const GoldenSet& golden, const LoadOptions& options);
 

@@ -70,6 +70,10 @@ struct TransportOptions {
 // request needs it.
 std::unique_ptr<Transport> MakeGrpcTransport(const GoldenSet& golden,
                                              const TransportOptions& options, int slots);
+// Over ModelStreamInfer, one stream a connection; for closed loops (`open_loop` is not looked at).
+// Codes of failures: "STREAMED_ERROR" (the protocol names none), "STREAM_ENDED".
+std::unique_ptr<Transport> MakeGrpcStreamTransport(const GoldenSet& golden,
+                                                   const TransportOptions& options, int slots);
 // INVALID_ARGUMENT where JSON cannot carry a request.
 absl::StatusOr<std::unique_ptr<Transport>> MakeHttpTransport(const GoldenSet& golden,
                                                              const TransportOptions& options,

@@ -1,4 +1,4 @@
-// Both transports, over loopback, beside a server that does what it is told.
+// The transports, over loopback, beside a server that does what it is told.
 #include <netinet/in.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -158,6 +158,56 @@ INSTANTIATE_TEST_SUITE_P(All, TransportsTest,
                                          Case{"HttpClosed", true, false},
                                          Case{"HttpOpen", true, true}),
                          [](const auto& info) { return std::string(info.param.name); });
+
+// Over one stream of many requests.
+class StreamTransportTest : public TransportsTest {
+ public:
+  DriveResult RunStream(const std::string& address, int64_t requests, int in_flight,
+                        int64_t deadline_ms = 60'000) const {
+    TransportOptions options;
+    options.address = address;
+    options.connections = 2;
+    options.deadline_ms = deadline_ms;
+    const GoldenSet set = Requests();
+    auto transport = MakeGrpcStreamTransport(set, options, in_flight);
+    MonotonicClock clock;
+    const DriveResult result =
+        Drive(transport.get(), &clock, set.requests.size(), Count(requests, in_flight), {});
+    EXPECT_EQ(result.sent, result.answered + result.mismatched + result.failed);
+    return result;
+  }
+  void TestBody() override {}
+};
+
+TEST(StreamTransport, AnswersFindTheirRequests) {
+  FakeModel model([](int64_t n) { return n % 4 == 1 ? Behaviour::kWrong : Behaviour::kSum; });
+  const DriveResult result = StreamTransportTest().RunStream(model.grpc(), 200, 8);
+  EXPECT_EQ(result.answered, 150);
+  EXPECT_EQ(result.mismatched, 50);
+  EXPECT_EQ(model.calls(), 200);
+}
+
+TEST(StreamTransport, AnErrorIsOneRequestsOwn) {
+  FakeModel model([](int64_t n) { return n == 2 ? Behaviour::kBadRequest : Behaviour::kSum; });
+  const DriveResult result = StreamTransportTest().RunStream(model.grpc(), 6, 1);
+  EXPECT_EQ(result.answered, 5);
+  ASSERT_EQ(result.errors.count("STREAMED_ERROR"), 1U);
+  EXPECT_EQ(result.errors.at("STREAMED_ERROR").example, "not so");
+}
+
+// One that is never answered ends its stream; the next request has a stream of its own.
+TEST(StreamTransport, AHangEndsItsStreamAndNoMore) {
+  FakeModel model([](int64_t n) { return n == 2 ? Behaviour::kHang : Behaviour::kSum; });
+  const DriveResult result = StreamTransportTest().RunStream(model.grpc(), 6, 1, 300);
+  EXPECT_EQ(result.answered, 5);
+  EXPECT_EQ(result.errors.count("STREAM_ENDED"), 1U);
+}
+
+TEST(StreamTransport, WithoutAServerAllFail) {
+  const DriveResult result = StreamTransportTest().RunStream(DeadAddress(), 5, 2, 300);
+  EXPECT_EQ(result.failed, 5);
+  EXPECT_EQ(result.errors.count("STREAM_ENDED"), 1U);
+}
 
 TEST(HttpTransportTest, WhatJsonCannotCarryIsSaidAtOnce) {
   GoldenSet set;

@@ -4,9 +4,14 @@
 
 #include <CLI/CLI.hpp>
 #include <iostream>
+#include <map>
+#include <string>
+#include <utility>
+#include <vector>
 
 #include "absl/strings/str_format.h"
 #include "common/api/inference.grpc.pb.h"
+#include "tools/bench/subjects/prediction.h"
 #include "tools/bench/subjects/unary_server.h"
 
 namespace millrace {
@@ -28,26 +33,14 @@ struct Proxy {
   ~Proxy() { XGDMatrixFree(matrix); }
 };
 
-grpc::Status Fault(const char* why) {
-  return grpc::Status(grpc::StatusCode::INVALID_ARGUMENT, why);
-}
-
 grpc::Status Predict(BoosterHandle booster, const ModelInferRequest& request,
                      ModelInferResponse* response) {
-  if (request.inputs_size() != 1 || request.raw_input_contents_size() != 1 ||
-      request.inputs(0).datatype() != "FP32" || request.inputs(0).shape_size() != 2) {
-    return Fault("one raw FP32 matrix is needed");
-  }
-  const int64_t rows = request.inputs(0).shape(0), columns = request.inputs(0).shape(1);
-  const std::string& raw = request.raw_input_contents(0);
-  const int64_t elements = static_cast<int64_t>(raw.size() / sizeof(float));
-  if (rows <= 0 || columns <= 0 || elements % columns != 0 || elements / columns != rows) {
-    return Fault("the contents do not fit the shape");
-  }
+  Matrix input;
+  if (grpc::Status status = ReadMatrix(request, &input); !status.ok()) return status;
   char matrix[160];
   absl::SNPrintF(matrix, sizeof matrix,
                  R"({"data":[%d,true],"shape":[%d,%d],"typestr":"<f4","version":3})",
-                 reinterpret_cast<uintptr_t>(raw.data()), rows, columns);
+                 reinterpret_cast<uintptr_t>(input.data), input.rows, input.columns);
   const bst_ulong* shape = nullptr;
   bst_ulong dimensions = 0;
   const float* predictions = nullptr;
@@ -56,37 +49,35 @@ grpc::Status Predict(BoosterHandle booster, const ModelInferRequest& request,
                                 &predictions) != 0) {
     return grpc::Status(grpc::StatusCode::INTERNAL, XGBGetLastError());
   }
-  response->set_model_name(request.model_name());
-  response->set_model_version("1");
-  auto* output = response->add_outputs();
-  output->set_name("prediction");
-  output->set_datatype("FP32");
-  output->add_shape(rows);
-  output->add_shape(1);
-  response->add_raw_output_contents(predictions, rows * sizeof(float));
+  WritePredictions(request, predictions, input.rows, response);
   return grpc::Status::OK;
 }
 
 int Main(int argc, char** argv) {
-  CLI::App app("Serves one XGBoost model by XGBoost's C library. Ends with its standard input.");
-  int threads = 1;
-  std::string model;
-  app.add_option("--threads", threads, "Each with a completion queue")->check(CLI::PositiveNumber);
-  app.add_option("--model", model, "File, .json or .ubj, with one output a row")->required();
+  CLI::App app("Serves models by XGBoost's C library. Ends with its standard input.");
+  std::vector<std::pair<std::string, std::string>> files;
+  app.add_option("--model", files, "NAME FILE, .json or .ubj, with one output a row")->required();
   CLI11_PARSE(app, argc, argv);
-  BoosterHandle booster = nullptr;
-  if (XGBoosterCreate(nullptr, 0, &booster) != 0 ||
-      XGBoosterLoadModel(booster, model.c_str()) != 0 ||
-      XGBoosterSetParam(booster, "nthread", "1") != 0) {
-    std::cerr << model << ": " << XGBGetLastError() << "\n";
-    return 1;
+  std::map<std::string, BoosterHandle> boosters;
+  for (const auto& [name, path] : files) {
+    BoosterHandle& booster = boosters[name];
+    if (XGBoosterCreate(nullptr, 0, &booster) != 0 ||
+        XGBoosterLoadModel(booster, path.c_str()) != 0 ||
+        XGBoosterSetParam(booster, "nthread", "1") != 0) {
+      std::cerr << path << ": " << XGBGetLastError() << "\n";
+      return 1;
+    }
   }
   UnaryServer<Service, ModelInferRequest, ModelInferResponse> server(
-      [booster](const ModelInferRequest& request, ModelInferResponse* response) {
-        return Predict(booster, request, response);
+      [&boosters](const ModelInferRequest& request, ModelInferResponse* response) {
+        const auto booster = boosters.find(request.model_name());
+        if (booster == boosters.end()) {
+          return grpc::Status(grpc::StatusCode::NOT_FOUND, "no such model");
+        }
+        return Predict(booster->second, request, response);
       });
-  const bool served = server.Serve(threads);
-  XGBoosterFree(booster);
+  const bool served = server.Serve(1);
+  for (const auto& [name, booster] : boosters) XGBoosterFree(booster);
   return served ? 0 : 1;
 }
 

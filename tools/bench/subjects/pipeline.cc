@@ -1,15 +1,16 @@
-// The bench's driver: one row of breast_cancer over gRPC to Millrace and to what stands beside it.
+// The bench's driver: one row over gRPC to Millrace and to what stands beside it, at several loads.
 // tools/bench/pipeline starts the subjects and calls this; README.md says what is measured.
-#include <stdio.h>
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
 #include <fstream>
 #include <iostream>
+#include <map>
 #include <nlohmann/json.hpp>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "tools/bench/subjects/pipeline_targets.h"
 #include "tools/bench/subjects/rounds.h"
 #include "tools/load/client.h"
 
@@ -18,16 +19,47 @@ namespace {
 
 using nlohmann::json;
 
-constexpr char kModel[] = "breast_cancer";
-constexpr int kInFlight[] = {1, 32};
-constexpr int kChannels = 4;  // connections, where there are that many requests
+// The demo's model, and one that costs nothing: what is left is the way there and back.
+constexpr char kDemo[] = "breast_cancer";
+constexpr char kNothing[] = "nothing";
+constexpr char kNothingAnswers[] = "0.25";
+constexpr int kInFlight[] = {1, 32, 128};
+constexpr int kPeersInFlight = 32;  // at most, for servers that are slower by far
+constexpr int kChannels = 4;        // connections, where there are that many requests
 
 struct Options {
-  std::string millrace, grpc_echo, grpc_xgboost;  // addresses
+  std::string millrace, local, grpc_echo, grpc_in_line, grpc_xgboost;  // addresses
+  std::string triton, mlserver;                                 // empty: not there
   std::string rows_file, expect_file, json_file;
-  int rounds = 25;
+  int rounds = 9;
   int64_t round_ms = 300;
 };
+
+using Load = LoadReport (*)(const GoldenSet&, const LoadOptions&);
+
+struct Server {
+  std::string name, address;
+  Load run = &RunGrpcLoad;
+  bool echoes = false;  // its answers are no predictions
+  bool peer = false;    // serves the demo's model alone
+};
+
+std::vector<Server> Servers(const Options& options) {
+  std::vector<Server> servers = {
+      {.name = "millrace", .address = options.millrace},
+      {.name = "millrace_local", .address = options.local, .run = &RunLocalLoad},
+      {.name = "millrace_stream", .address = options.millrace, .run = &RunGrpcStreamLoad},
+      {.name = "grpc_echo", .address = options.grpc_echo, .echoes = true},
+      {.name = "grpc_in_line", .address = options.grpc_in_line},
+      {.name = "grpc_xgboost", .address = options.grpc_xgboost}};
+  if (!options.triton.empty()) {
+    servers.push_back({.name = "triton", .address = options.triton, .peer = true});
+  }
+  if (!options.mlserver.empty()) {
+    servers.push_back({.name = "mlserver", .address = options.mlserver, .peer = true});
+  }
+  return servers;
+}
 
 // Only the prediction: the answer that all subjects can give.
 Csv PredictionColumn(const Csv& expect) {
@@ -40,28 +72,38 @@ Csv PredictionColumn(const Csv& expect) {
   return column;
 }
 
-absl::StatusOr<GoldenSet> MakeRequests(const Options& options, Client* client) {
+// For each model the rows of the demo's, with their answers.
+absl::StatusOr<std::map<std::string, GoldenSet>> MakeRequests(const Options& options,
+                                                              Client* client) {
   const absl::StatusOr<Csv> rows = ReadCsv(options.rows_file);
   if (!rows.ok()) return rows.status();
   const absl::StatusOr<Csv> expect = ReadCsv(options.expect_file);
   if (!expect.ok()) return expect.status();
-  const auto metadata = client->Metadata(kModel, "");
-  if (!metadata.ok()) return metadata.status();
-  const Csv predictions = PredictionColumn(*expect);
-  return MakeGolden(*metadata, *rows, &predictions, 1);
+  std::map<std::string, GoldenSet> sets;
+  for (const char* model : {kDemo, kNothing}) {
+    const auto metadata = client->Metadata(model, "");
+    if (!metadata.ok()) return metadata.status();
+    Csv answers = PredictionColumn(*expect);
+    if (model == std::string_view(kNothing)) {
+      for (auto& row : answers.rows) row[0] = kNothingAnswers;
+    }
+    absl::StatusOr<GoldenSet> set = MakeGolden(*metadata, *rows, &answers, 1);
+    if (!set.ok()) return set.status();
+    sets[model] = std::move(*set);
+  }
+  return sets;
 }
 
 // Every golden row once: all answers bit-equal.
-absl::Status CheckAnswers(const std::string& name, const std::string& address,
-                          const GoldenSet& set) {
+absl::Status CheckAnswers(const Server& server, const GoldenSet& set) {
   LoadOptions options;
-  options.address = address;
+  options.address = server.address;
   options.duration_ms = 0;
   options.requests = static_cast<int64_t>(set.requests.size());
-  const LoadReport report = RunGrpcLoad(set, options);
+  const LoadReport report = server.run(set, options);
   if (report.answered == options.requests) return absl::OkStatus();
   return absl::InternalError(
-      absl::StrCat(name, " does not give the golden answers: ", report.ToJson()));
+      absl::StrCat(server.name, " does not give the golden answers: ", report.ToJson()));
 }
 
 // The echo is of the same payload sizes, or it is no measure.
@@ -86,68 +128,86 @@ std::string CpuName() {
   return "unknown";
 }
 
-// Adds the figures of one case to `rows`, and prints them.
-int64_t Report(int in_flight, const std::vector<Figures>& all, json* rows) {
-  const std::string name = absl::StrCat(kModel, ", 1 row, ", in_flight, " in flight");
+void Print(const std::string& name, const std::vector<Figures>& all) {
   std::cout << absl::StreamFormat("\n%-36s %12s %12s %14s\n", name, "p50 us", "p99 us",
                                   "requests/s");
-  int64_t failed = 0;
   for (const Figures& figures : all) {
     std::cout << absl::StreamFormat("  %-34s %12.1f %12.1f %14.0f\n", figures.subject,
                                     figures.p50_us, figures.p99_us, figures.requests_per_s);
-    const auto add = [&](const char* metric, const char* unit, double value) {
-      rows->push_back({{"case", name},
-                       {"subject", figures.subject},
-                       {"metric", metric},
-                       {"unit", unit},
-                       {"value", value}});
-    };
-    add("p50", "us", figures.p50_us);
-    add("p99", "us", figures.p99_us);
-    add("throughput", "requests/s", figures.requests_per_s);
-    failed += figures.failed;
   }
-  return failed;
 }
 
-LoadOptions RoundOptions(const Options& options, const std::string& address, int in_flight) {
-  LoadOptions load;
-  load.address = address;
-  load.in_flight = in_flight;
-  load.channels = std::min(in_flight, kChannels);
-  load.duration_ms = options.round_ms;
-  return load;
+void AddRows(const std::string& name, const Figures& figures, json* rows) {
+  const auto add = [&](const char* metric, const char* unit, double value) {
+    rows->push_back({{"case", name},
+                     {"subject", figures.subject},
+                     {"metric", metric},
+                     {"unit", unit},
+                     {"value", value}});
+  };
+  add("p50", "us", figures.p50_us);
+  add("p99", "us", figures.p99_us);
+  add("throughput", "requests/s", figures.requests_per_s);
+}
+
+// All subjects of one case, in turns.
+std::vector<Figures> Measure(const Options& options, const std::vector<Server>& servers,
+                             const std::string& model, int in_flight, const GoldenSet& set) {
+  GoldenSet unchecked = set;
+  for (GoldenRequest& golden : unchecked.requests) golden.expected.clear();
+  std::vector<Subject> subjects;
+  for (const Server& server : servers) {
+    if (server.peer && (model != kDemo || in_flight > kPeersInFlight)) continue;
+    LoadOptions load;
+    load.address = server.address;
+    load.in_flight = in_flight;
+    load.channels = std::min(in_flight, kChannels);
+    load.duration_ms = options.round_ms;
+    const GoldenSet& of = server.echoes ? unchecked : set;
+    subjects.push_back({server.name, [&server, &of, load] { return server.run(of, load); }});
+  }
+  return RunRounds(subjects, options.rounds);
+}
+
+absl::Status Check(const Options& options, const std::vector<Server>& servers,
+                   const std::map<std::string, GoldenSet>& sets) {
+  for (const Server& server : servers) {
+    for (const auto& [model, set] : sets) {
+      if (server.echoes || (server.peer && model != kDemo)) continue;
+      if (absl::Status status = CheckAnswers(server, set); !status.ok()) return status;
+    }
+  }
+  return CheckSizes(options, sets.at(kDemo));
 }
 
 int Run(const Options& options) {
   const auto client = MakeGrpcClient(options.millrace, 10'000);
-  const absl::StatusOr<GoldenSet> set = MakeRequests(options, client.get());
-  absl::Status status = set.status();
-  if (status.ok()) status = CheckAnswers("millrace", options.millrace, *set);
-  if (status.ok()) status = CheckAnswers("grpc_xgboost", options.grpc_xgboost, *set);
-  if (status.ok()) status = CheckSizes(options, *set);
+  const auto sets = MakeRequests(options, client.get());
+  const std::vector<Server> servers = Servers(options);
+  const absl::Status status = sets.ok() ? Check(options, servers, *sets) : sets.status();
   if (!status.ok()) {
     std::cerr << status.message() << "\n";
     return 1;
   }
-  GoldenSet unchecked = *set;  // for the echo, whose answers are not predictions
-  for (GoldenRequest& golden : unchecked.requests) golden.expected.clear();
-  std::cout << "pipeline: medians of " << options.rounds << " interleaved rounds of "
-            << options.round_ms << " ms\n"
+  std::cout << "pipeline: one row a request; medians of " << options.rounds
+            << " interleaved rounds of " << options.round_ms << " ms\n"
             << CpuName() << ", " << sysconf(_SC_NPROCESSORS_ONLN) << " CPUs\n";
   json rows = json::array();
+  std::vector<CaseFigures> cases;
   int64_t failed = 0;
-  for (const int in_flight : kInFlight) {
-    const auto subject = [&](const char* name, const std::string& address, const GoldenSet& of) {
-      return Subject{name, [load = RoundOptions(options, address, in_flight), &of] {
-                       return RunGrpcLoad(of, load);
-                     }};
-    };
-    const std::vector<Subject> subjects = {subject("millrace", options.millrace, *set),
-                                           subject("grpc_echo", options.grpc_echo, unchecked),
-                                           subject("grpc_xgboost", options.grpc_xgboost, *set)};
-    failed += Report(in_flight, RunRounds(subjects, options.rounds), &rows);
+  for (const auto& [model, set] : *sets) {
+    for (const int in_flight : kInFlight) {
+      const std::string name = absl::StrCat(model, ", 1 row, ", in_flight, " in flight");
+      cases.push_back(
+          {model == kNothing, in_flight, Measure(options, servers, model, in_flight, set)});
+      Print(name, cases.back().figures);
+      for (const Figures& figures : cases.back().figures) {
+        AddRows(name, figures, &rows);
+        failed += figures.failed;
+      }
+    }
   }
+  PrintTargets(cases);
   if (!options.json_file.empty()) {
     std::ofstream file(options.json_file);
     file << rows.dump(1) << "\n";
@@ -164,8 +224,12 @@ int Main(int argc, char** argv) {
   CLI::App app("Compares running servers; tools/bench/pipeline starts them.");
   Options options;
   app.add_option("--millrace", options.millrace, "Its gRPC address")->required();
+  app.add_option("--local", options.local, "Its local socket")->required();
   app.add_option("--grpc_echo", options.grpc_echo)->required();
+  app.add_option("--grpc_in_line", options.grpc_in_line)->required();
   app.add_option("--grpc_xgboost", options.grpc_xgboost)->required();
+  app.add_option("--triton", options.triton);
+  app.add_option("--mlserver", options.mlserver);
   app.add_option("--rows", options.rows_file)->required();
   app.add_option("--expect", options.expect_file)->required();
   app.add_option("--json", options.json_file, "Write the figures there too");

@@ -8,32 +8,14 @@
 #include <stdint.h>
 
 #include <cstddef>
-#include <cstdlib>
-#include <memory>
 #include <string>
 #include <vector>
 
 #include "absl/status/statusor.h"
 #include "common/datatype.h"
+#include "tools/bench/subjects/aligned_bytes.h"
 
 namespace millrace::bench {
-
-// Bytes aligned to a line; not initialised.
-class AlignedBytes {
- public:
-  explicit AlignedBytes(size_t bytes)
-      : data_(static_cast<std::byte*>(std::aligned_alloc(64, (bytes / 64 + 1) * 64))),
-        bytes_(bytes) {}
-  std::byte* data() const { return data_.get(); }
-  size_t size() const { return bytes_; }
-
- private:
-  struct Free {
-    void operator()(std::byte* data) const { std::free(data); }
-  };
-  std::unique_ptr<std::byte, Free> data_;
-  size_t bytes_;
-};
 
 // What a subject is given: `rows` float32 rows of `features` columns.
 struct Rows {

@@ -5,6 +5,8 @@
 # `folder` (a scratch folder) first, and calls stop_server before it ends.
 
 server_pid=
+# The repository.
+server_models=$PWD/deploy/demo/models
 # Further arguments of `millrace serve`.
 server_arguments=()
 
@@ -13,7 +15,7 @@ start_server() {
   admin=$folder/admin.sock
   server_log=$folder/server.log
   # In a session of its own: what is typed on the terminal is for the script to handle.
-  setsid "$millrace" serve --repository "$PWD/deploy/demo/models" --admin-socket "$admin" \
+  setsid "$millrace" serve --repository "$server_models" --admin-socket "$admin" \
     --grpc 127.0.0.1:0 --http 127.0.0.1:0 "${server_arguments[@]}" \
     </dev/null >"$server_log" 2>&1 &
   server_pid=$!

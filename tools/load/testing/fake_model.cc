@@ -58,6 +58,28 @@ class Service : public inference::GRPCInferenceService::Service {
 
   grpc::Status ModelInfer(grpc::ServerContext* context, const inference::ModelInferRequest* request,
                           inference::ModelInferResponse* response) override {
+    return Infer(context, *request, response);
+  }
+
+  // One request after the other; an error is the request's own.
+  grpc::Status ModelStreamInfer(
+      grpc::ServerContext* context,
+      grpc::ServerReaderWriter<inference::ModelStreamInferResponse, inference::ModelInferRequest>*
+          stream) override {
+    inference::ModelInferRequest request;
+    while (stream->Read(&request)) {
+      inference::ModelStreamInferResponse response;
+      const grpc::Status status = Infer(context, request, response.mutable_infer_response());
+      if (!status.ok()) response.set_error_message(status.error_message());
+      response.mutable_infer_response()->set_id(request.id());
+      if (!stream->Write(response)) break;
+    }
+    return grpc::Status::OK;
+  }
+
+ private:
+  grpc::Status Infer(grpc::ServerContext* context, const inference::ModelInferRequest& request,
+                     inference::ModelInferResponse* response) {
     const Behaviour behaviour = model_.Next();
     switch (behaviour) {
       case Behaviour::kRefuse:
@@ -72,7 +94,7 @@ class Service : public inference::GRPCInferenceService::Service {
       default:
         break;
     }
-    const std::string& raw = request->raw_input_contents(0);
+    const std::string& raw = request.raw_input_contents(0);
     std::vector<float> x(raw.size() / sizeof(float));
     memcpy(x.data(), raw.data(), raw.size());
     std::string y;
@@ -89,7 +111,6 @@ class Service : public inference::GRPCInferenceService::Service {
     return grpc::Status::OK;
   }
 
- private:
   Model& model_;
 };
 
