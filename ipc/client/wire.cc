@@ -68,7 +68,8 @@ Received ReceivePacket(int socket, std::vector<char>* buffer, std::string_view* 
   ssize_t size;
   do {
     size = recvmsg(socket, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
-  } while (size < 0 && errno == EINTR);
+    // A reset is told once, before what the other end sent last; behind it comes the end.
+  } while (size < 0 && (errno == EINTR || errno == ECONNRESET));
   if (size < 0) {
     return errno == EAGAIN || errno == EWOULDBLOCK ? Received::kNothing : Received::kEnd;
   }

@@ -5,8 +5,10 @@
 // Nothing fails; what cannot be made ends the test.
 #pragma once
 
+#include <atomic>
 #include <functional>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <thread>
 #include <vector>
