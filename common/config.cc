@@ -144,6 +144,10 @@ std::string Bounds(const ConfigField& field) {
       return "a path, or empty";
     case TextRule::kListen:
       return "`host:port`, `unix:/path`, or empty: not opened; port 0: any free port";
+    case TextRule::kUnixListen:
+      return "`unix:/path`, or empty: not opened";
+    case TextRule::kUids:
+      return "numbers such as `1000,1001`, or empty";
     case TextRule::kCpus:
       return "CPUs such as `0-1,4`, or empty: all";
     case TextRule::kChoice: {

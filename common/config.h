@@ -24,6 +24,9 @@ struct Config {
   // "host:port", or "unix:/path"; an empty one is not opened. Port 0 takes any free port.
   std::string grpc_listen = "127.0.0.1:8001";
   std::string http_listen = "127.0.0.1:8000";
+  // "unix:/path" of clients that share memory with ingress; empty: not opened.
+  std::string local_listen;
+  std::string local_uids;  // "1000,1001": users beside root and the server's own
   // Unix socket of `millrace status` and `scale`; empty: $XDG_RUNTIME_DIR or /run/millrace.
   std::string admin_socket;
   // CPUs that a stage's processes may use ("0-1,4"); empty: all.
@@ -40,6 +43,9 @@ struct Config {
   int64_t max_deadline_ms = 60'000;
   int64_t max_request_bytes = 1 << 20;  // of one request's tensors, and of one answer's
   int64_t max_in_flight = 256;          // requests one ingress lane holds at a time
+  int64_t local_clients = 64;           // connected at a time, to one ingress process
+  int64_t local_in_flight = 128;        // requests that one local client holds
+  int64_t local_memory_mb = 256;        // of all local clients' regions, and ours for them
   int64_t max_batch_rows = 4096;        // rows execution takes in one pass
   int64_t device_index = 0;             // of the driver's devices
   int64_t device_from_rows = 0;         // of a batch; 0: as measured

@@ -45,6 +45,19 @@ constexpr ConfigField kSchema[] = {
          "Address of the gRPC server."),
     Text("ingress", "http_listen", &Config::http_listen, TextRule::kListen,
          "Address of the HTTP server."),
+    Text("ingress", "local_listen", &Config::local_listen, TextRule::kUnixListen,
+         "Socket of clients on this machine that share memory with the server (`ipc/client`). Its "
+         "mode is 0600."),
+    Text("ingress", "local_uids", &Config::local_uids, TextRule::kUids,
+         "Users that may use it, beside root and the server's own; they need access to the socket's "
+         "file, too."),
+    Integer("ingress", "local_clients", &Config::local_clients, 1, 1024,
+            "Local clients connected at a time to one ingress process."),
+    Integer("ingress", "local_in_flight", &Config::local_in_flight, 1, 256,
+            "Requests that one local client holds, until it has released their answers."),
+    Integer("ingress", "local_memory_mb", &Config::local_memory_mb, 8, kMaxMegabytes,
+            "Shared memory of all local clients of one ingress process: their regions and the "
+            "server's for them."),
     Integer("ingress", "workers", &Config::ingress_workers, 1, 2, "Processes that take requests."),
     Text("ingress", "cpus", &Config::ingress_cpus, TextRule::kCpus, kCpusSentence),
     Integer("ingress", "default_deadline_ms", &Config::default_deadline_ms, 1, kMaxMillis,
@@ -124,6 +137,18 @@ bool IsPort(std::string_view text) {
   return absl::SimpleAtoi(absl::string_view(text.data(), text.size()), &port) && port <= 65535;
 }
 
+std::string UidsFault(std::string_view text) {
+  while (!text.empty()) {
+    const size_t comma = std::min(text.find(','), text.size());
+    uint32_t uid = 0;
+    if (!absl::SimpleAtoi(absl::string_view(text.data(), comma), &uid)) {
+      return "must be numbers of users with commas between them";
+    }
+    text.remove_prefix(std::min(comma + 1, text.size()));
+  }
+  return "";
+}
+
 // "auto, spin, yield or park".
 std::string Either(absl::Span<const std::string_view> choices) {
   std::string text;
@@ -155,6 +180,11 @@ std::string TextFault(const ConfigField& field, std::string_view text) {
       return text.empty() ? "may not be empty" : "";
     case TextRule::kListen:
       return std::string(ListenFault(text));
+    case TextRule::kUnixListen:
+      if (!text.empty() && text.rfind("unix:", 0) != 0) return "must be unix:/path";
+      return std::string(ListenFault(text));
+    case TextRule::kUids:
+      return UidsFault(text);
     case TextRule::kCpus:
       return std::string(ParseCpuList(text).status().message());
     case TextRule::kChoice:

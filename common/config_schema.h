@@ -24,6 +24,8 @@ enum class TextRule : uint8_t {
   kPath,          // may not be empty
   kOptionalPath,  // empty: chosen by the server
   kListen,        // "host:port", "unix:/path" or empty
+  kUnixListen,    // "unix:/path" or empty
+  kUids,          // "1000,1001" or empty
   kCpus,          // "0-1,4", or empty
   kChoice,        // one of the field's choices
 };

@@ -60,6 +60,14 @@ absl::StatusOr<LedgerView> LedgerView::Open(int fd, uint32_t incarnation) {
   return view;
 }
 
+bool LedgerView::Wants(const PartId& id) const {
+  if (id.slot >= slot_count_) return false;
+  // relaxed: a word by itself; nothing else is read by its value.
+  const uint64_t live =
+      region_.as<const LedgerRegion>()->slots[id.slot].live.load(std::memory_order_relaxed);
+  return live == LiveWord(id);
+}
+
 std::optional<LedgerEntry> LedgerView::Find(const PartId& id) const {
   if (id.slot >= slot_count_) return std::nullopt;
   const LedgerSlot& slot = region_.as<const LedgerRegion>()->slots[id.slot];

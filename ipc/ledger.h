@@ -79,6 +79,8 @@ class LedgerView {
   static absl::StatusOr<LedgerView> Open(int fd, uint32_t incarnation);
   // The entry, if this slot, sequence and attempt is wanted now.
   std::optional<LedgerEntry> Find(const PartId& id) const;
+  // Whether Find would give something now.
+  bool Wants(const PartId& id) const;
 
  private:
   Region region_;

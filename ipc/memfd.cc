@@ -121,7 +121,9 @@ absl::StatusOr<Region> Region::Open(int fd, RegionType type, uint32_t incarnatio
   absl::StatusOr<mapped_region> map = Map(fd, boost::interprocess::read_only, size);
   if (!map.ok()) return map.status();
   // Mapped pages are entered now, not by faults on the path of a request.
-  madvise(map->get_address(), size, MADV_POPULATE_READ);
+  if (madvise(map->get_address(), size, MADV_POPULATE_READ) != 0 && errno != EINVAL) {
+    return Refuse("its pages cannot be read");
+  }
   madvise(map->get_address(), size, MADV_DONTFORK);
   madvise(map->get_address(), size, MADV_DONTDUMP);
   RegionHeader header;

@@ -31,6 +31,7 @@ enum class RegionKind : uint32_t {
   kLinkSlots = 4,
   kLinkReturns = 5,
   kRoster = 6,
+  kLocalWords = 7,  // ipc/client
 };
 
 // What a type of region is: its kind, and a hash of its layout (sizes and offsets), so that two

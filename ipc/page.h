@@ -70,7 +70,7 @@ inline constexpr std::array<std::string_view, static_cast<size_t>(Counter::kCoun
      "queue_depth",    "queue_delay_ns", "in_flight",
      "blocks_taken",   "limbo"};
 
-inline constexpr size_t kMaxIngressLanes = 4;
+inline constexpr size_t kMaxIngressLanes = 6;
 inline constexpr size_t kMaxExecuting = 64;
 
 struct Page {

@@ -49,23 +49,40 @@ void PackWriter::Place(std::byte* block) {
     at = entries_[i].offset + entries_[i].bytes;
   }
   memcpy(block, &header_, sizeof header_);
-  memcpy(block + sizeof header_, entries_, header_.count * sizeof(TensorEntry));
+  memcpy(block + sizeof header_, entries_.data(), header_.count * sizeof(TensorEntry));
 }
 
 absl::StatusOr<PackView> PackView::Open(absl::Span<const std::byte> block) {
-  PackView view;
+  absl::StatusOr<PackView> view{absl::in_place};
+  if (absl::Status opened = OpenInto(block, &*view); !opened.ok()) return opened;
+  return view;
+}
+
+PackView& PackView::operator=(const PackView& other) {
+  if (this == &other) return *this;
+  header_ = other.header_;
+  memcpy(entries_.data(), other.entries_.data(), header_.count * sizeof(TensorEntry));
+  block_ = other.block_;
+  return *this;
+}
+
+absl::Status PackView::OpenInto(absl::Span<const std::byte> block, PackView* into) {
+  PackView& view = *into;
+  view.header_ = {};
   if (block.size() < sizeof(PackHeader)) {
     return absl::FailedPreconditionError("tensor pack: shorter than its header");
   }
-  memcpy(&view.header_, block.data(), sizeof(PackHeader));
-  if (view.header_.count > kMaxPackTensors) {
+  PackHeader header;
+  memcpy(&header, block.data(), sizeof(PackHeader));
+  if (header.count > kMaxPackTensors) {
     return absl::FailedPreconditionError("tensor pack: too many tensors");
   }
-  const size_t entry_bytes = view.header_.count * sizeof(TensorEntry);
+  const size_t entry_bytes = header.count * sizeof(TensorEntry);
   if (block.size() < sizeof(PackHeader) + entry_bytes) {
     return absl::FailedPreconditionError("tensor pack: shorter than its entries");
   }
-  memcpy(view.entries_, block.data() + sizeof(PackHeader), entry_bytes);
+  view.header_ = header;
+  memcpy(view.entries_.data(), block.data() + sizeof(PackHeader), entry_bytes);
   view.block_ = block;
   for (size_t i = 0; i < view.header_.count; ++i) {
     const TensorEntry& e = view.entries_[i];
@@ -80,7 +97,7 @@ absl::StatusOr<PackView> PackView::Open(absl::Span<const std::byte> block) {
     if (elements > UINT32_MAX) return Refuse(i, "has too many elements");
     if (width != 0 && elements * width != e.bytes) return Refuse(i, "has a size unlike its shape");
   }
-  return view;
+  return absl::OkStatus();
 }
 
 PackTensor PackView::tensor(size_t i) const {

@@ -50,11 +50,29 @@ struct PackTensor {
   absl::Span<const std::byte> data;
 };
 
+// Entries of a pack: room for all, of which only those that are there are written or copied.
+class PackEntries {
+ public:
+  PackEntries() {}  // NOLINT: the room stays as it is
+  TensorEntry* data() { return room_.entries; }
+  const TensorEntry* data() const { return room_.entries; }
+  TensorEntry& operator[](size_t i) { return room_.entries[i]; }
+  const TensorEntry& operator[](size_t i) const { return room_.entries[i]; }
+
+ private:
+  union Room {
+    Room() {}
+    TensorEntry entries[kMaxPackTensors];
+  } room_;
+};
+
 // Writes a pack into memory of ours: Add for each tensor, then Place in a block of bytes(), then
 // the caller fills Data(i).
 class PackWriter {
  public:
   explicit PackWriter(uint32_t rows) : header_{0, rows} {}
+  PackWriter(const PackWriter&) = delete;
+  PackWriter& operator=(const PackWriter&) = delete;
   // False once kMaxPackTensors are there or the pack would pass 4 GiB.
   bool Add(uint16_t name, DataType datatype, uint32_t columns, size_t bytes);
   size_t bytes() const;
@@ -70,7 +88,7 @@ class PackWriter {
 
  private:
   PackHeader header_;
-  TensorEntry entries_[kMaxPackTensors];
+  PackEntries entries_;
   size_t data_bytes_ = 0;  // with the most that alignment may add
   std::byte* block_ = nullptr;
 };
@@ -78,6 +96,11 @@ class PackWriter {
 class PackView {
  public:
   static absl::StatusOr<PackView> Open(absl::Span<const std::byte> block);
+  // The same into `view`, which holds nothing sensible after a failure.
+  static absl::Status OpenInto(absl::Span<const std::byte> block, PackView* view);
+  PackView() = default;
+  PackView(const PackView& other) { *this = other; }
+  PackView& operator=(const PackView& other);
   uint32_t rows() const { return header_.rows; }
   size_t count() const { return header_.count; }
   PackTensor tensor(size_t i) const;
@@ -86,7 +109,7 @@ class PackView {
 
  private:
   PackHeader header_;
-  TensorEntry entries_[kMaxPackTensors];
+  PackEntries entries_;
   absl::Span<const std::byte> block_;
 };
 

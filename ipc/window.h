@@ -3,7 +3,7 @@
 // Purpose: the sums that make a full ring or arena impossible past admission, in one place.
 // Who may call: any thread. The sums (lanes = kMaxIngressLanes, units = kWindowUnits):
 //   - link ingress -> worker: units of one lane                          = 64  <= 128 slots
-//   - link worker -> worker:  units of all lanes                         = 256 <= kSlots
+//   - link worker -> worker:  units of all lanes                         = 384 <= kSlots
 //   - link worker -> ingress: units of one lane                          = 64  <= 128 slots
 //     (twice: an ingress lane gives a unit away again in the turn in which it takes the answer,
 //     before it has told its credits, so that an answer to the next request may come meanwhile)

@@ -4,25 +4,11 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <cstdlib>
-#include <new>
 #include <random>
 
+#include "common/testing/allocations.h"
 #include "kernels/device/plugin.h"
 #include "kernels/plan/sample_plans.h"
-
-namespace {
-long allocations = 0;
-}  // namespace
-
-// Not inlined: the compiler would take malloc and delete for a mismatched pair.
-[[gnu::noinline]] void* operator new(size_t bytes) {
-  ++allocations;
-  if (void* memory = malloc(bytes)) return memory;
-  throw std::bad_alloc();
-}
-[[gnu::noinline]] void operator delete(void* memory) noexcept { free(memory); }
-[[gnu::noinline]] void operator delete(void* memory, size_t) noexcept { free(memory); }
 
 namespace millrace {
 namespace {
@@ -101,9 +87,9 @@ class DispatchTest : public ::testing::Test {
     }
     std::vector<std::byte> scratch(kernel_->ScratchBytes(rows) + 64);
     const KernelBatch batch = {DataType::kFp32, pieces, absl::MakeSpan(scratch)};
-    const long before = allocations;
+    const uint64_t before = Allocations();
     const absl::Status status = kernel_->Run(batch, &tally_);
-    EXPECT_EQ(allocations, before) << "Run allocates nothing";
+    EXPECT_EQ(Allocations(), before) << "Run allocates nothing";
     if (!status.ok()) return status;
     const KernelPiece whole = {input.data(), rows, nullptr, expected.data()};
     auto reference = *ReferenceBackend().OpenPlan(image_);

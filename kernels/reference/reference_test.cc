@@ -2,32 +2,17 @@
 // kernel.h. That whole models agree with the libraries is golden_test's business.
 #include <gtest/gtest.h>
 
-#include <atomic>
 #include <cmath>
-#include <cstdlib>
 #include <limits>
-#include <new>
 #include <vector>
 
 #include "common/check.h"
+#include "common/testing/allocations.h"
 #include "kernels/kernel.h"
 #include "kernels/plan/sample_plans.h"
 #include "kernels/plan/tree_plan.h"
 #include "kernels/plan/writer.h"
 #include "kernels/reference/evaluate.h"
-
-namespace {
-std::atomic<long> allocations = 0;
-}  // namespace
-
-// Not inlined: the compiler would take malloc and delete for a mismatched pair.
-[[gnu::noinline]] void* operator new(size_t bytes) {
-  ++allocations;
-  if (void* memory = malloc(bytes)) return memory;
-  throw std::bad_alloc();
-}
-[[gnu::noinline]] void operator delete(void* memory) noexcept { free(memory); }
-[[gnu::noinline]] void operator delete(void* memory, size_t) noexcept { free(memory); }
 
 namespace millrace {
 namespace {
@@ -252,9 +237,9 @@ TEST(ReferenceKernelTest, ShapeAndOptionalOutputs) {
   piece.margins = nullptr;
   piece.predictions = again;
   batch.scratch = absl::MakeSpan(scratch);
-  const long before = allocations;
+  const uint64_t before = Allocations();
   ASSERT_TRUE((*kernel)->Run(batch).ok());
-  EXPECT_EQ(allocations, before) << "Run() allocates nothing";
+  EXPECT_EQ(Allocations(), before) << "Run() allocates nothing";
   for (int i = 0; i < 6; ++i) EXPECT_EQ(predictions[i], again[i]);
 }
 

@@ -54,6 +54,7 @@ std::vector<std::string> Tree::Command(const Options& options, const std::string
   std::vector<std::string> command = {"services/keeper/keeper",
                                       "--listen=grpc=127.0.0.1:0",
                                       "--listen=http=127.0.0.1:0",
+                                      "--listen=local=unix:" + dir + "/local",
                                       "--supervisor=services/supervisor/supervisor",
                                       "--",
                                       "--binaries=services",

@@ -30,7 +30,7 @@ class Tree {
 
   nlohmann::json Status();
   nlohmann::json Admin(const nlohmann::json& request);
-  // "host:port" of the listener "grpc" or "http".
+  // "host:port" of the listener "grpc" or "http"; "unix:/path" of "local".
   std::string Address(const std::string& listener);
   // The process with that name ("execution0"); null if there is none now.
   nlohmann::json Process(const std::string& name);

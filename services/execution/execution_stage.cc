@@ -92,11 +92,11 @@ bool ExecutionStage::Add(Worker& worker, const WorkItem& item) {
 absl::Status ExecutionStage::AddPiece(Worker& worker, Part* part, bool* fits) {
   auto input = worker.Input(part->item);
   if (!input.has_value()) return absl::InternalError("the input cannot be read");
-  absl::StatusOr<PackView> pack = PackView::Open(*input);
-  if (!pack.ok()) return pack.status();
-  absl::StatusOr<PackTensor> tensor = TakeTensor(*pack, plan_->kernel->shape());
+  PackView pack;
+  if (absl::Status opened = PackView::OpenInto(*input, &pack); !opened.ok()) return opened;
+  absl::StatusOr<PackTensor> tensor = TakeTensor(pack, plan_->kernel->shape());
   if (!tensor.ok()) return tensor.status();
-  KernelPiece piece = {tensor->data.data(), pack->rows(), nullptr, nullptr};
+  KernelPiece piece = {tensor->data.data(), pack.rows(), nullptr, nullptr};
   if (piece.rows > plan_->request_rows) {
     return absl::InvalidArgumentError("more rows than the model takes");
   }

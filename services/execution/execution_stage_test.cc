@@ -1,24 +1,9 @@
 // How requests become batches: what is put together, what is not, and that no answer depends on it.
 #include "services/execution/execution_stage.h"
 
-#include <cstdlib>
-#include <new>
-
+#include "common/testing/allocations.h"
 #include "gmock/gmock.h"
 #include "services/execution/stage_rig.h"
-
-namespace {
-size_t allocations = 0;
-}  // namespace
-
-// Not inlined: the compiler would take malloc and delete for a mismatched pair.
-[[gnu::noinline]] void* operator new(size_t bytes) {
-  ++allocations;
-  if (void* memory = malloc(bytes)) return memory;
-  throw std::bad_alloc();
-}
-[[gnu::noinline]] void operator delete(void* memory) noexcept { free(memory); }
-[[gnu::noinline]] void operator delete(void* memory, size_t) noexcept { free(memory); }
 
 namespace millrace {
 namespace {
@@ -175,10 +160,10 @@ TEST_F(ExecutionStageTest, WorkAllocatesNothing) {
       Ask(slot, 1 + slot % 7, slot % 9 == 0 ? kOtherRoute : kRoute, slot == 20 ? kFlagAlone : 0);
     }
     worker_.Poll();
-    const size_t before = allocations;
+    const uint64_t before = Allocations();
     while (stage_.Work(worker_) > 0) {
     }
-    EXPECT_EQ(allocations, before) << "round " << round;
+    EXPECT_EQ(Allocations(), before) << "round " << round;
     Collect();
   }
   EXPECT_THAT(answered_, SizeIs(150));

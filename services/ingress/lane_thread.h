@@ -43,6 +43,9 @@ absl::StatusOr<std::unique_ptr<ProtocolServer>> MakeGrpcServer(IngressLane* lane
 absl::StatusOr<std::unique_ptr<ProtocolServer>> MakeHttpServer(IngressLane* lane, int wake_fd,
                                                                const Config& config,
                                                                int listening_fd);
+absl::StatusOr<std::unique_ptr<ProtocolServer>> MakeLocalServer(IngressLane* lane, int wake_fd,
+                                                                const Config& config,
+                                                                int listening_fd);
 
 class LaneThread {
  public:

@@ -1,4 +1,5 @@
 // The ingress process: see README.md beside this file.
+#include <array>
 #include <atomic>
 #include <memory>
 #include <vector>
@@ -9,8 +10,9 @@
 namespace millrace {
 namespace {
 
-// Lanes are numbered as in the supervisor's table: 0 gRPC, 1 HTTP.
-constexpr uint8_t kGrpcLane = 0;
+// Lanes are numbered as in the supervisor's table.
+constexpr std::array<const char*, 3> kListenerOfLane = {"grpc", "http", "local"};
+constexpr std::array kServerOfLane = {MakeGrpcServer, MakeHttpServer, MakeLocalServer};
 
 class IngressProcess : public StageProcess {
  public:
@@ -19,13 +21,13 @@ class IngressProcess : public StageProcess {
     for (size_t i = 0; i < start.lanes.size(); ++i) {
       Lane* lane = start.lanes[i];
       auto thread = std::make_unique<LaneThread>(lane, start.ledgers.at(i), start.config);
-      const bool grpc = lane->id().lane == kGrpcLane;
-      auto listener = listeners_.find(grpc ? "grpc" : "http");
+      const size_t number = lane->id().lane;
+      if (number >= kListenerOfLane.size()) return absl::InternalError("a lane of no known number");
+      auto listener = listeners_.find(kListenerOfLane[number]);
       if (listener == listeners_.end()) return absl::InternalError("a lane without its listener");
-      thread->Start([grpc, lane, ingress = &thread->ingress(), config = start.config,
-                     socket = listener->second.get()] {
-        return grpc ? MakeGrpcServer(ingress, lane->wake_fd(), config, socket)
-                    : MakeHttpServer(ingress, lane->wake_fd(), config, socket);
+      thread->Start([make = kServerOfLane[number], lane, ingress = &thread->ingress(),
+                     config = start.config, socket = listener->second.get()] {
+        return make(ingress, lane->wake_fd(), config, socket);
       });
       threads_.push_back(std::move(thread));
     }

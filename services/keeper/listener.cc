@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <netdb.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 
 #include "absl/strings/numbers.h"
@@ -12,7 +13,14 @@
 namespace millrace {
 namespace {
 
-constexpr int kFlags = SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK;
+constexpr int kFlags = SOCK_CLOEXEC | SOCK_NONBLOCK;
+// Clients that share memory with ingress: packets, for this user alone.
+constexpr char kLocalName[] = "local";
+constexpr mode_t kLocalMask = 0177;
+
+int TypeOf(const Listener& listener) {
+  return listener.name == kLocalName ? SOCK_SEQPACKET : SOCK_STREAM;
+}
 constexpr int kBacklog = 4096;
 
 absl::Status CannotListen(const std::string& address, const char* why) {
@@ -21,7 +29,7 @@ absl::Status CannotListen(const std::string& address, const char* why) {
 
 absl::Status Bind(Listener* listener, int family, const void* name, socklen_t size) {
   const auto* generic = static_cast<const sockaddr*>(name);
-  listener->socket = Fd(socket(family, kFlags, 0));
+  listener->socket = Fd(socket(family, TypeOf(*listener) | kFlags, 0));
   const int fd = listener->socket.get(), on = 1;
   if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) == 0 &&
       bind(fd, generic, size) == 0 && listen(fd, kBacklog) == 0) {
@@ -38,13 +46,17 @@ absl::Status BindUnix(Listener* listener) {
     return absl::InvalidArgumentError(listener->address + ": a path has from 1 to 107 bytes");
   }
   memcpy(name.sun_path, path.data(), path.size());
-  const Fd probe(socket(AF_UNIX, kFlags, 0));
+  const Fd probe(socket(AF_UNIX, TypeOf(*listener) | kFlags, 0));
   const auto* generic = reinterpret_cast<const sockaddr*>(&name);
   if (connect(probe.get(), generic, sizeof name) == 0 || errno == EAGAIN) {
     return CannotListen(listener->address, "another server answers there");
   }
   if (errno == ECONNREFUSED) unlink(path.c_str());  // left by a server that was killed
-  return Bind(listener, AF_UNIX, &name, sizeof name);
+  if (listener->name != kLocalName) return Bind(listener, AF_UNIX, &name, sizeof name);
+  const mode_t before = umask(kLocalMask);
+  const absl::Status bound = Bind(listener, AF_UNIX, &name, sizeof name);
+  umask(before);
+  return bound;
 }
 
 absl::Status BindInternet(Listener* listener, std::string host, const std::string& port) {
@@ -76,6 +88,8 @@ absl::StatusOr<Listener> OpenListener(const std::string& name, const std::string
   if (address.rfind("unix:", 0) == 0) {
     listener.unix_path = address.substr(strlen("unix:"));
     status = BindUnix(&listener);
+  } else if (name == kLocalName) {
+    status = absl::InvalidArgumentError(address + ": must be unix:/path");
   } else if (uint32_t port; colon != std::string::npos && colon > 0 &&
                             absl::SimpleAtoi(address.substr(colon + 1), &port) && port <= 65535) {
     status = BindInternet(&listener, address.substr(0, colon), address.substr(colon + 1));

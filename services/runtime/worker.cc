@@ -89,7 +89,7 @@ bool Worker::Wanted(uint32_t origin, PartId id) const {
   id.member = 0;
   for (const Origin& o : origins_) {
     if (o.peer == nullptr || o.peer->id.incarnation != origin) continue;
-    return !o.peer->lost && o.peer->ledger->Find(id).has_value();
+    return !o.peer->lost && o.peer->ledger->Wants(id);
   }
   return false;
 }

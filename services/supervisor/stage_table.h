@@ -21,7 +21,7 @@ namespace millrace {
 struct StageRow {
   Stage stage;
   int group;               // of the start; -1: never started
-  uint32_t max_processes;  // ingress: at most kMaxIngressLanes (ipc/page.h) lanes of two a process
+  uint32_t max_processes;  // ingress: at most kMaxIngressLanes (ipc/page.h) lanes of two processes
   bool scalable;
   bool gets_plans;            // beside the catalog
   std::string Config::*cpus;  // field of the CPUs it is pinned to; null: never pinned
@@ -38,7 +38,7 @@ inline constexpr std::array<StageRow, kStageCount> kStageRows = {{
 
 // Names of the listening sockets; the place of a name is the number of ingress's lane for it. A
 // socket that is not opened leaves its lane out.
-inline constexpr std::array<std::string_view, 2> kListenerNames = {"grpc", "http"};
+inline constexpr std::array<std::string_view, 3> kListenerNames = {"grpc", "http", "local"};
 
 inline constexpr int kIngressGroup = 2;
 inline constexpr int kGroupCount = 3;

@@ -32,5 +32,7 @@ class Client {
 // `address`: host:port or unix:/path. Connects at the first call.
 std::unique_ptr<Client> MakeGrpcClient(const std::string& address, int64_t timeout_ms);
 std::unique_ptr<Client> MakeHttpClient(const std::string& address, int64_t timeout_ms);
+// Over shared memory: asks for metadata alone.
+std::unique_ptr<Client> MakeLocalClient(const std::string& address, int64_t timeout_ms);
 
 }  // namespace millrace

@@ -56,13 +56,27 @@ LoadReport RunGrpcStreamLoad(const GoldenSet& golden, const LoadOptions& options
              MakeGrpcStreamTransport(golden, OptionsFor(options), options.in_flight).get());
 }
 
-LoadReport RunHttpLoad(const GoldenSet& golden, const LoadOptions& options) {
-  const auto transport = MakeHttpTransport(golden, OptionsFor(options), options.in_flight);
+namespace {
+
+LoadReport RunIfMade(const GoldenSet& golden, const LoadOptions& options,
+                     const absl::StatusOr<std::unique_ptr<Transport>>& transport) {
   if (transport.ok()) return Run(golden, options, transport->get());
   LoadReport report;
   report.sent = report.failed = 1;
   report.failures[std::string(transport.status().message())] = 1;
   return report;
+}
+
+}  // namespace
+
+LoadReport RunHttpLoad(const GoldenSet& golden, const LoadOptions& options) {
+  return RunIfMade(golden, options,
+                   MakeHttpTransport(golden, OptionsFor(options), options.in_flight));
+}
+
+LoadReport RunLocalLoad(const GoldenSet& golden, const LoadOptions& options) {
+  return RunIfMade(golden, options,
+                   MakeLocalTransport(golden, OptionsFor(options), options.in_flight));
 }
 
 }  // namespace millrace

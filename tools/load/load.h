@@ -50,5 +50,6 @@ struct LoadReport {
 LoadReport RunGrpcLoad(const GoldenSet& golden, const LoadOptions& options);
 LoadReport RunGrpcStreamLoad(const GoldenSet& golden, const LoadOptions& options);
 LoadReport RunHttpLoad(const GoldenSet& golden, const LoadOptions& options);
+LoadReport RunLocalLoad(const GoldenSet& golden, const LoadOptions& options);
 
 }  // namespace millrace

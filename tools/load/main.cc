@@ -24,12 +24,13 @@ int Main(int argc, char** argv) {
       "Load of golden requests, every answer compared bit for bit. SIGINT ends it early: what is "
       "in flight is awaited, and the report printed.");
   LoadOptions options;
-  std::string grpc, http, model, rows_file, expect_file;
+  std::string grpc, http, local, model, rows_file, expect_file;
   size_t rows_per_request = 1;
   bool text = false;
   auto* address = app.add_option_group("address");
   address->add_option("--grpc", grpc, "Server: host:port or unix:/path");
   address->add_option("--http", http, "The same, over HTTP with JSON");
+  address->add_option("--local", local, "The server's local socket, to share memory with it");
   address->require_option(1);
   app.add_option("--model", model)->required();
   app.add_option("--rows", rows_file, "CSV of rows, or of named raw columns")->required();
@@ -52,16 +53,18 @@ int Main(int argc, char** argv) {
   for (int number : {SIGINT, SIGTERM}) {
     signal(number, [](int) { stop.store(true, std::memory_order_relaxed); });
   }
-  options.address = http.empty() ? grpc : http;
-  const auto client = http.empty() ? MakeGrpcClient(grpc, options.deadline_ms)
-                                   : MakeHttpClient(http, options.deadline_ms);
+  options.address = !local.empty() ? local : http.empty() ? grpc : http;
+  const auto client = !local.empty() ? MakeLocalClient(local, options.deadline_ms)
+                      : http.empty() ? MakeGrpcClient(grpc, options.deadline_ms)
+                                     : MakeHttpClient(http, options.deadline_ms);
   auto metadata = client->Metadata(model, "");
   if (!metadata.ok()) return Fail(metadata.status());
   auto golden =
       MakeGolden(*metadata, *rows, expect_file.empty() ? nullptr : &*expect, rows_per_request);
   if (!golden.ok()) return Fail(golden.status());
-  const LoadReport report =
-      http.empty() ? RunGrpcLoad(*golden, options) : RunHttpLoad(*golden, options);
+  const LoadReport report = !local.empty() ? RunLocalLoad(*golden, options)
+                            : http.empty() ? RunGrpcLoad(*golden, options)
+                                           : RunHttpLoad(*golden, options);
   std::cout << (text ? report.ToText() : report.ToJson() + "\n") << std::flush;
   return report.failed + report.mismatched == 0 ? 0 : 1;
 }

@@ -1,6 +1,6 @@
 // How a load reaches the server: the seam between the load's clock and a protocol.
 //
-// Purpose: gRPC and HTTP now, a local client later, and in tests a server with a clock of its own.
+// Purpose: gRPC, HTTP and the local client, and in tests a server with a clock of its own.
 // Who may call: one thread, the driver's. Ownership: a transport owns its connections and what it
 //   needs for each slot; the golden set outlives it.
 // Invariants: 1. each Send is followed by exactly one Done with its slot, at the latest some time
@@ -78,6 +78,12 @@ std::unique_ptr<Transport> MakeGrpcStreamTransport(const GoldenSet& golden,
 absl::StatusOr<std::unique_ptr<Transport>> MakeHttpTransport(const GoldenSet& golden,
                                                              const TransportOptions& options,
                                                              int slots);
+
+// `address`: the server's local socket. INVALID_ARGUMENT for more slots than a client may have;
+// what connecting and opening the model say.
+absl::StatusOr<std::unique_ptr<Transport>> MakeLocalTransport(const GoldenSet& golden,
+                                                              const TransportOptions& options,
+                                                              int slots);
 
 // Whether the answer's bytes are the expected ones; true where nothing is expected.
 bool Matches(const GoldenRequest& golden, const inference::ModelInferResponse& response);

@@ -32,6 +32,7 @@ constexpr double kMostPerSecond = 1e7;
 // Of an open loop, where nothing else is said. Over HTTP each one is a connection.
 constexpr int kGrpcOpenInFlight = 4096;
 constexpr int kHttpOpenInFlight = 256;
+constexpr int kLocalOpenInFlight = 128;
 constexpr double kUsualWarmUpS = 1;
 constexpr double kUsualDurationS = 10;
 
@@ -39,7 +40,7 @@ std::atomic<bool> stop = false;
 static_assert(std::atomic<bool>::is_always_lock_free, "a signal handler stores it");
 
 struct LoadFlags {
-  std::string model, version, grpc, http, rows_file, expect_file, json_file;
+  std::string model, version, grpc, http, local, rows_file, expect_file, json_file;
   std::string rates, in_flight, arrivals = "poisson";
   std::vector<std::string> shapes;
   std::optional<double> duration_s, warm_up_s;
@@ -49,7 +50,9 @@ struct LoadFlags {
   double max_error_rate = 0;
 
   bool over_http() const { return !http.empty(); }
+  bool is_local() const { return !local.empty(); }
   std::string address() const {
+    if (is_local()) return local;
     if (over_http()) return http;
     return grpc.empty() ? kDefaultGrpc : grpc;
   }
@@ -103,6 +106,7 @@ absl::StatusOr<std::vector<DriveOptions>> Points(const LoadFlags& flags) {
     points.push_back(base);
     points.back().rate_per_s = rate;
     points.back().in_flight = flags.max_in_flight > 0 ? flags.max_in_flight
+                              : flags.is_local()      ? kLocalOpenInFlight
                               : flags.over_http()     ? kHttpOpenInFlight
                                                       : kGrpcOpenInFlight;
   }
@@ -158,6 +162,7 @@ absl::StatusOr<std::unique_ptr<Transport>> Connect(const LoadFlags& flags,
   options.connections = flags.connections;
   options.deadline_ms = flags.deadline_ms;
   options.open_loop = drive.rate_per_s > 0;
+  if (flags.is_local()) return MakeLocalTransport(set, options, drive.in_flight);
   if (flags.over_http()) return MakeHttpTransport(set, options, drive.in_flight);
   return MakeGrpcTransport(set, options, drive.in_flight);
 }
@@ -184,7 +189,7 @@ absl::Status RunPoints(const LoadFlags& flags, const std::vector<DriveOptions>& 
 LoadRun Describe(const LoadFlags& flags) {
   LoadRun run;
   run.model = flags.model;
-  run.protocol = flags.over_http() ? "HTTP" : "gRPC";
+  run.protocol = flags.is_local() ? "local" : flags.over_http() ? "HTTP" : "gRPC";
   run.address = flags.address();
   run.arrivals = flags.arrivals;
   run.seed = flags.seed;
@@ -218,8 +223,9 @@ int Load(const LoadFlags& flags) {
   if (!points.ok()) return Refuse(kExitLoadUsage, points.status());
   const absl::StatusOr<Files> files = ReadFiles(flags);
   if (!files.ok()) return Refuse(kExitLoadUsage, files.status());
-  const auto client = flags.over_http() ? MakeHttpClient(flags.address(), kMetadataTimeoutMs)
-                                        : MakeGrpcClient(flags.address(), kMetadataTimeoutMs);
+  const auto client = flags.is_local()    ? MakeLocalClient(flags.address(), kMetadataTimeoutMs)
+                      : flags.over_http() ? MakeHttpClient(flags.address(), kMetadataTimeoutMs)
+                                          : MakeGrpcClient(flags.address(), kMetadataTimeoutMs);
   const auto metadata = client->Metadata(flags.model, flags.version);
   if (!metadata.ok()) return Refuse(ExitCodeOf(metadata.status()), metadata.status());
   const absl::StatusOr<GoldenSet> set = MakeRequests(flags, *files, *metadata);
@@ -241,6 +247,10 @@ void AddWhat(CLI::App* load, LoadFlags* flags) {
       load->add_option("--grpc", flags->grpc, "Server, host:port or unix:/path [127.0.0.1:8001]");
   auto* http = load->add_option("--http", flags->http, "Server's HTTP address, to ask in JSON");
   http->excludes(grpc);
+  load->add_option("--local", flags->local,
+                   "Server's local socket, unix:/path, to share memory with it")
+      ->excludes(grpc)
+      ->excludes(http);
   load->add_option("--version", flags->version, "Of the model; else the latest");
   auto* rows = load->add_option("--rows", flags->rows_file,
                                 "CSV or JSON of rows; without it requests are made up from the "
@@ -276,7 +286,7 @@ void AddHow(CLI::App* load, LoadFlags* flags) {
       ->check(CLI::IsMember({"poisson", "constant"}))
       ->capture_default_str();
   load->add_option("--max-in-flight", flags->max_in_flight,
-                   "Open loop: what is due beyond is held back, and counted [4096, HTTP 256]")
+                   "Open loop: what is due beyond is held back, and counted [4096, HTTP 256, local 128]")
       ->check(CLI::Range(1, kMostInFlight))
       ->needs(rate);
   load->add_option("--duration", flags->duration_s, "Seconds [10; with --requests no limit]")

@@ -23,8 +23,8 @@ constexpr int kExitConfiguration = 65, kExitBinary = 70;
 
 struct ServeOptions {
   std::string config_file, repository, admin_socket, binaries;
-  std::string grpc, http;
-  bool grpc_given = false, http_given = false;
+  std::string grpc, http, local;
+  bool grpc_given = false, http_given = false, local_given = false;
   bool check_config = false;
 };
 
@@ -41,11 +41,16 @@ std::vector<std::string> ReadConfig(const ServeOptions& options, Config* config)
   *config = result.config;
   if (options.grpc_given) config->grpc_listen = options.grpc;
   if (options.http_given) config->http_listen = options.http;
+  if (options.local_given) config->local_listen = options.local;
   const std::pair<const char*, const std::string&> addresses[] = {{"--grpc", config->grpc_listen},
-                                                                  {"--http", config->http_listen}};
+                                                                  {"--http", config->http_listen},
+                                                                  {"--local", config->local_listen}};
   for (const auto& [flag, address] : addresses) {
     const std::string_view fault = ListenFault(address);
     if (!fault.empty()) faults.push_back(std::string(flag) + ": " + std::string(fault));
+  }
+  if (options.local_given && !options.local.empty() && options.local.rfind("unix:", 0) != 0) {
+    faults.push_back("--local: must be unix:/path");
   }
   if (config->grpc_listen.empty() && config->http_listen.empty()) {
     faults.push_back("ingress: neither a gRPC nor an HTTP address to listen on");
@@ -58,6 +63,7 @@ std::vector<std::string> KeeperCommand(const ServeOptions& options, const Config
   std::vector<std::string> command = {programs.keeper};
   if (!config.grpc_listen.empty()) command.push_back("--listen=grpc=" + config.grpc_listen);
   if (!config.http_listen.empty()) command.push_back("--listen=http=" + config.http_listen);
+  if (!config.local_listen.empty()) command.push_back("--listen=local=" + config.local_listen);
   command.push_back("--supervisor=" + programs.supervisor);
   command.push_back("--");
   command.push_back("--binaries=" + programs.folder);
@@ -114,6 +120,8 @@ void AddServe(CLI::App* app, int* exit_code) {
                                  "gRPC address, host:port or unix:/path, instead of the file's; "
                                  "port 0: any free one; '': none");
   auto* http = serve->add_option("--http", options->http, "HTTP address, likewise");
+  auto* local = serve->add_option("--local", options->local,
+                                  "Socket of local clients, unix:/path, instead of the file's");
   serve->add_option("--admin-socket", options->admin_socket, "Admin socket, instead of the file's");
   serve->add_option("--binaries", options->binaries,
                     "Folder of the server's programs, DIR/<stage>/<stage>; else beside this one");
@@ -122,6 +130,7 @@ void AddServe(CLI::App* app, int* exit_code) {
   serve->callback([=] {
     options->grpc_given = grpc->count() > 0;
     options->http_given = http->count() > 0;
+    options->local_given = local->count() > 0;
     *exit_code = Serve(*options);
   });
 }

@@ -6,30 +6,13 @@
 #include <string.h>
 
 #include <algorithm>
-#include <cstdlib>
 #include <limits>
-#include <new>
 #include <numeric>
 #include <random>
 
+#include "common/testing/allocations.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
-
-namespace {
-size_t allocations = 0;
-}  // namespace
-
-[[gnu::noinline]] void* operator new(size_t bytes) {
-  ++allocations;
-  if (void* p = malloc(bytes)) return p;
-  abort();
-}
-[[gnu::noinline]] void* operator new(size_t bytes, const std::nothrow_t&) noexcept {
-  ++allocations;
-  return malloc(bytes);
-}
-[[gnu::noinline]] void operator delete(void* p) noexcept { free(p); }
-[[gnu::noinline]] void operator delete(void* p, size_t) noexcept { free(p); }
 
 namespace millrace {
 namespace {
@@ -253,10 +236,10 @@ TEST(Output, AllocatesNothing) {
        {Spec(CLASS), Spec(LABEL, {"a", "b"}), Spec(TOP_K, {"a", "b"}, 2)}) {
     const CompiledOutput output = MakeOutput(spec, 2);
     std::vector<std::byte> out(output.MaxBytes(3));
-    const size_t before = allocations;
+    const uint64_t before = Allocations();
     const size_t bytes = output.Bytes(matrix).value();
     const bool ok = output.Write(matrix, absl::MakeSpan(out.data(), bytes)).ok();
-    EXPECT_EQ(allocations, before);
+    EXPECT_EQ(Allocations(), before);
     EXPECT_TRUE(ok);
   }
 }

@@ -8,29 +8,13 @@
 
 #include <cstdlib>
 #include <limits>
-#include <new>
 
 #include "absl/strings/str_cat.h"
+#include "common/testing/allocations.h"
 #include "gmock/gmock.h"
 #include "google/protobuf/text_format.h"
 #include "gtest/gtest.h"
 #include "services/features/view/compiled_view.h"
-
-namespace {
-size_t allocations = 0;
-}  // namespace
-
-[[gnu::noinline]] void* operator new(size_t bytes) {
-  ++allocations;
-  if (void* p = malloc(bytes)) return p;
-  abort();
-}
-[[gnu::noinline]] void* operator new(size_t bytes, const std::nothrow_t&) noexcept {
-  ++allocations;
-  return malloc(bytes);
-}
-[[gnu::noinline]] void operator delete(void* p) noexcept { free(p); }
-[[gnu::noinline]] void operator delete(void* p, size_t) noexcept { free(p); }
 
 namespace millrace {
 namespace {
@@ -287,9 +271,9 @@ TEST(ApplyView, AllocatesNothing) {
       {DataType::kFp32, reinterpret_cast<const std::byte*>(numbers.data()), kRows * sizeof(float)},
       Bytes(DataType::kBytes, texts)};
   std::vector<float> out(kRows * view.width());
-  const size_t before = allocations;
+  const uint64_t before = Allocations();
   const bool ok = view.Apply(columns, kRows, out.data()).ok();
-  EXPECT_EQ(allocations, before);
+  EXPECT_EQ(Allocations(), before);
   EXPECT_TRUE(ok);
   EXPECT_EQ(out[3], 1.0f);
 }

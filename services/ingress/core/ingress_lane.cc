@@ -19,7 +19,8 @@ IngressLane::IngressLane(Lane* lane, Ledger* ledger, const Config& config)
       ledger_(ledger),
       config_(config),
       windows_(lane, config),
-      flights_(config.max_in_flight) {
+      flights_(config.max_in_flight),
+      waiting_(config.max_in_flight) {
   for (size_t slot = flights_.size(); slot-- > 0;) {
     free_slots_.push_back(static_cast<uint16_t>(slot));
   }

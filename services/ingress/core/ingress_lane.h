@@ -15,7 +15,6 @@
 // What fails: a request, with the status of frontend.h.
 #pragma once
 
-#include <deque>
 #include <memory>
 #include <vector>
 
@@ -23,6 +22,7 @@
 #include "common/config.h"
 #include "services/ingress/core/model_table.h"
 #include "services/ingress/core/quiescence.h"
+#include "services/ingress/core/slot_queue.h"
 #include "services/ingress/core/windows.h"
 #include "services/ingress/frontend.h"
 #include "services/runtime/lane.h"
@@ -111,7 +111,7 @@ class IngressLane : public Frontend, public LaneHandler {
   std::vector<std::shared_ptr<const ModelTable>> coming_;  // not live yet
   std::vector<Flight> flights_;
   std::vector<uint16_t> free_slots_;
-  std::deque<uint16_t> waiting_;
+  SlotQueue waiting_;
   size_t in_flight_ = 0;
   bool dispatch_again_ = false;  // something changed that a waiting flight may need
   bool any_cancelled_ = false;

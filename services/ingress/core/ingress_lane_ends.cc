@@ -1,5 +1,6 @@
 // How a flight ends: by its answer, an error, its deadline, its client; or goes on after a death.
 #include <algorithm>
+#include <array>
 
 #include "common/clock.h"
 #include "services/ingress/core/ingress_lane.h"
@@ -8,6 +9,7 @@ namespace millrace {
 namespace {
 
 constexpr uint8_t kLastAttempt = 255;
+constexpr size_t kUsualOutputs = 8;  // more cost an allocation
 
 }  // namespace
 
@@ -19,7 +21,7 @@ void IngressLane::Abandon(Flight& flight) {
 
 Completion* IngressLane::Retire(uint16_t slot) {
   Flight& flight = flights_[slot];
-  if (flight.state == FlightState::kWaiting) std::erase(waiting_, slot);
+  if (flight.state == FlightState::kWaiting) waiting_.erase(slot);
   ledger_->Close(slot);
   lane_->Release(flight.input);
   flight.state = FlightState::kFree;
@@ -41,35 +43,35 @@ void IngressLane::Fail(uint16_t slot, const absl::Status& status) {
 void IngressLane::Succeed(uint16_t slot, PeerLane& from, const Message& message) {
   Flight& flight = flights_[slot];
   auto bytes = from.Payload(message);
-  absl::StatusOr<PackView> pack =
-      bytes.has_value() ? PackView::Open(*bytes)
-                        : absl::FailedPreconditionError("a block lies outside its arena");
+  PackView pack;
+  const bool readable = bytes.has_value() && PackView::OpenInto(*bytes, &pack).ok();
   const Model& model = *flight.request.model->model;
-  TensorView outputs[kMaxPackTensors];
-  int64_t shapes[kMaxPackTensors][2];
+  const size_t most = flight.request.output_order.size();
+  absl::InlinedVector<TensorView, kUsualOutputs> outputs(most);
+  absl::InlinedVector<std::array<int64_t, 2>, kUsualOutputs> shapes(most);
   size_t count = 0;
   for (uint8_t o : flight.request.output_order) {
-    const size_t at = pack.ok() ? pack->Find(static_cast<uint16_t>(model.outputs(o).kind())) : 0;
-    if (!pack.ok() || at == pack->count() || pack->rows() != flight.request.rows) {
+    const size_t at = readable ? pack.Find(static_cast<uint16_t>(model.outputs(o).kind())) : 0;
+    if (!readable || at == pack.count() || pack.rows() != flight.request.rows) {
       // Reporting ends the peer, and that sends the request again elsewhere.
       return lane_->Fault(from, "an answer that cannot be read");
     }
-    const PackTensor tensor = pack->tensor(at);
+    const PackTensor tensor = pack.tensor(at);
     shapes[count][0] = flight.request.rows;
     shapes[count][1] = tensor.columns;
     outputs[count] = {model.outputs(o).tensor().name(),
                       tensor.datatype,
-                      {shapes[count], 2},
+                      shapes[count],
                       {reinterpret_cast<const char*>(tensor.data.data()), tensor.data.size()}};
     ++count;
   }
   for (const WindowUse& use : flight.route) windows_.GiveBack(use);
   flight.route.clear();
-  std::shared_ptr<const ModelTable> table = flight.table;  // keeps names alive through Done
+  std::shared_ptr<const ModelTable> table = std::move(flight.table);  // keeps names alive through Done
   InferAnswer answer;
   answer.model = model.name();
   answer.version = model.version();
-  answer.outputs = {outputs, count};
+  answer.outputs = {outputs.data(), count};
   lane_->page().Add(Counter::kAnswered);
   Retire(slot)->Done(answer);
 }

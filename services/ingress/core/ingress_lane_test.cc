@@ -9,6 +9,7 @@
 #include <string>
 
 #include "common/clock.h"
+#include "common/testing/allocations.h"
 #include "ipc/window.h"
 #include "services/runtime/testing/lane_rig.h"
 #include "services/runtime/worker.h"
@@ -319,6 +320,46 @@ TEST_F(IngressLaneTest, AnAnswerThatCannotBeReadEndsTheWorkerAndIsReplayed) {
   good->AnswerAll();
   lane_.Poll();
   EXPECT_EQ(answer.value, 2);
+}
+
+// What a request costs once every buffer has grown: no allocation, from Infer to Done.
+TEST_F(IngressLaneTest, AfterWarmUpARequestAllocatesNothing) {
+  auto execution = AddExecution();
+  Answer answer;
+  uint64_t allocated = 0;
+  for (int round = 0; round < 2000; ++round) {
+    const uint64_t before = Allocations();
+    Infer(static_cast<float>(round), &answer);
+    lane_.Poll();
+    if (round >= 10) allocated += Allocations() - before;
+    execution->AnswerAll();
+    const uint64_t answered = Allocations();
+    lane_.Poll();
+    if (round >= 10) allocated += Allocations() - answered;
+    ASSERT_EQ(answer.value, static_cast<float>(round + 1));
+  }
+  EXPECT_EQ(allocated, 0u);
+}
+
+// More than the windows take wait in the lane, and that costs nothing either.
+TEST_F(IngressLaneTest, WaitingAllocatesNothing) {
+  auto execution = AddExecution();
+  const uint32_t worker = execution->lane.lane.id().incarnation;
+  Answer answers[8];
+  uint64_t allocated = 0;
+  for (int round = 0; round < 1000; ++round) {
+    rig_.SetState(worker, RosterState::kLeaving);  // what comes now waits
+    lane_.Poll();
+    const uint64_t before = Allocations();
+    for (Answer& answer : answers) Infer(1, &answer);
+    if (round >= 10) allocated += Allocations() - before;
+    rig_.SetState(worker, RosterState::kReady);
+    lane_.Poll();
+    execution->AnswerAll();
+    lane_.Poll();
+    ASSERT_EQ(Count(Counter::kInFlight), 0u);
+  }
+  EXPECT_EQ(allocated, 0u);
 }
 
 }  // namespace

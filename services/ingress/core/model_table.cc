@@ -97,11 +97,16 @@ absl::Status MatchNames(const InferRequest& request, const Names& name_at, size_
                         const char* what, absl::InlinedVector<uint16_t, 16>* places) {
   absl::InlinedVector<bool, 16> seen(count, false);
   for (size_t i = 0; i < request.inputs.size(); ++i) {
-    size_t at = 0;
+    // Mostly they come in the model's order.
+    const bool in_order = i < count && std::string_view(name_at(i)) == request.inputs[i].name;
+    size_t at = in_order ? i : 0;
     while (at < count && std::string_view(name_at(at)) != request.inputs[i].name) ++at;
-    const std::string quoted = absl::StrCat("'", Text(request.inputs[i].name), "'");
-    if (at == count) return Bad(i, "name", absl::StrCat("the model has no ", what, " ", quoted));
-    if (seen[at]) return Bad(i, "name", absl::StrCat(quoted, " is given twice"));
+    if (at == count || seen[at]) {
+      const std::string quoted = absl::StrCat("'", Text(request.inputs[i].name), "'");
+      return Bad(i, "name",
+                 at == count ? absl::StrCat("the model has no ", what, " ", quoted)
+                             : absl::StrCat(quoted, " is given twice"));
+    }
     seen[at] = true;
     places->push_back(static_cast<uint16_t>(at));
   }

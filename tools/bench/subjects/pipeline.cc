@@ -28,7 +28,7 @@ constexpr int kPeersInFlight = 32;  // at most, for servers that are slower by f
 constexpr int kChannels = 4;        // connections, where there are that many requests
 
 struct Options {
-  std::string millrace, grpc_echo, grpc_in_line, grpc_xgboost;  // addresses
+  std::string millrace, local, grpc_echo, grpc_in_line, grpc_xgboost;  // addresses
   std::string triton, mlserver;                                 // empty: not there
   std::string rows_file, expect_file, json_file;
   int rounds = 9;
@@ -47,6 +47,7 @@ struct Server {
 std::vector<Server> Servers(const Options& options) {
   std::vector<Server> servers = {
       {.name = "millrace", .address = options.millrace},
+      {.name = "millrace_local", .address = options.local, .run = &RunLocalLoad},
       {.name = "millrace_stream", .address = options.millrace, .run = &RunGrpcStreamLoad},
       {.name = "grpc_echo", .address = options.grpc_echo, .echoes = true},
       {.name = "grpc_in_line", .address = options.grpc_in_line},
@@ -223,6 +224,7 @@ int Main(int argc, char** argv) {
   CLI::App app("Compares running servers; tools/bench/pipeline starts them.");
   Options options;
   app.add_option("--millrace", options.millrace, "Its gRPC address")->required();
+  app.add_option("--local", options.local, "Its local socket")->required();
   app.add_option("--grpc_echo", options.grpc_echo)->required();
   app.add_option("--grpc_in_line", options.grpc_in_line)->required();
   app.add_option("--grpc_xgboost", options.grpc_xgboost)->required();
