@@ -57,6 +57,14 @@ constexpr ConfigField kSchema[] = {
     Integer("ingress", "max_in_flight", &Config::max_in_flight, 1, 1 << 12,
             "Requests that one ingress lane holds at a time; more are refused as UNAVAILABLE."),
 
+    Choice(
+        "ingress", "allow_client_shm", &Config::allow_client_shm, kSwitchChoices,
+        "Whether clients may register their shared memory (`/dev/shm`) and have tensors read from "
+        "it and written to it. The regions are those of one process, so `workers` must be 1."),
+    Text("ingress", "client_shm_prefix", &Config::client_shm_prefix, TextRule::kPrefixes,
+         "Names of shared memory that clients may register: those that begin so. Any name must "
+         "also be one that the server's user may read and write by its mode."),
+
     Integer("features", "workers", &Config::features_workers, 1, 8,
             "Processes that turn named columns into tensors."),
     Text("features", "cpus", &Config::features_cpus, TextRule::kCpus, kCpusSentence),
@@ -161,6 +169,8 @@ std::string TextFault(const ConfigField& field, std::string_view text) {
       if (std::find(field.choices.begin(), field.choices.end(), text) != field.choices.end())
         return "";
       return "must be " + Either(field.choices);
+    case TextRule::kPrefixes:
+      return text.find('/') == std::string_view::npos ? "" : "may not hold a /";
     case TextRule::kOptionalPath:
     case TextRule::kNone:
       break;

@@ -20,6 +20,7 @@
 #include "absl/status/statusor.h"
 #include "common/config.h"
 #include "ipc/idler.h"
+#include "services/ingress/client_shm/regions.h"
 #include "services/ingress/core/ingress_lane.h"
 
 namespace millrace {
@@ -37,11 +38,14 @@ class ProtocolServer {
   virtual void Shutdown() = 0;
 };
 
+// `regions`: clients' shared memory, one table for all lanes of the process. Borrowed.
 absl::StatusOr<std::unique_ptr<ProtocolServer>> MakeGrpcServer(IngressLane* lane, int wake_fd,
                                                                const Config& config,
+                                                               ClientRegions* regions,
                                                                int listening_fd);
 absl::StatusOr<std::unique_ptr<ProtocolServer>> MakeHttpServer(IngressLane* lane, int wake_fd,
                                                                const Config& config,
+                                                               ClientRegions* regions,
                                                                int listening_fd);
 
 class LaneThread {

@@ -16,6 +16,11 @@ class IngressProcess : public StageProcess {
  public:
   absl::Status OnStart(Start start) override {
     listeners_ = std::move(start.listeners);
+    ClientRegionsOptions options;
+    options.allowed = start.config.allow_client_shm == "true";
+    options.prefixes = SplitPrefixes(start.config.client_shm_prefix);
+    options.max_request_bytes = start.config.max_request_bytes;
+    regions_ = std::make_unique<ClientRegions>(options);
     for (size_t i = 0; i < start.lanes.size(); ++i) {
       Lane* lane = start.lanes[i];
       auto thread = std::make_unique<LaneThread>(lane, start.ledgers.at(i), start.config);
@@ -23,9 +28,9 @@ class IngressProcess : public StageProcess {
       auto listener = listeners_.find(grpc ? "grpc" : "http");
       if (listener == listeners_.end()) return absl::InternalError("a lane without its listener");
       thread->Start([grpc, lane, ingress = &thread->ingress(), config = start.config,
-                     socket = listener->second.get()] {
-        return grpc ? MakeGrpcServer(ingress, lane->wake_fd(), config, socket)
-                    : MakeHttpServer(ingress, lane->wake_fd(), config, socket);
+                     regions = regions_.get(), socket = listener->second.get()] {
+        return grpc ? MakeGrpcServer(ingress, lane->wake_fd(), config, regions, socket)
+                    : MakeHttpServer(ingress, lane->wake_fd(), config, regions, socket);
       });
       threads_.push_back(std::move(thread));
     }
@@ -58,6 +63,7 @@ class IngressProcess : public StageProcess {
 
  private:
   std::map<std::string, Fd> listeners_;
+  std::unique_ptr<ClientRegions> regions_;  // outlives the lanes
   std::vector<std::unique_ptr<LaneThread>> threads_;
 };
 

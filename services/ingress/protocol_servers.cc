@@ -94,10 +94,13 @@ class HttpProtocol : public ProtocolServer {
 
 absl::StatusOr<std::unique_ptr<ProtocolServer>> MakeGrpcServer(IngressLane* lane, int wake_fd,
                                                                const Config& config,
+                                                               ClientRegions* regions,
                                                                int listening_fd) {
   GrpcServerOptions options;
   options.server_version = kVersion;
   options.extensions = {"model_configuration", "schedule_policy"};
+  if (regions->allowed()) options.extensions.push_back("system_shared_memory");
+  options.regions = regions;
   options.max_message_bytes = config.max_request_bytes + (64 << 10);
   options.max_in_flight = config.max_in_flight;
   absl::StatusOr<std::unique_ptr<GrpcServer>> server =
@@ -108,9 +111,11 @@ absl::StatusOr<std::unique_ptr<ProtocolServer>> MakeGrpcServer(IngressLane* lane
 
 absl::StatusOr<std::unique_ptr<ProtocolServer>> MakeHttpServer(IngressLane* lane, int wake_fd,
                                                                const Config& config,
+                                                               ClientRegions* regions,
                                                                int listening_fd) {
   HttpOptions options;
   options.server_version = kVersion;
+  options.regions = regions;
   options.max_body_bytes = kTextBytesPerByte * config.max_request_bytes + (64 << 10);
   absl::StatusOr<std::unique_ptr<HttpServer>> server =
       HttpServer::Create(lane, options, listening_fd, wake_fd);
