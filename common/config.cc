@@ -117,6 +117,9 @@ class Parser {
       Between("ingress.default_deadline_ms", "supervisor.hang_ms",
               "must be more than supervisor.hang_ms");
     }
+    if (const std::string_view fault = ClientShmFault(config); !fault.empty()) {
+      Between("ingress.allow_client_shm", "ingress.workers", std::string(fault));
+    }
     const bool any_port = config.grpc_listen.size() > 2 &&
                           config.grpc_listen.compare(config.grpc_listen.size() - 2, 2, ":0") == 0;
     if (config.grpc_listen == config.http_listen && !config.grpc_listen.empty() && !any_port) {
@@ -148,6 +151,8 @@ std::string Bounds(const ConfigField& field) {
       return "`unix:/path`, or empty: not opened";
     case TextRule::kUids:
       return "numbers such as `1000,1001`, or empty";
+    case TextRule::kPrefixes:
+      return "beginnings of names, comma-separated, without `/`, or empty: any name";
     case TextRule::kCpus:
       return "CPUs such as `0-1,4`, or empty: all";
     case TextRule::kChoice: {
@@ -174,6 +179,13 @@ std::string Default(const ConfigField& field) {
 }
 
 }  // namespace
+
+std::string_view ClientShmFault(const Config& config) {
+  if (config.allow_client_shm != "true" || config.ingress_workers == 1) return "";
+  return "must be false where ingress.workers is more than 1: a region that a client registers "
+         "with "
+         "one of these processes would be unknown to the other";
+}
 
 ConfigResult ParseConfig(std::string_view yaml) {
   ConfigResult result;

@@ -31,14 +31,16 @@ struct Config {
   std::string admin_socket;
   // CPUs that a stage's processes may use ("0-1,4"); empty: all.
   std::string ingress_cpus, features_cpus, execution_cpus, aggregation_cpus;
-  std::string wait = "auto";        // how lanes wait: auto, spin, yield or park
-  std::string device = "auto";      // where models run: auto, cpu or cuda
-  std::string device_library;       // the plug-in; empty: the one beside the execution program
-  std::string fast_sums = "false";  // whether a device may sum in any order: false or true
-  int64_t ingress_workers = 1;      // 1..2
-  int64_t features_workers = 1;     // 1..8
-  int64_t execution_workers = 1;    // 1..8
-  int64_t aggregation_workers = 1;  // 1..8
+  std::string wait = "auto";    // how lanes wait: auto, spin, yield or park
+  std::string device = "auto";  // where models run: auto, cpu or cuda
+  std::string device_library;   // the plug-in; empty: the one beside the execution program
+  std::string allow_client_shm = "false";  // shared memory of clients: false or true
+  std::string client_shm_prefix;           // of its names, comma-separated; empty: any
+  std::string fast_sums = "false";         // whether a device may sum in any order: false or true
+  int64_t ingress_workers = 1;             // 1..2
+  int64_t features_workers = 1;            // 1..8
+  int64_t execution_workers = 1;           // 1..8
+  int64_t aggregation_workers = 1;         // 1..8
   int64_t default_deadline_ms = 10'000;
   int64_t max_deadline_ms = 60'000;
   int64_t max_request_bytes = 1 << 20;  // of one request's tensors, and of one answer's
@@ -72,6 +74,10 @@ ConfigResult ParseConfig(std::string_view yaml);
 // "FILE:LINE: FIELD: MESSAGE" for each fault.
 std::vector<std::string> FormatFaults(std::string_view file,
                                       const std::vector<ConfigFault>& faults);
+
+// What is wrong with the fields for shared memory of clients, which a command line may change after
+// the file was checked; empty: nothing is.
+std::string_view ClientShmFault(const Config& config);
 
 // The reference page (Markdown), from the schema.
 std::string ConfigReference();

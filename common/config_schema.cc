@@ -48,9 +48,10 @@ constexpr ConfigField kSchema[] = {
     Text("ingress", "local_listen", &Config::local_listen, TextRule::kUnixListen,
          "Socket of clients on this machine that share memory with the server (`ipc/client`). Its "
          "mode is 0600."),
-    Text("ingress", "local_uids", &Config::local_uids, TextRule::kUids,
-         "Users that may use it, beside root and the server's own; they need access to the socket's "
-         "file, too."),
+    Text(
+        "ingress", "local_uids", &Config::local_uids, TextRule::kUids,
+        "Users that may use it, beside root and the server's own; they need access to the socket's "
+        "file, too."),
     Integer("ingress", "local_clients", &Config::local_clients, 1, 1024,
             "Local clients connected at a time to one ingress process."),
     Integer("ingress", "local_in_flight", &Config::local_in_flight, 1, 256,
@@ -69,6 +70,14 @@ constexpr ConfigField kSchema[] = {
             "Bytes of the tensors of one request, and of one answer."),
     Integer("ingress", "max_in_flight", &Config::max_in_flight, 1, 1 << 12,
             "Requests that one ingress lane holds at a time; more are refused as UNAVAILABLE."),
+
+    Choice(
+        "ingress", "allow_client_shm", &Config::allow_client_shm, kSwitchChoices,
+        "Whether clients may register their shared memory (`/dev/shm`) and have tensors read from "
+        "it and written to it. The regions are those of one process, so `workers` must be 1."),
+    Text("ingress", "client_shm_prefix", &Config::client_shm_prefix, TextRule::kPrefixes,
+         "Names of shared memory that clients may register: those that begin so. Any name must "
+         "also be one that the server's user may read and write by its mode."),
 
     Integer("features", "workers", &Config::features_workers, 1, 8,
             "Processes that turn named columns into tensors."),
@@ -191,6 +200,8 @@ std::string TextFault(const ConfigField& field, std::string_view text) {
       if (std::find(field.choices.begin(), field.choices.end(), text) != field.choices.end())
         return "";
       return "must be " + Either(field.choices);
+    case TextRule::kPrefixes:
+      return text.find('/') == std::string_view::npos ? "" : "may not hold a /";
     case TextRule::kOptionalPath:
     case TextRule::kNone:
       break;

@@ -27,6 +27,7 @@ enum class TextRule : uint8_t {
   kUnixListen,    // "unix:/path" or empty
   kUids,          // "1000,1001" or empty
   kCpus,          // "0-1,4", or empty
+  kPrefixes,      // "a_,b_", without a slash, or empty
   kChoice,        // one of the field's choices
 };
 

@@ -123,12 +123,14 @@ TEST(ParseConfig, HoldsEveryFieldToItsBounds) {
 
 TEST(ParseConfig, ChecksTextsByTheirRule) {
   EXPECT_THAT(Faults("features:\n  cpus: 3-1\nexecution:\n  cpus: [0, 1]\n"
-                     "  device: gpu\n  fast_sums: yes\nsupervisor:\n  wait: sleep\n"),
+                     "  device: gpu\n  fast_sums: yes\nsupervisor:\n  wait: sleep\n"
+                     "ingress:\n  client_shm_prefix: /dev/shm/x\n"),
               ElementsAre("f.yaml:2: features.cpus: a range of CPUs goes upwards",
                           "f.yaml:4: execution.cpus: must be a single value",
                           "f.yaml:5: execution.device: must be auto, cpu or cuda",
                           "f.yaml:6: execution.fast_sums: must be false or true",
-                          "f.yaml:8: supervisor.wait: must be auto, spin, yield or park"));
+                          "f.yaml:8: supervisor.wait: must be auto, spin, yield or park",
+                          "f.yaml:10: ingress.client_shm_prefix: may not hold a /"));
 }
 
 TEST(ParseConfig, TellsEveryFaultAtOnceInTheOrderOfTheLines) {
@@ -161,6 +163,11 @@ TEST(ParseConfig, ChecksFieldsAgainstEachOther) {
   EXPECT_THAT(Faults("ingress:\n  http_listen: a:1\n  grpc_listen: a:1\n"),
               ElementsAre("f.yaml:3: ingress.grpc_listen: must not be the address of "
                           "ingress.http_listen"));
+  EXPECT_THAT(Faults("ingress:\n  workers: 2\n  allow_client_shm: true\n"),
+              ElementsAre(StartsWith("f.yaml:3: ingress.allow_client_shm: must be false where "
+                                     "ingress.workers is more than 1: ")));
+  EXPECT_THAT(Faults("ingress: {workers: 2, client_shm_prefix: a_}\n"), IsEmpty());
+  EXPECT_THAT(Faults("ingress: {allow_client_shm: true, client_shm_prefix: 'a_,b_'}\n"), IsEmpty());
   EXPECT_THAT(Faults("ingress: {http_listen: 'a:0', grpc_listen: 'a:0'}\n"), IsEmpty());
   EXPECT_THAT(Faults("ingress: {http_listen: '', grpc_listen: ''}\n"), IsEmpty());
 }

@@ -20,8 +20,7 @@
  * What fails: a code of gRPC's (enum mr_code) and a sentence, mr_error of the client; of a request
  *   mr_request_error.
  */
-#ifndef MILLRACE_CLIENT_H_
-#define MILLRACE_CLIENT_H_
+#pragma once
 
 #include <stddef.h>
 #include <stdint.h>
@@ -48,26 +47,27 @@ enum mr_code {
 };
 
 enum mr_datatype { /* as the Open Inference Protocol names them */
-  MR_BOOL = 1,
-  MR_UINT8 = 2,
-  MR_UINT16 = 3,
-  MR_UINT32 = 4,
-  MR_UINT64 = 5,
-  MR_INT8 = 6,
-  MR_INT16 = 7,
-  MR_INT32 = 8,
-  MR_INT64 = 9,
-  MR_FP16 = 10,
-  MR_FP32 = 11,
-  MR_FP64 = 12,
-  MR_BYTES = 13, /* each element: u32 length, then its bytes */
-  MR_BF16 = 14
+                   MR_BOOL = 1,
+                   MR_UINT8 = 2,
+                   MR_UINT16 = 3,
+                   MR_UINT32 = 4,
+                   MR_UINT64 = 5,
+                   MR_INT8 = 6,
+                   MR_INT16 = 7,
+                   MR_INT32 = 8,
+                   MR_INT64 = 9,
+                   MR_FP16 = 10,
+                   MR_FP32 = 11,
+                   MR_FP64 = 12,
+                   MR_BYTES = 13, /* each element: u32 length, then its bytes */
+                   MR_BF16 = 14
 };
 
 enum mr_wait_mode { /* how mr_wait waits before it sleeps */
-  MR_WAIT_YIELD = 0, /* gives the core away between two looks, for 100 microseconds */
-  MR_WAIT_SPIN = 1,  /* for machines with a core for every lane */
-  MR_WAIT_PARK = 2   /* sleeps at once */
+                    MR_WAIT_YIELD =
+                        0, /* gives the core away between two looks, for 100 microseconds */
+                    MR_WAIT_SPIN = 1, /* for machines with a core for every lane */
+                    MR_WAIT_PARK = 2  /* sleeps at once */
 };
 
 typedef struct mr_client mr_client;
@@ -75,11 +75,11 @@ typedef struct mr_model mr_model;
 typedef struct mr_request mr_request;
 
 typedef struct mr_options {
-  size_t struct_bytes;       /* sizeof(mr_options) */
+  size_t struct_bytes;        /* sizeof(mr_options) */
   uint64_t max_request_bytes; /* of one request's tensors; 0: 64 KiB */
   uint64_t max_answer_bytes;  /* of one answer's; 0: 64 KiB */
-  int64_t timeout_ns;        /* of mr_connect and mr_open_model; 0: 10 s */
-  int wait_mode;             /* enum mr_wait_mode */
+  int64_t timeout_ns;         /* of mr_connect and mr_open_model; 0: 10 s */
+  int wait_mode;              /* enum mr_wait_mode */
 } mr_options;
 
 /* An input or output of a model. An input is either the ready tensor or a raw column. */
@@ -93,7 +93,7 @@ typedef struct mr_tensor_info {
 
 /* What a request shall hold, for mr_begin. */
 typedef struct mr_input {
-  uint32_t place;   /* in the model's inputs */
+  uint32_t place; /* in the model's inputs */
   int32_t datatype;
   uint32_t columns; /* elements of a row */
   uint32_t reserved;
@@ -101,11 +101,11 @@ typedef struct mr_input {
 } mr_input;
 
 typedef struct mr_submit_options {
-  size_t struct_bytes;  /* sizeof(mr_submit_options) */
-  int64_t deadline_ns;  /* CLOCK_MONOTONIC; 0: the server's default */
-  uint32_t priority;    /* 1 highest; 0 default */
-  uint32_t outputs;     /* a bit for each place of the model's outputs; 0: all */
-  void* user;           /* comes back by mr_request_user */
+  size_t struct_bytes; /* sizeof(mr_submit_options) */
+  int64_t deadline_ns; /* CLOCK_MONOTONIC; 0: the server's default */
+  uint32_t priority;   /* 1 highest; 0 default */
+  uint32_t outputs;    /* a bit for each place of the model's outputs; 0: all */
+  void* user;          /* comes back by mr_request_user */
 } mr_submit_options;
 
 typedef struct mr_tensor {
@@ -167,5 +167,3 @@ MR_API void mr_release(mr_client* client, mr_request* request);
 #ifdef __cplusplus
 }
 #endif
-
-#endif /* MILLRACE_CLIENT_H_ */

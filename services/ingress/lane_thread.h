@@ -20,6 +20,7 @@
 #include "absl/status/statusor.h"
 #include "common/config.h"
 #include "ipc/idler.h"
+#include "services/ingress/client_shm/regions.h"
 #include "services/ingress/core/ingress_lane.h"
 
 namespace millrace {
@@ -37,15 +38,18 @@ class ProtocolServer {
   virtual void Shutdown() = 0;
 };
 
-absl::StatusOr<std::unique_ptr<ProtocolServer>> MakeGrpcServer(IngressLane* lane, int wake_fd,
-                                                               const Config& config,
-                                                               int listening_fd);
-absl::StatusOr<std::unique_ptr<ProtocolServer>> MakeHttpServer(IngressLane* lane, int wake_fd,
-                                                               const Config& config,
-                                                               int listening_fd);
-absl::StatusOr<std::unique_ptr<ProtocolServer>> MakeLocalServer(IngressLane* lane, int wake_fd,
-                                                                const Config& config,
-                                                                int listening_fd);
+// What a protocol's server is made from; all of it outlives the server.
+struct ServerParts {
+  IngressLane* lane;
+  int wake_fd;
+  const Config& config;
+  int listening_fd;
+  ClientRegions* regions;  // clients' shared memory, one table for all lanes of the process
+};
+
+absl::StatusOr<std::unique_ptr<ProtocolServer>> MakeGrpcServer(const ServerParts& parts);
+absl::StatusOr<std::unique_ptr<ProtocolServer>> MakeHttpServer(const ServerParts& parts);
+absl::StatusOr<std::unique_ptr<ProtocolServer>> MakeLocalServer(const ServerParts& parts);
 
 class LaneThread {
  public:

@@ -25,20 +25,19 @@ class LocalProtocol : public ProtocolServer {
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<ProtocolServer>> MakeLocalServer(IngressLane* lane, int wake_fd,
-                                                                const Config& config,
-                                                                int listening_fd) {
+absl::StatusOr<std::unique_ptr<ProtocolServer>> MakeLocalServer(const ServerParts& parts) {
   LocalOptions options;
-  options.max_clients = static_cast<size_t>(config.local_clients);
-  options.in_flight = static_cast<size_t>(config.local_in_flight);
-  options.memory_bytes = static_cast<uint64_t>(config.local_memory_mb) << 20;
-  options.request_bytes = static_cast<uint64_t>(config.max_request_bytes);
-  for (absl::string_view word : absl::StrSplit(config.local_uids, ',', absl::SkipWhitespace())) {
+  options.max_clients = static_cast<size_t>(parts.config.local_clients);
+  options.in_flight = static_cast<size_t>(parts.config.local_in_flight);
+  options.memory_bytes = static_cast<uint64_t>(parts.config.local_memory_mb) << 20;
+  options.request_bytes = static_cast<uint64_t>(parts.config.max_request_bytes);
+  for (absl::string_view word :
+       absl::StrSplit(parts.config.local_uids, ',', absl::SkipWhitespace())) {
     uint32_t uid = 0;
     if (absl::SimpleAtoi(word, &uid)) options.uids.push_back(uid);
   }
   absl::StatusOr<std::unique_ptr<LocalServer>> server =
-      LocalServer::Create(lane, options, listening_fd, wake_fd);
+      LocalServer::Create(parts.lane, options, parts.listening_fd, parts.wake_fd);
   if (!server.ok()) return server.status();
   return std::make_unique<LocalProtocol>(std::move(*server));
 }

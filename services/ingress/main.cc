@@ -18,6 +18,11 @@ class IngressProcess : public StageProcess {
  public:
   absl::Status OnStart(Start start) override {
     listeners_ = std::move(start.listeners);
+    ClientRegionsOptions options;
+    options.allowed = start.config.allow_client_shm == "true";
+    options.prefixes = SplitPrefixes(start.config.client_shm_prefix);
+    options.max_request_bytes = start.config.max_request_bytes;
+    regions_ = std::make_unique<ClientRegions>(options);
     for (size_t i = 0; i < start.lanes.size(); ++i) {
       Lane* lane = start.lanes[i];
       auto thread = std::make_unique<LaneThread>(lane, start.ledgers.at(i), start.config);
@@ -25,9 +30,9 @@ class IngressProcess : public StageProcess {
       if (number >= kListenerOfLane.size()) return absl::InternalError("a lane of no known number");
       auto listener = listeners_.find(kListenerOfLane[number]);
       if (listener == listeners_.end()) return absl::InternalError("a lane without its listener");
-      thread->Start([make = kServerOfLane[number], lane, ingress = &thread->ingress(),
+      thread->Start([this, make = kServerOfLane[number], lane, ingress = &thread->ingress(),
                      config = start.config, socket = listener->second.get()] {
-        return make(ingress, lane->wake_fd(), config, socket);
+        return make({ingress, lane->wake_fd(), config, socket, regions_.get()});
       });
       threads_.push_back(std::move(thread));
     }
@@ -60,6 +65,7 @@ class IngressProcess : public StageProcess {
 
  private:
   std::map<std::string, Fd> listeners_;
+  std::unique_ptr<ClientRegions> regions_;  // outlives the lanes
   std::vector<std::unique_ptr<LaneThread>> threads_;
 };
 

@@ -92,28 +92,27 @@ class HttpProtocol : public ProtocolServer {
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<ProtocolServer>> MakeGrpcServer(IngressLane* lane, int wake_fd,
-                                                               const Config& config,
-                                                               int listening_fd) {
+absl::StatusOr<std::unique_ptr<ProtocolServer>> MakeGrpcServer(const ServerParts& parts) {
   GrpcServerOptions options;
   options.server_version = kVersion;
   options.extensions = {"model_configuration", "schedule_policy"};
-  options.max_message_bytes = config.max_request_bytes + (64 << 10);
-  options.max_in_flight = config.max_in_flight;
+  if (parts.regions->allowed()) options.extensions.push_back("system_shared_memory");
+  options.regions = parts.regions;
+  options.max_message_bytes = parts.config.max_request_bytes + (64 << 10);
+  options.max_in_flight = parts.config.max_in_flight;
   absl::StatusOr<std::unique_ptr<GrpcServer>> server =
-      GrpcServer::Start(lane, options, listening_fd);
+      GrpcServer::Start(parts.lane, options, parts.listening_fd);
   if (!server.ok()) return server.status();
-  return std::make_unique<GrpcProtocol>(std::move(*server), wake_fd);
+  return std::make_unique<GrpcProtocol>(std::move(*server), parts.wake_fd);
 }
 
-absl::StatusOr<std::unique_ptr<ProtocolServer>> MakeHttpServer(IngressLane* lane, int wake_fd,
-                                                               const Config& config,
-                                                               int listening_fd) {
+absl::StatusOr<std::unique_ptr<ProtocolServer>> MakeHttpServer(const ServerParts& parts) {
   HttpOptions options;
   options.server_version = kVersion;
-  options.max_body_bytes = kTextBytesPerByte * config.max_request_bytes + (64 << 10);
+  options.regions = parts.regions;
+  options.max_body_bytes = kTextBytesPerByte * parts.config.max_request_bytes + (64 << 10);
   absl::StatusOr<std::unique_ptr<HttpServer>> server =
-      HttpServer::Create(lane, options, listening_fd, wake_fd);
+      HttpServer::Create(parts.lane, options, parts.listening_fd, parts.wake_fd);
   if (!server.ok()) return server.status();
   return std::make_unique<HttpProtocol>(std::move(*server));
 }

@@ -44,6 +44,8 @@ int ParseOptions(int argc, char** argv, Options* options, bool* end) {
   app.add_option("--binaries", options->binaries,
                  "Folder of the programs, DIR/<stage>/<stage>; else the parent of this one's");
   app.add_option("--compiler", options->compiler, "The model compiler; else DIR/registry/compiler");
+  app.add_flag("--allow-client-shm", options->allow_client_shm,
+               "Allow shared memory of clients, whatever the file says");
   app.add_flag("--check-config", options->check_config,
                "Check the configuration, tell every fault, and end");
   try {
@@ -74,6 +76,10 @@ Startup LoadConfig(const Options& options) {
   startup.config = result.config;
   if (!options.repository.empty()) startup.config.repository = options.repository;
   if (!options.admin_socket.empty()) startup.config.admin_socket = options.admin_socket;
+  if (options.allow_client_shm) startup.config.allow_client_shm = "true";
+  if (const std::string_view fault = ClientShmFault(startup.config); !fault.empty()) {
+    return {kExitConfiguration, {"--allow-client-shm: " + std::string(fault)}, {}};
+  }
   return startup;
 }
 

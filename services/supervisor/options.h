@@ -21,6 +21,7 @@ struct Options {
   std::string binaries;
   std::string compiler;
   bool check_config = false;
+  bool allow_client_shm = false;  // whatever the file says
 };
 
 struct Startup {

@@ -56,6 +56,18 @@ TEST(LoadConfig, OverridesWin) {
   EXPECT_EQ(AdminSocketPath(startup.config), "/run/x.sock");
 }
 
+TEST(LoadConfig, SharedMemoryOfClientsNeedsOneIngressProcess) {
+  Options options;
+  options.allow_client_shm = true;
+  EXPECT_EQ(LoadConfig(options).config.allow_client_shm, "true");
+  options.config_file = Write("w.yaml", "ingress: {workers: 2}\n");
+  EXPECT_EQ(LoadConfig(options).exit_code, kExitConfiguration);
+  options.allow_client_shm = false;
+  EXPECT_EQ(LoadConfig(options).exit_code, 0);
+  options.config_file = Write("s.yaml", "ingress: {workers: 2, allow_client_shm: true}\n");
+  EXPECT_EQ(LoadConfig(options).exit_code, kExitConfiguration);
+}
+
 TEST(ConfigText, IsReadBackToTheSameValues) {
   Config config;
   config.repository = "/mo\"dels/\\x: #1\n\xc3\xa9";

@@ -26,6 +26,7 @@ struct ServeOptions {
   std::string grpc, http, local;
   bool grpc_given = false, http_given = false, local_given = false;
   bool check_config = false;
+  bool allow_client_shm = false;
 };
 
 // The faults of the file and of the addresses that stand in for the file's.
@@ -42,9 +43,15 @@ std::vector<std::string> ReadConfig(const ServeOptions& options, Config* config)
   if (options.grpc_given) config->grpc_listen = options.grpc;
   if (options.http_given) config->http_listen = options.http;
   if (options.local_given) config->local_listen = options.local;
-  const std::pair<const char*, const std::string&> addresses[] = {{"--grpc", config->grpc_listen},
-                                                                  {"--http", config->http_listen},
-                                                                  {"--local", config->local_listen}};
+  if (options.allow_client_shm) {
+    config->allow_client_shm = "true";
+    const std::string_view fault = ClientShmFault(*config);
+    if (!fault.empty()) faults.push_back("--allow-client-shm: " + std::string(fault));
+  }
+  const std::pair<const char*, const std::string&> addresses[] = {
+      {"--grpc", config->grpc_listen},
+      {"--http", config->http_listen},
+      {"--local", config->local_listen}};
   for (const auto& [flag, address] : addresses) {
     const std::string_view fault = ListenFault(address);
     if (!fault.empty()) faults.push_back(std::string(flag) + ": " + std::string(fault));
@@ -75,6 +82,7 @@ std::vector<std::string> KeeperCommand(const ServeOptions& options, const Config
   for (const auto& [flag, value] : given) {
     if (!value.empty()) command.push_back(flag + value);
   }
+  if (options.allow_client_shm) command.push_back("--allow-client-shm");
   return command;
 }
 
@@ -125,6 +133,8 @@ void AddServe(CLI::App* app, int* exit_code) {
   serve->add_option("--admin-socket", options->admin_socket, "Admin socket, instead of the file's");
   serve->add_option("--binaries", options->binaries,
                     "Folder of the server's programs, DIR/<stage>/<stage>; else beside this one");
+  serve->add_flag("--allow-client-shm", options->allow_client_shm,
+                  "Let clients register their shared memory, whatever the file says");
   serve->add_flag("--check-config", options->check_config,
                   "Check the configuration, tell every fault, and end");
   serve->callback([=] {

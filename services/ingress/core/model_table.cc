@@ -163,6 +163,11 @@ absl::Status CheckOutputs(const InferRequest& request, const ServedModel& served
       return absl::InvalidArgumentError(absl::StrCat(
           "outputs[", i, "].name: the model has no output '", Text(request.outputs[i]), "'"));
     }
+    if (std::find(checked->output_order.begin(), checked->output_order.end(), at) !=
+        checked->output_order.end()) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("outputs[", i, "].name: '", Text(request.outputs[i]), "' is given twice"));
+    }
     checked->output_order.push_back(static_cast<uint8_t>(at));
   }
   checked->needs_aggregation = model.members_size() > 0;

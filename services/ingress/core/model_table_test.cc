@@ -102,6 +102,9 @@ TEST_F(ModelTableTest, OutputsChooseTheRoute) {
   EXPECT_EQ(checked->outputs, 1u << MARGIN);
   outputs_ = {"margin", "scores"};
   ExpectInvalid("plain", "outputs[1].name: the model has no output 'scores'");
+  // An answer has room for each of the model's outputs once.
+  outputs_.assign(1000, "margin");
+  ExpectInvalid("plain", "outputs[1].name: 'margin' is given twice");
 }
 
 TEST_F(ModelTableTest, TensorFaultsNameTheField) {

@@ -15,6 +15,7 @@
 #include "services/ingress/grpc/plain_call.h"
 #include "services/ingress/grpc/raw_services.h"
 #include "services/ingress/grpc/reflection.h"
+#include "services/ingress/grpc/shared_memory_calls.h"
 #include "services/ingress/grpc/stream_call.h"
 
 namespace millrace {
@@ -79,7 +80,10 @@ absl::StatusOr<std::unique_ptr<GrpcServer>> GrpcServer::Start(Frontend* frontend
 }
 
 GrpcServer::GrpcServer(Frontend* frontend, const GrpcServerOptions& options)
-    : frontend_(frontend), options_(options) {}
+    : frontend_(frontend),
+      options_(options),
+      no_regions_(std::make_unique<ClientRegions>(ClientRegionsOptions())),
+      regions_(options.regions != nullptr ? options.regions : no_regions_.get()) {}
 
 GrpcServer::~GrpcServer() { Shutdown(0); }
 
@@ -108,13 +112,15 @@ absl::Status GrpcServer::Serve(int listening_fd) {
 
   AddPlainCalls();
   AddCatalogCalls();
+  AddSharedMemoryCalls();
   infer_calls_ = std::make_unique<InferCalls>(
       frontend_,
-      InferCallsOptions{options_.max_in_flight + options_.waiting_calls, options_.waiting_calls,
-                        options_.retry_pushback_ms},
+      InferCallsOptions{regions_, options_.max_in_flight + options_.waiting_calls,
+                        options_.waiting_calls, options_.retry_pushback_ms},
       PostOf(&services_->inference, &RawInference::RequestModelInfer, queue_.get()));
   infer_streams_ = std::make_unique<InferStreams>(
-      frontend_, InferStreamsOptions{options_.max_infer_streams, options_.max_requests_per_stream},
+      frontend_,
+      InferStreamsOptions{regions_, options_.max_infer_streams, options_.max_requests_per_stream},
       StreamPostOf(&services_->inference, &RawInference::RequestModelStreamInfer, queue_.get()));
   reflection_ = std::make_unique<Reflection>(std::vector<std::string>{
       Oip::service_full_name(), grpc::health::v1::Health::service_full_name(),
@@ -218,6 +224,32 @@ void GrpcServer::AddCatalogCalls() {
           with_catalog([this](const Catalog& catalog, const auto& request, auto* response) {
             return IndexRepository(*frontend_, catalog, draining_, request, response);
           })));
+}
+
+void GrpcServer::AddSharedMemoryCalls() {
+  using namespace inference;  // NOLINT: names of two dozen messages
+  RawInference* const oip = &services_->inference;
+  ClientRegions* const regions = regions_;
+  AddPlainCall(
+      oip, &RawInference::RequestSystemSharedMemoryStatus,
+      AnswerWith<SystemSharedMemoryStatusRequest, SystemSharedMemoryStatusResponse>(
+          [regions](const auto& in, auto* out) { return AnswerStatus(*regions, in, out); }));
+  AddPlainCall(oip, &RawInference::RequestSystemSharedMemoryRegister,
+               AnswerWith<SystemSharedMemoryRegisterRequest, SystemSharedMemoryRegisterResponse>(
+                   [regions](const auto& in, auto*) { return AnswerRegister(regions, in); }));
+  AddPlainCall(
+      oip, &RawInference::RequestSystemSharedMemoryUnregister,
+      AnswerWith<SystemSharedMemoryUnregisterRequest, SystemSharedMemoryUnregisterResponse>(
+          [regions](const auto& in, auto*) { return AnswerUnregister(regions, in); }));
+  AddPlainCall(oip, &RawInference::RequestCudaSharedMemoryStatus,
+               AnswerWith<CudaSharedMemoryStatusRequest, CudaSharedMemoryStatusResponse>(
+                   [regions](const auto& in, auto*) { return AnswerCudaStatus(*regions, in); }));
+  AddPlainCall(oip, &RawInference::RequestCudaSharedMemoryRegister,
+               AnswerWith<CudaSharedMemoryRegisterRequest, CudaSharedMemoryRegisterResponse>(
+                   [regions](const auto&, auto*) { return AnswerCudaRegister(*regions); }));
+  AddPlainCall(oip, &RawInference::RequestCudaSharedMemoryUnregister,
+               AnswerWith<CudaSharedMemoryUnregisterRequest, CudaSharedMemoryUnregisterResponse>(
+                   [regions](const auto&, auto*) { return AnswerCudaUnregister(*regions); }));
 }
 
 size_t GrpcServer::Poll(size_t max_events) {

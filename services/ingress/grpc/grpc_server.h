@@ -42,6 +42,7 @@
 namespace millrace {
 
 class Acceptor;
+class ClientRegions;
 class InferCalls;
 class InferStreams;
 class Reflection;
@@ -70,6 +71,8 @@ struct GrpcServerOptions {
   int max_metadata_bytes = 8 << 10;
   // The hint (grpc-retry-pushback-ms) that goes with each UNAVAILABLE.
   int64_t retry_pushback_ms = 100;
+  // Clients' shared memory, shared with other lanes; null: not allowed. Borrowed.
+  ClientRegions* regions = nullptr;
 };
 
 class GrpcServer {
@@ -117,10 +120,13 @@ class GrpcServer {
   void AddPlainCall(Service* service, Method method, PlainCall::Answer answer);
   void AddPlainCalls();
   void AddCatalogCalls();
+  void AddSharedMemoryCalls();
   bool ready() const { return !draining_ && frontend_->ServerReady(); }
 
   Frontend* const frontend_;
   const GrpcServerOptions options_;
+  std::unique_ptr<ClientRegions> no_regions_;  // where there are no others
+  ClientRegions* regions_;
   bool draining_ = false;
   bool stopping_ = false;  // nothing is posted any more
 

@@ -41,6 +41,7 @@ class InferCalls::Call final : public QueueEvent, public Completion {
   };
 
   void OnEnded();
+  void Reply(const InferAnswer& answer);
   void Refuse(const absl::Status& status);
   void FreeIfOver();
   QueueEvent* self() { return this; }
@@ -48,10 +49,11 @@ class InferCalls::Call final : public QueueEvent, public Completion {
   InferCalls* const owner_;
   Ended ended_;
   State state_ = State::kFree;
-  bool call_ended_ = false;   // gRPC has returned the call's end
-  bool reply_ended_ = false;  // gRPC has returned the reply's event
-  RequestId request_id_ = 0;  // at the frontend; 0 when there is nothing to cancel
-  std::string id_;            // the client's
+  bool call_ended_ = false;          // gRPC has returned the call's end
+  bool reply_ended_ = false;         // gRPC has returned the reply's event
+  RequestId request_id_ = 0;         // at the frontend; 0 when there is nothing to cancel
+  std::string id_;                   // the client's
+  std::vector<OutputPlace> places_;  // of outputs in shared memory
   std::optional<grpc::ServerContext> context_;
   std::optional<RawWriter> writer_;
   grpc::ByteBuffer wire_;
@@ -92,6 +94,7 @@ void InferCalls::Call::Run() {
     InferRequest& request = decoder.request();
     request.deadline_ns = RequestDeadlineNanos(DeadlineNanos(*context_), decoder.timeout_ns());
     id_.assign(decoder.id());
+    places_.swap(decoder.output_places());
     const RequestId id = owner_->frontend_->Infer(request, this);
     // Answered inside Infer: there is nothing left to cancel.
     request_id_ = state_ == State::kRunning ? id : 0;
@@ -110,8 +113,17 @@ void InferCalls::Call::Done(const InferAnswer& answer) {
   MR_CHECK(state_ == State::kRunning, "a request is answered once");
   state_ = State::kFinishing;
   request_id_ = 0;
+  if (!places_.empty()) {
+    Reply(owner_->encoder_.Place(answer, &places_));
+    places_.clear();
+  } else {
+    Reply(answer);
+  }
+}
+
+void InferCalls::Call::Reply(const InferAnswer& answer) {
   if (answer.status.ok()) {
-    writer_->Finish(owner_->encoder_.Encode(answer, id_), grpc::Status::OK, self());
+    writer_->Finish(owner_->encoder_.Encode(answer, id_, places_), grpc::Status::OK, self());
     return;
   }
   if (answer.status.code() == absl::StatusCode::kUnavailable) {
@@ -145,7 +157,8 @@ InferCalls::InferCalls(Frontend* frontend, const InferCallsOptions& options, Raw
     : frontend_(frontend),
       waiting_calls_(options.waiting_calls),
       retry_pushback_(absl::StrCat(options.retry_pushback_ms)),
-      post_(std::move(post)) {
+      post_(std::move(post)),
+      decoder_(options.regions) {
   MR_CHECK(options.waiting_calls > 0 && options.calls >= options.waiting_calls,
            "some calls are posted ahead");
   calls_.reserve(options.calls);

@@ -26,8 +26,9 @@
 namespace millrace {
 
 struct InferCallsOptions {
-  size_t calls = 0;          // objects in all
-  size_t waiting_calls = 0;  // of them posted ahead
+  const ClientRegions* regions = nullptr;  // borrowed
+  size_t calls = 0;                        // objects in all
+  size_t waiting_calls = 0;                // of them posted ahead
   int64_t retry_pushback_ms = 0;
 };
 

@@ -20,7 +20,9 @@ constexpr size_t kKeptWireBytes = 64 << 10;
 // Parameters that ask for what this server does not do. To ignore one would be to answer another
 // question than was asked. All other unknown parameters are ignored, as the protocol allows.
 constexpr std::string_view kRefusedOfRequest[] = {"sequence_id", "sequence_start", "sequence_end"};
-constexpr std::string_view kRefusedOfTensor[] = {"shared_memory_region", "classification"};
+constexpr std::string_view kRefusedOfTensor[] = {"classification"};
+
+constexpr char kRegion[] = "shared_memory_region";
 
 absl::Status RefuseParameters(const Parameters& parameters,
                               absl::Span<const std::string_view> refused) {
@@ -45,6 +47,44 @@ std::optional<uint64_t> Whole(const InferParameter& parameter) {
   }
 }
 
+// Where a tensor with the parameter kRegion lies.
+struct RegionParameters {
+  std::string_view region;
+  uint64_t offset = 0;
+  uint64_t bytes = 0;
+};
+
+absl::StatusOr<RegionParameters> ReadRegionParameters(const Parameters& parameters) {
+  RegionParameters out;
+  const InferParameter& region = parameters.at(kRegion);
+  if (region.parameter_choice_case() != InferParameter::kStringParam) {
+    return absl::InvalidArgumentError(absl::StrCat(kRegion, ": must be a string"));
+  }
+  out.region = region.string_param();
+  const std::pair<const char*, uint64_t*> numbers[] = {{"shared_memory_byte_size", &out.bytes},
+                                                       {"shared_memory_offset", &out.offset}};
+  for (const auto& [name, number] : numbers) {
+    const auto found = parameters.find(name);
+    if (found == parameters.end() && number == &out.offset) continue;
+    const std::optional<uint64_t> value =
+        found == parameters.end() ? std::nullopt : Whole(found->second);
+    if (!value) {
+      return absl::InvalidArgumentError(
+          absl::StrCat(name, ": must be a whole number of bytes, 0 or more"));
+    }
+    *number = *value;
+  }
+  return out;
+}
+
+bool IsInRegion(const Parameters& parameters) {
+  return !parameters.empty() && parameters.contains(kRegion);
+}
+
+absl::Status NoRegions() {
+  return absl::UnimplementedError(absl::StrCat(kRegion, ": not supported by this server"));
+}
+
 // `status` with the element's place and name before its message.
 absl::Status At(absl::string_view list, int index, const std::string& name,
                 const absl::Status& status) {
@@ -59,6 +99,7 @@ absl::Status InferDecoder::Decode(grpc::ByteBuffer* wire) {
   request_ = InferRequest{};
   timeout_ns_ = 0;
   wants_final_ = false;
+  region_bytes_ = 0;
   absl::Status status = ParseMessage(wire, message_.get());
   wire->Clear();
   if (status.ok() && message_->model_name().empty()) {
@@ -76,7 +117,8 @@ absl::Status InferDecoder::Decode(grpc::ByteBuffer* wire) {
 }
 
 void InferDecoder::Release() {
-  if (wire_bytes_ <= kKeptWireBytes) return;
+  output_places_.clear();
+  if (wire_bytes_ <= kKeptWireBytes && region_bytes_ <= kKeptWireBytes) return;
   wire_bytes_ = 0;
   request_ = InferRequest{};
   message_ = std::make_unique<inference::ModelInferRequest>();
@@ -119,13 +161,17 @@ absl::Status InferDecoder::DecodeParameters() {
 absl::Status InferDecoder::DecodeInputs() {
   const int count = message_->inputs_size();
   const int raw_count = message_->raw_input_contents_size();
-  if (raw_count != 0 && raw_count != count) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("raw_input_contents: has ", raw_count, " entries for ", count, " inputs"));
+  int in_regions = 0;
+  for (const auto& input : message_->inputs()) in_regions += IsInRegion(input.parameters());
+  if (raw_count != 0 && raw_count != count - in_regions) {
+    return absl::InvalidArgumentError(absl::StrCat("raw_input_contents: has ", raw_count,
+                                                   " entries for ", count - in_regions, " inputs"));
   }
   inputs_.clear();
   // Views point into these strings: they are all made before the first view is.
-  if (raw_count == 0 && typed_.size() < static_cast<size_t>(count)) typed_.resize(count);
+  const bool own_bytes = raw_count == 0 || in_regions != 0;
+  if (own_bytes && typed_.size() < static_cast<size_t>(count)) typed_.resize(count);
+  int raw_entry = 0;
   for (int i = 0; i < count; ++i) {
     const auto& input = message_->inputs(i);
     const auto fail = [&](const absl::Status& status) {
@@ -140,31 +186,68 @@ absl::Status InferDecoder::DecodeInputs() {
       const absl::Status status = RefuseParameters(input.parameters(), kRefusedOfTensor);
       if (!status.ok()) return fail(status);
     }
-    std::string_view raw;
-    if (raw_count != 0) {
-      if (input.has_contents()) {
-        return fail(absl::InvalidArgumentError(
-            "contents: must not be set together with raw_input_contents"));
-      }
-      raw = message_->raw_input_contents(i);
-    } else {
-      const absl::Status status = ContentsToRaw(input.contents(), *datatype, &typed_[i]);
-      if (!status.ok()) return fail(status);
-      raw = typed_[i];
-    }
+    const absl::StatusOr<std::string_view> raw = RawOf(i, *datatype, &raw_entry);
+    if (!raw.ok()) return fail(raw.status());
     inputs_.push_back({input.name(), *datatype,
-                       absl::MakeConstSpan(input.shape().data(), input.shape_size()), raw});
+                       absl::MakeConstSpan(input.shape().data(), input.shape_size()), *raw});
   }
   return absl::OkStatus();
 }
 
+// The bytes of one input, from wherever they are. `raw_entry`: the next of the raw ones.
+absl::StatusOr<std::string_view> InferDecoder::RawOf(int index, DataType datatype, int* raw_entry) {
+  const auto& input = message_->inputs(index);
+  if (IsInRegion(input.parameters())) {
+    if (input.has_contents()) {
+      return absl::InvalidArgumentError(
+          "contents: must not be set together with shared_memory_region");
+    }
+    return ReadRegion(input.parameters(), &typed_[index]);
+  }
+  if (message_->raw_input_contents_size() != 0) {
+    if (input.has_contents()) {
+      return absl::InvalidArgumentError(
+          "contents: must not be set together with raw_input_contents");
+    }
+    return message_->raw_input_contents((*raw_entry)++);
+  }
+  const absl::Status status = ContentsToRaw(input.contents(), datatype, &typed_[index]);
+  if (!status.ok()) return status;
+  return typed_[index];
+}
+
+absl::StatusOr<std::string_view> InferDecoder::ReadRegion(const Parameters& parameters,
+                                                          std::string* bytes) {
+  if (regions_ == nullptr) return NoRegions();
+  const absl::StatusOr<RegionParameters> place = ReadRegionParameters(parameters);
+  if (!place.ok()) return place.status();
+  bytes->clear();
+  const absl::Status status =
+      regions_->ReadInput(place->region, place->offset, place->bytes, &region_bytes_, bytes);
+  if (!status.ok()) return status;
+  return *bytes;
+}
+
+absl::StatusOr<RegionPlace> InferDecoder::FindRegion(const Parameters& parameters) const {
+  if (regions_ == nullptr) return NoRegions();
+  const absl::StatusOr<RegionParameters> place = ReadRegionParameters(parameters);
+  if (!place.ok()) return place.status();
+  return regions_->Find(place->region, place->offset, place->bytes);
+}
+
 absl::Status InferDecoder::DecodeOutputs() {
   outputs_.clear();
+  output_places_.clear();
   for (int i = 0; i < message_->outputs_size(); ++i) {
     const auto& output = message_->outputs(i);
     if (!output.parameters().empty()) {
       const absl::Status status = RefuseParameters(output.parameters(), kRefusedOfTensor);
       if (!status.ok()) return At("outputs", i, output.name(), status);
+    }
+    if (IsInRegion(output.parameters())) {
+      absl::StatusOr<RegionPlace> place = FindRegion(output.parameters());
+      if (!place.ok()) return At("outputs", i, output.name(), place.status());
+      output_places_.push_back({static_cast<size_t>(i), *std::move(place)});
     }
     outputs_.push_back(output.name());
   }

@@ -6,8 +6,11 @@
 //   until Frontend::Infer returns.
 // Ownership: request() and id() point into this object and end with the next Decode or Release.
 // Invariants: 1. storage is reused from request to request and let go after a large one.
-//   2. Either every input has raw bytes or every input has typed contents, never a mixture.
-// What fails: Decode, with INVALID_ARGUMENT and the field's name.
+//   2. Either every input has raw bytes or every input has typed contents, never a mixture; an
+//   input
+//      in shared memory has neither, and no entry among the raw ones.
+// What fails: Decode, with INVALID_ARGUMENT and the field's name; for shared memory also with what
+//   ClientRegions says.
 #pragma once
 
 #include <grpcpp/grpcpp.h>
@@ -18,14 +21,18 @@
 #include <string_view>
 #include <vector>
 
-#include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "common/api/inference.pb.h"
+#include "services/ingress/client_shm/regions.h"
 #include "services/ingress/frontend.h"
 
 namespace millrace {
 
 class InferDecoder {
  public:
+  // `regions`: what shared-memory parameters name; without any they are UNIMPLEMENTED.
+  explicit InferDecoder(const ClientRegions* regions = nullptr) : regions_(regions) {}
+
   // Empties `wire`.
   absl::Status Decode(grpc::ByteBuffer* wire);
 
@@ -36,6 +43,8 @@ class InferDecoder {
   // The parameter "triton_enable_empty_final_response": the client wants to be told that an answer
   // is the last one.
   bool wants_final() const { return wants_final_; }
+  // Outputs that go into shared memory; to be taken, since they keep their regions open.
+  std::vector<OutputPlace>& output_places() { return output_places_; }
   // Valid even where only the parameters or inputs were wrong.
   std::string_view id() const { return message_->id(); }
 
@@ -47,6 +56,12 @@ class InferDecoder {
   absl::Status DecodeInputs();
   absl::Status DecodeOutputs();
 
+  using Parameters = google::protobuf::Map<std::string, inference::InferParameter>;
+  absl::StatusOr<std::string_view> RawOf(int index, DataType datatype, int* raw_entry);
+  absl::StatusOr<std::string_view> ReadRegion(const Parameters& parameters, std::string* bytes);
+  absl::StatusOr<RegionPlace> FindRegion(const Parameters& parameters) const;
+
+  const ClientRegions* const regions_;
   std::unique_ptr<inference::ModelInferRequest> message_ =
       std::make_unique<inference::ModelInferRequest>();
   size_t wire_bytes_ = 0;
@@ -54,8 +69,10 @@ class InferDecoder {
   int64_t timeout_ns_ = 0;
   bool wants_final_ = false;
   std::vector<TensorView> inputs_;
-  std::vector<std::string> typed_;  // raw bytes of typed contents, by input
+  std::vector<std::string> typed_;  // raw bytes of typed contents and shared memory, by input
+  size_t region_bytes_ = 0;         // read from shared memory for this request
   std::vector<std::string_view> outputs_;
+  std::vector<OutputPlace> output_places_;
 };
 
 }  // namespace millrace

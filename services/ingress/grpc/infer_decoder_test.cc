@@ -3,7 +3,12 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <filesystem>
+#include <fstream>
+#include <iterator>
 #include <limits>
+
+#include "services/ingress/client_shm/shared_memory_for_test.h"
 
 namespace millrace {
 namespace {
@@ -167,8 +172,11 @@ TEST_F(InferDecoderTest, TensorFaultsNameTheTensor) {
 
   message = Valid();
   (*message.mutable_inputs(0)->mutable_parameters())["shared_memory_region"].set_string_param("r");
-  EXPECT_EQ(Fault(&decoder_, message),
-            "inputs[0] \"x\": parameters[\"shared_memory_region\"]: not supported by this server");
+  message.clear_raw_input_contents();
+  grpc::ByteBuffer wire = Wire(message.SerializeAsString());
+  EXPECT_EQ(decoder_.Decode(&wire),
+            absl::UnimplementedError(
+                "inputs[0] \"x\": shared_memory_region: not supported by this server"));
 
   message = Valid();
   message.add_outputs()->set_name("y");
@@ -215,6 +223,139 @@ TEST_F(InferDecoderTest, ParameterFaultsNameTheParameter) {
   (*message.mutable_parameters())["sequence_end"].set_bool_param(false);
   (*message.mutable_parameters())["sequence_id"].set_int64_param(4);
   EXPECT_EQ(Fault(&decoder_, message), "parameters[\"sequence_id\"]: not supported by this server");
+}
+
+class InferDecoderRegionTest : public ::testing::Test {
+ protected:
+  InferDecoderRegionTest() { EXPECT_TRUE(regions_.Register("r", memory_.key(), 0, 16).ok()); }
+
+  // An input of two FP32 elements at `offset` of the region.
+  static ModelInferRequest InRegion(int64_t offset, int64_t bytes = 8) {
+    ModelInferRequest message = Valid();
+    message.clear_raw_input_contents();
+    SetRegion(offset, bytes, message.mutable_inputs(0)->mutable_parameters());
+    return message;
+  }
+  template <typename Map>
+  static void SetRegion(int64_t offset, int64_t bytes, Map* parameters) {
+    (*parameters)["shared_memory_region"].set_string_param("r");
+    (*parameters)["shared_memory_byte_size"].set_int64_param(bytes);
+    if (offset != 0) (*parameters)["shared_memory_offset"].set_int64_param(offset);
+  }
+  absl::Status Decode(const ModelInferRequest& message) {
+    grpc::ByteBuffer wire = Wire(message.SerializeAsString());
+    return decoder_.Decode(&wire);
+  }
+  static ClientRegionsOptions Allowed() {
+    ClientRegionsOptions options;
+    options.allowed = true;
+    options.max_request_bytes = 20;
+    return options;
+  }
+
+  SharedMemory memory_{"12345678abcdefgh"};
+  ClientRegions regions_{Allowed()};
+  InferDecoder decoder_{&regions_};
+};
+
+TEST_F(InferDecoderRegionTest, InputsInRegionsHaveNoEntryAmongTheRawOnes) {
+  ModelInferRequest message = InRegion(8);
+  auto* raw = message.add_inputs();
+  raw->set_name("raw");
+  raw->set_datatype("FP32");
+  message.add_raw_input_contents("RAW.");
+  *message.add_inputs() = InRegion(0).inputs(0);
+  raw = message.add_inputs();
+  raw->set_name("raw2");
+  raw->set_datatype("FP32");
+  message.add_raw_input_contents("RAW2");
+  ASSERT_TRUE(Decode(message).ok());
+  // A client that writes now changes nothing.
+  memory_.Set(std::string(16, '!'));
+  const auto& inputs = decoder_.request().inputs;
+  ASSERT_EQ(inputs.size(), 4u);
+  EXPECT_EQ(inputs[0].raw, "abcdefgh");
+  EXPECT_EQ(inputs[1].raw, "RAW.");
+  EXPECT_EQ(inputs[2].raw, "12345678");
+  EXPECT_EQ(inputs[3].raw, "RAW2");
+  EXPECT_TRUE(decoder_.output_places().empty());
+  message.add_raw_input_contents("more");
+  EXPECT_EQ(Decode(message).message(), "raw_input_contents: has 3 entries for 2 inputs");
+}
+
+TEST_F(InferDecoderRegionTest, FaultsNameTensorAndParameter) {
+  const auto fault = [&](const ModelInferRequest& message) {
+    const absl::Status status = Decode(message);
+    decoder_.Release();
+    EXPECT_TRUE(absl::IsInvalidArgument(status)) << status;
+    return std::string(status.message());
+  };
+  EXPECT_THAT(fault(InRegion(12)),
+              HasSubstr("inputs[0] \"x\": shared_memory_byte_size: 8 bytes from"));
+  EXPECT_THAT(fault(InRegion(-1)), HasSubstr("shared_memory_offset: must be a whole number"));
+  EXPECT_THAT(fault(InRegion(0, -8)), HasSubstr("shared_memory_byte_size: must be a whole"));
+  ModelInferRequest message = InRegion(0);
+  auto* parameters = message.mutable_inputs(0)->mutable_parameters();
+  parameters->erase("shared_memory_byte_size");
+  EXPECT_THAT(fault(message), HasSubstr("shared_memory_byte_size: must be a whole"));
+  (*parameters)["shared_memory_region"].set_int64_param(1);
+  EXPECT_THAT(fault(message), HasSubstr("shared_memory_region: must be a string"));
+  (*parameters)["shared_memory_region"].set_string_param("other");
+  (*parameters)["shared_memory_byte_size"].set_uint64_param(8);
+  EXPECT_THAT(fault(message), HasSubstr("shared_memory_region: no region \"other\""));
+  message = InRegion(0);
+  message.mutable_inputs(0)->mutable_contents()->add_fp32_contents(1);
+  EXPECT_THAT(fault(message), HasSubstr("contents: must not be set together with shared"));
+  message = Valid();
+  message.add_outputs()->set_name("y");
+  SetRegion(9, 8, message.mutable_outputs(0)->mutable_parameters());
+  EXPECT_THAT(fault(message), HasSubstr("outputs[0] \"y\": shared_memory_byte_size: 8 bytes"));
+  // What the client shrank after it was registered.
+  memory_.Truncate(12);
+  EXPECT_THAT(fault(InRegion(8)), HasSubstr("is shorter than was registered"));
+}
+
+// Many inputs may name the same bytes: the sum is bounded before more is read.
+TEST_F(InferDecoderRegionTest, TheBytesOfAllInputsAreBounded) {
+  ModelInferRequest message = InRegion(0);
+  *message.add_inputs() = message.inputs(0);
+  EXPECT_TRUE(Decode(message).ok());
+  *message.add_inputs() = message.inputs(0);
+  EXPECT_TRUE(absl::IsResourceExhausted(Decode(message)));
+  EXPECT_TRUE(Decode(InRegion(0)).ok());
+}
+
+TEST_F(InferDecoderRegionTest, OutputPlacesAreThoseOfTheirOutputs) {
+  ModelInferRequest message = Valid();
+  message.add_outputs()->set_name("y");
+  message.add_outputs()->set_name("z");
+  SetRegion(8, 8, message.mutable_outputs(1)->mutable_parameters());
+  ASSERT_TRUE(Decode(message).ok());
+  ASSERT_EQ(decoder_.output_places().size(), 1u);
+  EXPECT_EQ(decoder_.output_places()[0].output, 1u);
+  EXPECT_EQ(decoder_.output_places()[0].place.offset(), 8u);
+  EXPECT_EQ(decoder_.output_places()[0].place.bytes(), 8u);
+  EXPECT_THAT(decoder_.request().outputs, ElementsAre("y", "z"));
+  ASSERT_TRUE(Decode(Valid()).ok());
+  EXPECT_TRUE(decoder_.output_places().empty());
+}
+
+// Every file of the corpus is decoded as its name says: "CODE_what.pb", with gRPC's number.
+TEST_F(InferDecoderRegionTest, TheCorpusIsAnsweredAsItsNamesSay) {
+  size_t files = 0;
+  for (const auto& entry : std::filesystem::directory_iterator("services/ingress/grpc/corpus")) {
+    const std::string name = entry.path().filename();
+    std::ifstream file(entry.path(), std::ios::binary);
+    const std::string bytes((std::istreambuf_iterator<char>(file)), {});
+    for (const size_t slice_bytes : {size_t{1} << 20, size_t{1}}) {
+      grpc::ByteBuffer wire = Wire(bytes, slice_bytes);
+      const absl::Status status = decoder_.Decode(&wire);
+      EXPECT_EQ(static_cast<int>(status.code()), atoi(name.c_str())) << name << ": " << status;
+      decoder_.Release();
+    }
+    ++files;
+  }
+  EXPECT_GE(files, 40u);
 }
 
 }  // namespace

@@ -47,7 +47,16 @@ grpc::ByteBuffer Own(grpc_slice slice) {
 
 }  // namespace
 
-size_t InferEncoder::SetHead(const InferAnswer& answer, std::string_view id) {
+InferAnswer InferEncoder::Place(const InferAnswer& answer, std::vector<OutputPlace>* places) {
+  InferAnswer placed = answer;
+  if (!answer.status.ok()) return placed;
+  placed.status = WriteOutputs(answer, places, &rest_);
+  placed.outputs = rest_;
+  return placed;
+}
+
+size_t InferEncoder::SetHead(const InferAnswer& answer, std::string_view id,
+                             absl::Span<const OutputPlace> places) {
   head_.Clear();
   head_.mutable_model_name()->assign(answer.model);
   head_.mutable_model_version()->assign(answer.version);
@@ -59,6 +68,13 @@ size_t InferEncoder::SetHead(const InferAnswer& answer, std::string_view id) {
     output->mutable_datatype()->assign(DataTypeName(view.datatype));
     for (const int64_t dim : view.shape) output->add_shape(dim);
     raw_size += RawEntrySize(view.raw);
+  }
+  for (const OutputPlace& place : places) {
+    auto& parameters = *head_.mutable_outputs(static_cast<int>(place.output))->mutable_parameters();
+    parameters["shared_memory_region"].set_string_param(place.place.region_name());
+    parameters["shared_memory_byte_size"].set_int64_param(static_cast<int64_t>(place.written));
+    if (place.place.offset() == 0) continue;
+    parameters["shared_memory_offset"].set_int64_param(static_cast<int64_t>(place.place.offset()));
   }
   MR_CHECK(raw_size < std::numeric_limits<int32_t>::max() / 2, "the lane bounds an answer's bytes");
   return raw_size;
@@ -76,8 +92,9 @@ uint8_t* InferEncoder::WriteHeadAndRaw(const InferAnswer& answer, uint8_t* out) 
   return out;
 }
 
-grpc::ByteBuffer InferEncoder::Encode(const InferAnswer& answer, std::string_view id) {
-  const size_t raw_size = SetHead(answer, id);
+grpc::ByteBuffer InferEncoder::Encode(const InferAnswer& answer, std::string_view id,
+                                      absl::Span<const OutputPlace> places) {
+  const size_t raw_size = SetHead(answer, id, places);
   grpc_slice slice = grpc_slice_malloc(head_.ByteSizeLong() + raw_size);
   const uint8_t* const end = WriteHeadAndRaw(answer, GRPC_SLICE_START_PTR(slice));
   MR_CHECK(end == GRPC_SLICE_END_PTR(slice), "the reply is as long as was computed");
@@ -85,8 +102,9 @@ grpc::ByteBuffer InferEncoder::Encode(const InferAnswer& answer, std::string_vie
 }
 
 grpc::ByteBuffer InferEncoder::EncodeStreamed(const InferAnswer& answer, std::string_view id,
-                                              bool say_final) {
-  const size_t raw_size = SetHead(answer, id);
+                                              bool say_final,
+                                              absl::Span<const OutputPlace> places) {
+  const size_t raw_size = SetHead(answer, id, places);
   const std::string_view final_bytes = say_final ? FinalParameter() : std::string_view();
   const size_t size = head_.ByteSizeLong() + raw_size + final_bytes.size();
   grpc_slice slice = grpc_slice_malloc(1 + CodedOutputStream::VarintSize64(size) + size);

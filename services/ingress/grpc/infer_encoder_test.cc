@@ -5,6 +5,7 @@
 
 #include <vector>
 
+#include "services/ingress/client_shm/shared_memory_for_test.h"
 #include "services/ingress/grpc/grpc_status.h"
 
 namespace millrace {
@@ -38,6 +39,38 @@ TEST(InferEncoder, TheGeneratedParserReadsWhatIsWritten) {
   EXPECT_EQ(response.outputs(1).datatype(), "BYTES");
   EXPECT_THAT(response.outputs(1).shape(), ElementsAre(0, 1));
   EXPECT_THAT(response.raw_output_contents(), ElementsAre("abcdefgh", ""));
+}
+
+TEST(InferEncoder, OutputsInRegionsLeaveAnEmptyEntryAndSayWhereTheyAre) {
+  SharedMemory memory("................");
+  ClientRegionsOptions options;
+  options.allowed = true;
+  ClientRegions regions(options);
+  ASSERT_TRUE(regions.Register("r", memory.key(), 4, 12).ok());
+  InferEncoder encoder;
+  const int64_t shape[] = {1};
+  const TensorView outputs[] = {{"a", DataType::kUint8, shape, "AAA"},
+                                {"b", DataType::kUint8, shape, "BB"},
+                                {"c", DataType::kUint8, shape, "C"}};
+  const InferAnswer answer = {absl::OkStatus(), "m", "1", outputs};
+  std::vector<OutputPlace> places = {{0, *regions.Find("r", 0, 3)}, {2, *regions.Find("r", 8, 4)}};
+  const InferAnswer placed = encoder.Place(answer, &places);
+  ASSERT_TRUE(placed.status.ok());
+  EXPECT_EQ(memory.Bytes(), "....AAA.....C...");
+  const ModelInferResponse response = Parsed(encoder.Encode(placed, "", places));
+  EXPECT_THAT(response.raw_output_contents(), ElementsAre("", "BB", ""));
+  const auto& first = response.outputs(0).parameters();
+  EXPECT_EQ(first.at("shared_memory_region").string_param(), "r");
+  EXPECT_EQ(first.at("shared_memory_byte_size").int64_param(), 3);
+  EXPECT_EQ(first.count("shared_memory_offset"), 0u);
+  EXPECT_TRUE(response.outputs(1).parameters().empty());
+  EXPECT_EQ(response.outputs(2).parameters().at("shared_memory_offset").int64_param(), 8);
+  EXPECT_EQ(response.outputs(2).parameters().at("shared_memory_byte_size").int64_param(), 1);
+
+  memory.Truncate(4);
+  EXPECT_TRUE(absl::IsInvalidArgument(encoder.Place(answer, &places).status));
+  const InferAnswer failed = {absl::UnavailableError("gone"), "", "", {}};
+  EXPECT_TRUE(absl::IsUnavailable(encoder.Place(failed, &places).status));
 }
 
 // Lengths on both sides of where a varint grows.

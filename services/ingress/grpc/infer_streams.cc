@@ -27,13 +27,16 @@ class InferStreams::Request final : public Completion {
   friend class InferStreams;
   friend class Stream;
 
+  void Reply(const InferAnswer& answer);
+
   InferStreams* const owner_;
   Stream* stream_ = nullptr;
   bool answered_ = false;
   RequestId request_id_ = 0;  // at the frontend; 0 when there is nothing to cancel
   size_t place_ = 0;          // among its stream's outstanding ones
   bool say_final_ = false;
-  std::string id_;  // the client's
+  std::string id_;                   // the client's
+  std::vector<OutputPlace> places_;  // of outputs in shared memory
   grpc::ByteBuffer reply_;
   Request* next_ = nullptr;  // in the queue of answers
 };
@@ -87,6 +90,7 @@ void InferStreams::Request::Run(grpc::ByteBuffer* wire, int64_t stream_deadline_
     answer.status = absl::UnavailableError("the server is shutting down");
     Done(answer);
   } else {
+    places_.swap(decoder.output_places());
     InferRequest& request = decoder.request();
     request.deadline_ns = RequestDeadlineNanos(stream_deadline_ns, decoder.timeout_ns());
     const RequestId id = owner_->frontend_->Infer(request, this);
@@ -103,10 +107,15 @@ void InferStreams::Request::Done(const InferAnswer& answer) {
   request_id_ = 0;
   // Nobody reads what a stream that ended would be sent.
   if (stream_->open()) {
-    reply_ = answer.status.ok() ? owner_->encoder_.EncodeStreamed(answer, id_, say_final_)
-                                : owner_->encoder_.EncodeStreamError(answer.status, id_);
+    places_.empty() ? Reply(answer) : Reply(owner_->encoder_.Place(answer, &places_));
   }
+  places_.clear();
   stream_->Answered(this);
+}
+
+void InferStreams::Request::Reply(const InferAnswer& answer) {
+  reply_ = answer.status.ok() ? owner_->encoder_.EncodeStreamed(answer, id_, say_final_, places_)
+                              : owner_->encoder_.EncodeStreamError(answer.status, id_);
 }
 
 void InferStreams::Request::CancelAtFrontend() {
@@ -212,6 +221,7 @@ InferStreams::InferStreams(Frontend* frontend, const InferStreamsOptions& option
                            RawStreamPost post)
     : frontend_(frontend),
       requests_per_stream_(options.requests_per_stream),
+      decoder_(options.regions),
       pool_(options.streams, std::move(post), [this](StreamPool* pool) {
         auto stream = std::make_unique<Stream>(this, pool);
         streams_.push_back(stream.get());

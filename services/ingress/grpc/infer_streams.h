@@ -34,7 +34,8 @@
 namespace millrace {
 
 struct InferStreamsOptions {
-  size_t streams = 0;  // open at a time; one more is RESOURCE_EXHAUSTED
+  const ClientRegions* regions = nullptr;  // borrowed
+  size_t streams = 0;                      // open at a time; one more is RESOURCE_EXHAUSTED
   size_t requests_per_stream = 0;
 };
 

@@ -17,11 +17,15 @@
 namespace millrace {
 
 using Oip = inference::GRPCInferenceService;
+using RawSharedMemory = Oip::WithRawMethod_SystemSharedMemoryStatus<
+    Oip::WithRawMethod_SystemSharedMemoryRegister<Oip::WithRawMethod_SystemSharedMemoryUnregister<
+        Oip::WithRawMethod_CudaSharedMemoryStatus<Oip::WithRawMethod_CudaSharedMemoryRegister<
+            Oip::WithRawMethod_CudaSharedMemoryUnregister<Oip::Service>>>>>>;
 using RawInference = Oip::WithRawMethod_ServerLive<
     Oip::WithRawMethod_ServerReady<Oip::WithRawMethod_ModelReady<Oip::WithRawMethod_ServerMetadata<
         Oip::WithRawMethod_ModelMetadata<Oip::WithRawMethod_ModelInfer<
             Oip::WithRawMethod_ModelStreamInfer<Oip::WithRawMethod_ModelConfig<
-                Oip::WithRawMethod_RepositoryIndex<Oip::Service>>>>>>>>>;
+                Oip::WithRawMethod_RepositoryIndex<RawSharedMemory>>>>>>>>>;
 using RawHealth = grpc::health::v1::Health::WithRawMethod_Check<grpc::health::v1::Health::Service>;
 using RawReflection =
     grpc::reflection::v1alpha::ServerReflection::WithRawMethod_ServerReflectionInfo<
