@@ -172,10 +172,11 @@ size_t OpenDescriptors(int pid) {
 namespace {
 
 std::vector<std::string> LoadCommand(Tree& tree, const std::string& model, bool raw,
-                                     const std::vector<std::string>& flags) {
+                                     const std::vector<std::string>& flags,
+                                     const std::string& listener) {
   const std::string golden = "deploy/demo/golden/" + model + "/";
   std::vector<std::string> command = {
-      "tools/load/load", "--grpc=" + tree.Address("grpc"), "--model=" + model,
+      "tools/load/load", "--" + listener + "=" + tree.Address(listener), "--model=" + model,
       "--rows=" + golden + (raw ? "raw.csv" : "rows.csv"),
       "--expect=" + golden + (raw ? "raw_expect.csv" : "expect.csv")};
   command.insert(command.end(), flags.begin(), flags.end());
@@ -185,8 +186,8 @@ std::vector<std::string> LoadCommand(Tree& tree, const std::string& model, bool 
 }  // namespace
 
 GoldenLoad::GoldenLoad(Tree& tree, const std::string& model, bool raw,
-                       const std::vector<std::string>& flags)
-    : child_(LoadCommand(tree, model, raw, flags), true) {}
+                       const std::vector<std::string>& flags, const std::string& listener)
+    : child_(LoadCommand(tree, model, raw, flags, listener), true) {}
 
 nlohmann::json GoldenLoad::End() {
   child_.Signal(SIGINT);

@@ -61,11 +61,14 @@ size_t OpenDescriptors(int pid);
 class GoldenLoad {
  public:
   // `raw`: named raw columns instead of the tensor.
-  GoldenLoad(Tree& tree, const std::string& model, bool raw, const std::vector<std::string>& flags);
+  // `listener`: "grpc", "http" or "local".
+  GoldenLoad(Tree& tree, const std::string& model, bool raw, const std::vector<std::string>& flags,
+             const std::string& listener = "grpc");
   // Waits for its end (by count or time): its report.
   nlohmann::json Report();
   // Ends it now, letting what is in flight finish: its report.
   nlohmann::json End();
+  Child& child() { return child_; }
 
  private:
   Child child_;

@@ -53,9 +53,9 @@ class LocalTransport : public Transport {
     }
     options.max_request_bytes = std::max<uint64_t>(options.max_request_bytes, 64 << 10);
     options.max_answer_bytes = std::max<uint64_t>(options.max_answer_bytes, 64 << 10);
+    TakeEnded();
     mr_close(client_);
     client_ = nullptr;
-    next_ = count_ = 0;
     int code = mr_connect(options_.address.c_str(), &options, &client_);
     if (code != MR_OK) return StatusOf(code, mr_error(nullptr));
     if (mr_places(client_) < static_cast<size_t>(slots_)) {
@@ -155,6 +155,16 @@ class LocalTransport : public Transport {
       }
     }
     return absl::OkStatus();
+  }
+
+  // What has ended with the connection is told before its client goes.
+  void TakeEnded() {
+    if (client_ == nullptr) return;
+    do {
+      while (next_ < count_) refused_.push_back(MakeDone(ended_[next_++]));
+      next_ = 0;
+      count_ = mr_wait(client_, ended_.data(), ended_.size(), 0);
+    } while (count_ > 0);
   }
 
   // `again`: until the deadline, since the next ingress is being started.
