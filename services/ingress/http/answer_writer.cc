@@ -112,11 +112,25 @@ absl::Status AppendElements(Output* output, size_t count, std::string* json) {
   return absl::OkStatus();
 }
 
-bool WantsBinary(const AnswerForm& form, std::string_view name) {
+const AnswerForm::Output* FindForm(const AnswerForm& form, std::string_view name) {
   for (const AnswerForm::Output& output : form.outputs) {
-    if (output.name == name) return output.binary;
+    if (output.name == name) return &output;
   }
-  return form.binary;
+  return nullptr;
+}
+
+// Behind the shape: the output goes into the client's shared memory.
+absl::Status AppendPlace(const Output& output, const RegionPlace& place, std::string* json) {
+  if (absl::Status status = place.Write(output.rest); !status.ok()) {
+    return absl::Status(status.code(),
+                        Abseil(Concat("the output \"", output.name, "\": ", Message(status))));
+  }
+  json->append("],\"parameters\":{\"shared_memory_region\":");
+  AppendJsonString(place.region_name(), json);
+  Append(json, ",\"shared_memory_byte_size\":", output.rest.size());
+  if (place.offset() != 0) Append(json, ",\"shared_memory_offset\":", place.offset());
+  json->append("}}");
+  return absl::OkStatus();
 }
 
 absl::Status AppendOutput(const TensorView& view, const AnswerForm& form, AnswerBody* body) {
@@ -129,7 +143,9 @@ absl::Status AppendOutput(const TensorView& view, const AnswerForm& form, Answer
   for (size_t i = 0; i < output.shape.size(); ++i) {
     Append(json, i == 0 ? "" : ",", output.shape[i]);
   }
-  if (WantsBinary(form, output.name)) {
+  const AnswerForm::Output* wish = FindForm(form, output.name);
+  if (wish != nullptr && wish->place) return AppendPlace(output, wish->place, json);
+  if (wish != nullptr ? wish->binary : form.binary) {
     body->has_binary = true;
     body->binary.append(output.rest);
     Append(json, "],\"parameters\":{\"binary_data_size\":", output.rest.size(), "}}");

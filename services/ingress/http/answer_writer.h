@@ -8,7 +8,9 @@
 //      the copy is what is checked and written.
 //   2. {"predictions": [...]} has one element a row: with one output its number, or an array where
 //      a row holds several; with several outputs an object of these by the outputs' names.
-// What fails: INVALID_ARGUMENT for a type without JSON form (FP16, BF16: ask for binary data);
+//   3. An output with a place in shared memory is written there, and the answer says where.
+// What fails: INVALID_ARGUMENT for a type without JSON form (FP16, BF16: ask for binary data) and
+//   for shared memory that has become too small;
 //   INTERNAL for an answer that does not agree with itself.
 #pragma once
 

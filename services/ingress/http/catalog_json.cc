@@ -111,11 +111,12 @@ std::string IndexJson(const Catalog* catalog, bool only_ready,
   return json + "]";
 }
 
-std::string ServerJson(std::string_view version) {
+std::string ServerJson(std::string_view version, bool shared_memory) {
   std::string json = "{\"name\":\"millrace\",\"version\":";
   AppendJsonString(version, &json);
   json.append(
-      ",\"extensions\":[\"binary_tensor_data\",\"model_configuration\",\"schedule_policy\"]}");
+      ",\"extensions\":[\"binary_tensor_data\",\"model_configuration\",\"schedule_policy\"");
+  json.append(shared_memory ? ",\"system_shared_memory\"]}" : "]}");
   return json;
 }
 

@@ -19,7 +19,7 @@
 namespace millrace::http {
 
 // {"name":"millrace","version":...,"extensions":[...]}
-std::string ServerJson(std::string_view version);
+std::string ServerJson(std::string_view version, bool shared_memory);
 
 // {"models":["a","b"]}, sorted, each once. An empty list before the first catalog.
 std::string ModelsJson(const Catalog* catalog);

@@ -39,6 +39,7 @@
 #include "services/ingress/http/infer_parser.h"
 #include "services/ingress/http/parsed_infer.h"
 #include "services/ingress/http/predict_parser.h"
+#include "services/ingress/http/region_paths.h"
 #include "services/ingress/http/request_head.h"
 #include "services/ingress/http/wire.h"
 
@@ -46,12 +47,26 @@ namespace millrace::http {
 
 // What the connections of one server share; one thread, so the parsers' scratch is used in turn.
 struct ServerContext {
-  Frontend* frontend = nullptr;
+  ServerContext(Frontend* frontend, const HttpOptions& options)
+      : frontend(frontend),
+        options(options),
+        infer_parser(options.regions),
+        region_paths(options.regions) {}
+
+  // What is no inference, answered.
+  Description Answer(const Route& route, const std::string& body, bool only_ready) {
+    if (route.of_regions()) return region_paths.Answer(route, body);
+    return Describe(route, *frontend, options.server_version, draining, only_ready,
+                    region_paths.allowed());
+  }
+
+  Frontend* frontend;
   HttpOptions options;
   HttpCounters counters;
   InferParser infer_parser;
   PredictParser predict_parser;
   IndexRequestParser index_parser;
+  RegionPaths region_paths;
   Unpacker unpacker;
   Packer packer;
   ParsedInfer parsed;

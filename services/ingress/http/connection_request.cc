@@ -39,9 +39,7 @@ void Connection::OnRequest() {
     const absl::Status status = context_->index_parser.Parse(parser_->get().body(), &only_ready);
     if (!status.ok()) return Fail(status);
   }
-  const Description answer =
-      Describe(head_.route, *context_->frontend, context_->options.server_version,
-               context_->draining, only_ready);
+  const Description answer = context_->Answer(head_.route, parser_->get().body(), only_ready);
   answer_ = {head_.unchanged ? std::string() : answer.json, "", false};
   std::string fields;
   if (head_.route.endpoint == Endpoint::kOpenApi) fields = Concat("ETag: ", OpenApiTag(), "\r\n");
@@ -64,12 +62,15 @@ absl::Status Connection::Parse(const Catalog* catalog) {
   const std::string& body = parser_->get().body();
   // A request without a body has a string without padding, too.
   if (body.empty()) return absl::InvalidArgumentError("the body is empty");
-  if (head_.route.endpoint == Endpoint::kInfer) {
+  if (head_.route.endpoint == Endpoint::kInfer && head_.json_bytes != 0) {
     return context_->infer_parser.Parse(body, head_.json_bytes, &context_->parsed);
   }
   const absl::StatusOr<const Model*> model =
       FindModel(catalog, head_.route.model, head_.route.version);
   if (!model.ok()) return model.status();
+  if (head_.route.endpoint == Endpoint::kInfer) {
+    return context_->infer_parser.ParseRaw(body, **model, &context_->parsed);
+  }
   return context_->predict_parser.Parse(body, **model, &context_->parsed);
 }
 

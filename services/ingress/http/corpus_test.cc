@@ -150,7 +150,9 @@ TEST(Corpus, MutationsNeverConfuseTheParsers) {
     } else {
       status = infer.Parse(body, std::nullopt, &parsed);
     }
-    ASSERT_TRUE(status.ok() || absl::IsInvalidArgument(status)) << body;
+    // UNIMPLEMENTED: shared memory, which this parser has none of.
+    ASSERT_TRUE(status.ok() || absl::IsInvalidArgument(status) || absl::IsUnimplemented(status))
+        << body;
     ASSERT_TRUE(status.ok() || !Message(status).empty());
     if (!status.ok()) continue;
     ++good;

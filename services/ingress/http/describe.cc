@@ -40,7 +40,7 @@ Description DescribeReadiness(const Route& route, const Frontend& frontend, bool
 }  // namespace
 
 Description Describe(const Route& route, const Frontend& frontend, std::string_view server_version,
-                     bool draining, bool only_ready) {
+                     bool draining, bool only_ready, bool shared_memory) {
   // Held while it is read: the frontend may take up another one at any time.
   const std::shared_ptr<const Catalog> catalog = frontend.catalog();
   switch (route.endpoint) {
@@ -49,7 +49,7 @@ Description Describe(const Route& route, const Frontend& frontend, std::string_v
     case Endpoint::kOpenApi:
       return {200, std::string(OpenApiText())};
     case Endpoint::kServer:
-      return {200, ServerJson(server_version)};
+      return {200, ServerJson(server_version, shared_memory)};
     case Endpoint::kLive:
       return Flag("live", true);
     case Endpoint::kReady:
@@ -66,12 +66,18 @@ Description Describe(const Route& route, const Frontend& frontend, std::string_v
     case Endpoint::kModelReady:
     case Endpoint::kV1Model:
       return DescribeReadiness(route, frontend, draining);
+    case Endpoint::kRegionStatus:
+    case Endpoint::kRegionRegister:
+    case Endpoint::kRegionUnregister:
+    case Endpoint::kCudaStatus:
+    case Endpoint::kCudaRegister:
+    case Endpoint::kCudaUnregister:
     case Endpoint::kInfer:
     case Endpoint::kPredict:
     case Endpoint::kUnknown:
       break;
   }
-  MR_CHECK(false, "inference and unknown paths are handled before");
+  MR_CHECK(false, "inference, shared memory and unknown paths are handled before");
   return {};
 }
 

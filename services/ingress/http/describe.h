@@ -19,8 +19,8 @@ struct Description {
   std::string json;
 };
 
-// `only_ready`: of the repository's index.
+// `only_ready`: of the repository's index. `shared_memory`: whether clients may register theirs.
 Description Describe(const Route& route, const Frontend& frontend, std::string_view server_version,
-                     bool draining, bool only_ready = false);
+                     bool draining, bool only_ready = false, bool shared_memory = false);
 
 }  // namespace millrace::http

@@ -51,10 +51,7 @@ int Duplicate(int fd) { return fcntl(fd, F_DUPFD_CLOEXEC, 0); }
 
 class HttpServer::Impl {
  public:
-  Impl(Frontend* frontend, const HttpOptions& options) {
-    context_.frontend = frontend;
-    context_.options = options;
-  }
+  Impl(Frontend* frontend, const HttpOptions& options) : context_(frontend, options) {}
   ~Impl() { MR_CHECK(context_.in_flight == 0, "the frontend still holds requests of this server"); }
 
   absl::Status Open(int listening_fd, int wake_fd);

@@ -12,6 +12,7 @@ int HttpCode(const absl::Status& status) {
     case absl::StatusCode::kInvalidArgument:
     case absl::StatusCode::kFailedPrecondition:
     case absl::StatusCode::kOutOfRange:
+    case absl::StatusCode::kAlreadyExists:
       return 400;
     case absl::StatusCode::kUnauthenticated:
       return 401;

@@ -42,9 +42,46 @@ bool ChangesTheResult(std::string_view key) {
          key == "classification";
 }
 
+absl::Status RegionParameters::Check(std::string_view list, size_t index) const {
+  if (!region.has_value()) {
+    return FieldFault({list, index, "parameters.shared_memory_region"}, "is missing");
+  }
+  if (bytes.has_value()) return absl::OkStatus();
+  return FieldFault({list, index, "parameters.shared_memory_byte_size"}, "is missing");
+}
+
+absl::Status ReadRegionParameter(JsonReader* reader, Value value, std::string_view list,
+                                 size_t index, std::string_view key, RegionParameters* out) {
+  const std::string member = Concat("parameters.", key);
+  const FieldPath path{list, index, member};
+  if (key == "shared_memory_region") {
+    std::string_view region;
+    absl::Status status = reader->ReadString(value, path, &region);
+    out->region = region;
+    return status;
+  }
+  int64_t number = 0;
+  absl::Status status = reader->ReadInt(value, path, 0, kMaxInt64, &number);
+  if (!status.ok()) return status;
+  if (key == "shared_memory_byte_size") {
+    out->bytes = number;
+  } else if (key == "shared_memory_offset") {
+    out->offset = number;
+  } else {
+    return FieldFault(path, "is not supported");
+  }
+  return absl::OkStatus();
+}
+
+absl::Status RegionFault(const absl::Status& status, std::string_view list, size_t index) {
+  return absl::Status(status.code(),
+                      Abseil(Concat(list, "[", index, "].parameters.", Message(status))));
+}
+
 void InferInputs::Reset(size_t json_bytes) {
   json_bytes_ = json_bytes;
   raw_.clear();
+  region_bytes_ = 0;
   count_ = 0;
   names_.clear();
 }
@@ -95,6 +132,7 @@ absl::Status InferInputs::ReadInput(Object object, size_t index) {
     if (!status.ok()) return status;
   }
   if (absl::Status status = CheckInput(once, index); !status.ok()) return status;
+  if (input.region.given()) return ReadRegion(index);
   input.has_data = once.has(kData);
   if (!deferred) return absl::OkStatus();
   // Once more from the start: datatype or shape came after the data. Only keys and the data are
@@ -169,6 +207,8 @@ absl::Status InferInputs::ReadParameters(Value value, size_t index) {
         status = FieldFault(path, "is given twice");
       }
       inputs_[index].binary_bytes = static_cast<size_t>(bytes);
+    } else if (IsRegionParameter(key)) {
+      status = ReadRegionParameter(reader_, value, "inputs", index, key, &inputs_[index].region);
     } else if (ChangesTheResult(key)) {
       status = FieldFault({"inputs", index, Concat("parameters.", key)}, "is not supported");
     } else {
@@ -201,11 +241,44 @@ absl::Status InferInputs::CheckInput(const Once& once, size_t index) {
   if (once.has(kData) && input.binary_bytes.has_value()) {
     return FieldFault({"inputs", index, "data"}, "is given beside parameters.binary_data_size");
   }
-  if (!once.has(kData) && !input.binary_bytes.has_value()) {
+  if (input.region.given() && (once.has(kData) || input.binary_bytes.has_value())) {
+    return FieldFault({"inputs", index, once.has(kData) ? "data" : "parameters.binary_data_size"},
+                      "is given beside parameters.shared_memory_region");
+  }
+  if (!once.has(kData) && !input.binary_bytes.has_value() && !input.region.given()) {
     return FieldFault({"inputs", index, "data"}, "is missing");
   }
   if (!names_.insert(input.name).second) {
     return FieldFault({"inputs", index, "name"}, Concat(Quoted(input.name), " is given twice"));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status InferInputs::ReadRegion(size_t index) {
+  Input& input = inputs_[index];
+  const FieldPath path{"inputs", index, "parameters.shared_memory_byte_size"};
+  if (absl::Status status = input.region.Check("inputs", index); !status.ok()) return status;
+  if (regions_ == nullptr) {
+    return RegionFault(absl::UnimplementedError("shared_memory_region: is not supported"), "inputs",
+                       index);
+  }
+  const auto bytes = static_cast<size_t>(*input.region.bytes);
+  const size_t width = DataTypeSize(input.datatype);
+  if (width != 0 && (bytes % width != 0 || bytes / width != input.count)) {
+    return FieldFault(path, Concat(bytes, " bytes are not the shape's ", input.count,
+                                   " elements of ", DataTypeName(input.datatype)));
+  }
+  input.has_data = true;
+  input.begin = raw_.size();
+  input.bytes = bytes;
+  absl::Status status =
+      regions_->ReadInput(*input.region.region, static_cast<uint64_t>(input.region.offset), bytes,
+                          &region_bytes_, &raw_);
+  if (!status.ok()) return RegionFault(status, "inputs", index);
+  // What is looked at is the copy: the client can change it no more.
+  if (width == 0 && !BytesElementsFill(std::string_view(raw_).substr(input.begin), input.count)) {
+    return FieldFault(path, Concat("the bytes are not the shape's ", input.count,
+                                   " elements of a 4-byte length and as many bytes"));
   }
   return absl::OkStatus();
 }

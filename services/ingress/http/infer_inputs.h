@@ -18,6 +18,7 @@
 #include <vector>
 
 #include "absl/container/flat_hash_set.h"
+#include "services/ingress/client_shm/regions.h"
 #include "services/ingress/http/json_reader.h"
 #include "services/ingress/http/parsed_infer.h"
 
@@ -42,12 +43,32 @@ inline constexpr size_t kMemberDepth = 2;         // {"x": HERE}
 inline constexpr size_t kElementMemberDepth = 4;  // {"inputs": [{"x": HERE}]}
 inline constexpr size_t kParameterDepth = 5;      // {"inputs": [{"parameters": {"x": HERE}}]}
 
+// The parameters of a tensor that lies in a client's shared memory.
+struct RegionParameters {
+  std::optional<std::string_view> region;
+  std::optional<int64_t> bytes;
+  int64_t offset = 0;
+
+  bool given() const { return region.has_value() || bytes.has_value() || offset != 0; }
+  // INVALID_ARGUMENT where they are given and not complete. `list`, `index`: whose they are.
+  absl::Status Check(std::string_view list, size_t index) const;
+};
+
+inline bool IsRegionParameter(std::string_view key) { return key.starts_with("shared_memory_"); }
+absl::Status ReadRegionParameter(JsonReader* reader, JsonReader::Value value, std::string_view list,
+                                 size_t index, std::string_view key, RegionParameters* out);
+// A status of ClientRegions with the tensor's place before it.
+absl::Status RegionFault(const absl::Status& status, std::string_view list, size_t index);
+
 // Parameters that ask for something else than a plain inference of what the request holds.
 bool ChangesTheResult(std::string_view key);
 
 class InferInputs {
  public:
   explicit InferInputs(JsonReader* reader) : reader_(reader) {}
+
+  // Borrowed; without any a tensor in shared memory is UNIMPLEMENTED.
+  void set_regions(const ClientRegions* regions) { regions_ = regions; }
 
   // `json_bytes`: the size of the document.
   void Reset(size_t json_bytes);
@@ -60,9 +81,10 @@ class InferInputs {
     std::string_view name;
     DataType datatype = DataType::kInvalid;
     std::vector<int64_t> shape;
-    size_t count = 0;  // elements
-    bool has_data = false;
+    size_t count = 0;       // elements
+    bool has_data = false;  // its bytes are in raw_: from JSON or from shared memory
     std::optional<size_t> binary_bytes;
+    RegionParameters region;
     size_t begin = 0;  // in raw_, or in the binary part
     size_t bytes = 0;
   };
@@ -73,10 +95,13 @@ class InferInputs {
   absl::Status ReadParameters(JsonReader::Value value, size_t index);
   absl::Status ReadData(JsonReader::Value value, size_t index);
   absl::Status CheckInput(const Once& once, size_t index);
+  absl::Status ReadRegion(size_t index);
 
   JsonReader* reader_;
+  const ClientRegions* regions_ = nullptr;
+  size_t region_bytes_ = 0;  // read from shared memory for this request
   size_t json_bytes_ = 0;
-  std::string raw_;            // the elements of all JSON tensors, one after the other
+  std::string raw_;  // the elements of all tensors in JSON or shared memory, one after the other
   std::vector<Input> inputs_;  // as many as ever came, kept for the capacity of the shapes
   size_t count_ = 0;           // of this request
   absl::flat_hash_set<std::string_view> names_;

@@ -28,10 +28,14 @@ enum Member : uint32_t { kName = 1, kId = 2, kInputs = 4, kOutputs = 8, kParamet
 
 class InferParser::Impl {
  public:
+  explicit Impl(const ClientRegions* regions) : regions_(regions) { inputs_.set_regions(regions); }
+
   absl::Status Parse(const std::string& body, std::optional<size_t> json_bytes, ParsedInfer* out);
+  absl::Status ParseRaw(std::string_view body, const Model& model, ParsedInfer* out);
 
  private:
   absl::Status ReadRoot(Object root, ParsedInfer* out);
+  absl::Status PlaceOutputs(ParsedInfer* out);
   absl::Status ReadRequestParameters(Value value, ParsedInfer* out);
   absl::Status ReadOutputs(Value value, ParsedInfer* out);
   absl::Status ReadOutput(Object object, size_t index, ParsedInfer* out);
@@ -39,11 +43,18 @@ class InferParser::Impl {
 
   JsonReader reader_;
   InferInputs inputs_{&reader_};
-  std::vector<std::optional<bool>> output_binary_;
+  struct Wish {
+    std::optional<bool> binary;
+    RegionParameters region;
+  };
+
+  const ClientRegions* const regions_;
+  std::vector<Wish> wishes_;  // for each output
   absl::flat_hash_set<std::string_view> output_names_;
+  std::vector<int64_t> raw_shape_;  // of ParseRaw
 };
 
-InferParser::InferParser() : impl_(std::make_unique<Impl>()) {}
+InferParser::InferParser(const ClientRegions* regions) : impl_(std::make_unique<Impl>(regions)) {}
 InferParser::~InferParser() = default;
 
 absl::Status InferParser::Parse(const std::string& body, std::optional<size_t> json_bytes,
@@ -55,7 +66,7 @@ absl::Status InferParser::Impl::Parse(const std::string& body, std::optional<siz
                                       ParsedInfer* out) {
   MR_CHECK(body.capacity() >= body.size() + kBodyPadding, "a body has padding");
   out->Clear();
-  output_binary_.clear();
+  wishes_.clear();
   output_names_.clear();
   const size_t json_size = json_bytes.value_or(body.size());
   if (json_size > body.size()) {
@@ -63,8 +74,7 @@ absl::Status InferParser::Impl::Parse(const std::string& body, std::optional<siz
                     body.size(), " bytes");
   }
   if (json_bytes.has_value() && json_size == 0) {
-    return absl::InvalidArgumentError(
-        "Inference-Header-Content-Length: 0 (a raw body without JSON) is not supported");
+    return absl::InvalidArgumentError("Inference-Header-Content-Length: 0 leaves no JSON");
   }
   inputs_.Reset(json_size);
   Object root;
@@ -75,11 +85,56 @@ absl::Status InferParser::Impl::Parse(const std::string& body, std::optional<siz
   if (status.ok()) status = inputs_.PlaceBinary(binary);
   if (!status.ok()) return status;
   inputs_.HandOut(binary, out);
-  MR_CHECK(output_binary_.size() == out->outputs.size(), "one form for each output");
+  return PlaceOutputs(out);
+}
+
+absl::Status InferParser::Impl::PlaceOutputs(ParsedInfer* out) {
+  MR_CHECK(wishes_.size() == out->outputs.size(), "one form for each output");
   for (size_t i = 0; i < out->outputs.size(); ++i) {
-    out->form.outputs.push_back(
-        {std::string(out->outputs[i]), output_binary_[i].value_or(out->form.binary)});
+    const Wish& wish = wishes_[i];
+    AnswerForm::Output output = {
+        std::string(out->outputs[i]), wish.binary.value_or(out->form.binary), {}};
+    if (wish.region.given()) {
+      if (absl::Status status = wish.region.Check("outputs", i); !status.ok()) return status;
+      absl::StatusOr<RegionPlace> place =
+          absl::UnimplementedError("shared_memory_region: is not supported");
+      if (regions_ != nullptr) {
+        place = regions_->Find(*wish.region.region, static_cast<uint64_t>(wish.region.offset),
+                               static_cast<uint64_t>(*wish.region.bytes));
+      }
+      if (!place.ok()) return RegionFault(place.status(), "outputs", i);
+      output.place = *std::move(place);
+    }
+    out->form.outputs.push_back(std::move(output));
   }
+  return absl::OkStatus();
+}
+
+absl::Status InferParser::ParseRaw(std::string_view body, const Model& model, ParsedInfer* out) {
+  return impl_->ParseRaw(body, model, out);
+}
+
+absl::Status InferParser::Impl::ParseRaw(std::string_view body, const Model& model,
+                                         ParsedInfer* out) {
+  out->Clear();
+  if (model.inputs_size() != 1 ||
+      DataTypeSize(static_cast<DataType>(model.inputs(0).datatype())) == 0) {
+    return absl::InvalidArgumentError(
+        "Inference-Header-Content-Length: 0 (a body without JSON) is for a model with one input, "
+        "of numbers");
+  }
+  const TensorSpec& input = model.inputs(0);
+  const auto datatype = static_cast<DataType>(input.datatype());
+  size_t row_bytes = DataTypeSize(datatype);
+  for (const int64_t dim : input.dims()) row_bytes *= static_cast<size_t>(dim);  // the registry's
+  if (row_bytes == 0 || body.empty() || body.size() % row_bytes != 0) {
+    return BadInput("the body: ", body.size(), " bytes are not rows of input \"", input.name(),
+                    "\", which have ", row_bytes);
+  }
+  raw_shape_.assign(1, static_cast<int64_t>(body.size() / row_bytes));
+  raw_shape_.insert(raw_shape_.end(), input.dims().begin(), input.dims().end());
+  out->inputs.push_back({input.name(), datatype, raw_shape_, body});
+  out->form.binary = true;
   return absl::OkStatus();
 }
 
@@ -162,7 +217,7 @@ absl::Status InferParser::Impl::ReadOutputs(Value value, ParsedInfer* out) {
 absl::Status InferParser::Impl::ReadOutput(Object object, size_t index, ParsedInfer* out) {
   Once once;
   std::string_view name;
-  output_binary_.emplace_back();
+  wishes_.emplace_back();
   for (auto field : object) {
     std::string_view key;
     Value value;
@@ -199,7 +254,9 @@ absl::Status InferParser::Impl::ReadOutputParameters(Value value, size_t index) 
     if (key == "binary_data") {
       bool binary = false;
       status = reader_.ReadBool(value, {"outputs", index, "parameters.binary_data"}, &binary);
-      output_binary_[index] = binary;
+      wishes_[index].binary = binary;
+    } else if (IsRegionParameter(key)) {
+      status = ReadRegionParameter(&reader_, value, "outputs", index, key, &wishes_[index].region);
     } else if (ChangesTheResult(key)) {
       status = FieldFault({"outputs", index, Concat("parameters.", key)}, "is not supported");
     } else {

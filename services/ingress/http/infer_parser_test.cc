@@ -193,8 +193,7 @@ TEST_F(InferParserTest, BadBinaryTensors) {
             "inputs[0].parameters.binary_data_size: must be an integer from 0 to "
             "9223372036854775807");
   EXPECT_EQ(Bad("{}", 3), "Inference-Header-Content-Length: 3 is more than the body's 2 bytes");
-  EXPECT_EQ(Bad("1234", 0),
-            "Inference-Header-Content-Length: 0 (a raw body without JSON) is not supported");
+  EXPECT_EQ(Bad("1234", 0), "Inference-Header-Content-Length: 0 leaves no JSON");
   EXPECT_EQ(Bad(One("FP32", "[1]", "[1]") + "x", One("FP32", "[1]", "[1]").size()),
             "the body holds 1 bytes after the JSON that no input's binary_data_size claims");
 }
@@ -293,8 +292,8 @@ TEST_F(InferParserTest, BadRequests) {
       {R"({"inputs":[{"name":"x","datatype":"FP32","shape":[1],"data":[1],)"
        R"("parameters":{"binary_data_size":4}}]})",
        "inputs[0].data: is given beside parameters.binary_data_size"},
-      {R"({"inputs":[{"parameters":{"shared_memory_region":"r"}}]})",
-       "inputs[0].parameters.shared_memory_region: is not supported"},
+      {R"({"inputs":[{"parameters":{"shared_memory_handle":1}}]})",
+       "inputs[0].parameters.shared_memory_handle: is not supported"},
       {R"({"inputs":[{"parameters":[]}]})", "inputs[0].parameters: must be an object"},
       {R"({"inputs":[)" + kIn + "," + kIn + "]}", "inputs[1].name: \"x\" is given twice"},
       {R"({"inputs":[)" + kIn + R"(],"inputs":[]})", "inputs: is given twice"},

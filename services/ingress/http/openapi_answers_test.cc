@@ -4,6 +4,8 @@
 
 #include <map>
 
+#include "services/ingress/client_shm/regions.h"
+#include "services/ingress/client_shm/shared_memory_for_test.h"
 #include "services/ingress/http/http_client_for_test.h"
 #include "services/ingress/http/openapi.h"
 #include "services/ingress/http/openapi_for_test.h"
@@ -20,6 +22,10 @@ json Document() { return json::parse(OpenApiText()); }
 // The first line and a few fields, without a body.
 std::string Bare(const Operation& operation, std::string_view target, std::string_view fields) {
   return Concat(operation.method, " ", target, " HTTP/1.1\r\n", fields, "\r\n");
+}
+
+bool OfRegions(const Operation& operation) {
+  return operation.path.find("sharedmemory") != std::string::npos;
 }
 
 // A server, and answers of it held to the document.
@@ -68,7 +74,10 @@ void CommonRefusals(OpenApi* api, Answers* answers) {
     expect("Content-Encoding: br\r\n", 415, true);
     expect("Expect: miracles\r\n", 417, true);
     expect(Concat("X: ", std::string(20'000, 'x'), "\r\n"), 431, false);
-    if (operation.method == "POST") answers->Expect(operation, Post(target, "[]"), 400);
+    const bool registers = operation.path == "/v2/systemsharedmemory/region/{region}/register";
+    if (operation.method == "POST" && (registers || !OfRegions(operation))) {
+      answers->Expect(operation, Post(target, "[]"), 400);
+    }
     if (operation.path.find("{model}") == std::string::npos || operation.method == "POST") continue;
     answers->Expect(operation, Bare(operation, Fill(operation.path, "nobody", "1"), ""), 404);
   }
@@ -100,7 +109,7 @@ void Bounds(OpenApi* api) {
 
 void Reads(OpenApi* api, Answers* answers) {
   for (const Operation& operation : api->Operations()) {
-    if (operation.method == "POST") continue;
+    if (operation.method == "POST" || OfRegions(operation)) continue;
     for (const char* model : {"plain", "viewed", "ints"}) {
       answers->Expect(operation, Bare(operation, Fill(operation.path, model, "1"), ""), 200);
     }
@@ -135,7 +144,7 @@ void DamagedCatalog(OpenApi* api, Answers* answers) {
 
 void Examples(OpenApi* api, Answers* answers) {
   for (const Operation& operation : api->Operations()) {
-    if (operation.method != "POST") continue;
+    if (operation.method != "POST" || OfRegions(operation)) continue;
     const json& content = api->Of(operation)["requestBody"]["content"]["application/json"];
     for (const auto& [name, example] : content["examples"].items()) {
       const char* model = name == "columns" ? "viewed" : "plain";
@@ -163,12 +172,75 @@ void FrontendsFaults(OpenApi* api, Answers* answers) {
       answers->Expect(operation, Post(target, body), code);
     }
     answers->Expect(operation, Post(target, "{"), 400);
+    answers->SetStatus(absl::UnimplementedError("x"));
+    if (!predict) answers->Expect(operation, Post(target, body), 501);
+  }
+}
+
+// Clients' shared memory: allowed, not allowed, and allowed for none.
+void Regions(OpenApi* api, Answers* answers) {
+  const std::string system = "/v2/systemsharedmemory";
+  const std::string cuda = "/v2/cudasharedmemory";
+  const std::string region = "/region/{region}";
+  const auto ask = [&](Answers* server, const std::string& path, int code,
+                       const std::string& body = "") {
+    std::string told;
+    for (const Operation& operation : api->Operations()) {
+      if (operation.path != path) continue;
+      const std::string target = Fill(path, "", "");
+      const std::string text = body.empty() ? Bare(operation, target, "") : Post(target, body);
+      const Response response = server->Expect(operation, text, code);
+      if (operation.method == "GET") told = response.body;
+    }
+    return told;
+  };
+  SharedMemory memory("12345678");
+  const std::string body = Concat(R"({"key":")", memory.key(), R"(","byte_size":4,"offset":2})");
+  ask(answers, system + region + "/register", 200, body);
+  const std::string told =
+      Concat(R"([{"name":"r","key":")", memory.key(), R"(","offset":2,"byte_size":4}])");
+  EXPECT_EQ(ask(answers, system + "/status", 200), told);
+  EXPECT_EQ(ask(answers, system + region + "/status", 200), told);
+  ask(answers, system + region + "/register", 400, body);
+  for (const char* bad : {R"({"key":"a","byte_size":-1})", R"({"key":"a"})", R"({"byte_size":1})",
+                          R"({"key":1,"byte_size":1})", R"({"key":"a","key":"a","byte_size":1})",
+                          R"({"key":"../x","byte_size":1})", "{"}) {
+    ask(answers, system + region + "/register", 400, bad);
+  }
+  ask(answers, system + region + "/unregister", 200);
+  ask(answers, system + region + "/unregister", 404);
+  ask(answers, system + region + "/status", 404);
+  EXPECT_EQ(ask(answers, system + "/status", 200), "[]");
+  ask(answers, system + "/unregister", 200);
+  EXPECT_EQ(ask(answers, cuda + "/status", 200), "[]");
+  ask(answers, cuda + region + "/status", 404);
+  ask(answers, cuda + region + "/unregister", 200);
+  ask(answers, cuda + "/unregister", 200);
+  ask(answers, cuda + region + "/register", 501, "{}");
+
+  ClientRegionsOptions none;
+  none.allowed = true;
+  none.max_regions = 0;
+  ClientRegions no_regions(none);
+  HttpOptions options;
+  options.regions = &no_regions;
+  Answers full(api, options);
+  ask(&full, system + region + "/register", 429, body);
+  Answers off(api);
+  for (const Operation& operation : api->Operations()) {
+    if (OfRegions(operation)) ask(&off, operation.path, 501);
   }
 }
 
 TEST(OpenApiAnswers, EveryPromisedAnswerIsGivenAndKeepsItsSchema) {
   OpenApi api(Document());
-  Answers answers(&api);
+  ClientRegionsOptions allowed;
+  allowed.allowed = true;
+  ClientRegions regions(allowed);
+  HttpOptions options;
+  options.regions = &regions;
+  Answers answers(&api, options);
+  Regions(&api, &answers);
   Reads(&api, &answers);
   DamagedCatalog(&api, &answers);
   Examples(&api, &answers);
@@ -176,6 +248,53 @@ TEST(OpenApiAnswers, EveryPromisedAnswerIsGivenAndKeepsItsSchema) {
   FrontendsFaults(&api, &answers);
   Bounds(&api);
   EXPECT_EQ(api.Unseen(), std::vector<std::string>());
+}
+
+TEST(OpenApiAnswers, TensorsInSharedMemoryAndRawBodies) {
+  OpenApi api(Document());
+  ClientRegionsOptions allowed;
+  allowed.allowed = true;
+  ClientRegions regions(allowed);
+  HttpOptions options;
+  options.regions = &regions;
+  Answers answers(&api, options);
+  SharedMemory memory("abcdefghijkl............");
+  ASSERT_TRUE(regions.Register("r", memory.key(), 0, 24).ok());
+  const Operation infer = {"/v2/models/{model}/infer", "POST"};
+  const std::string place = R"("shared_memory_region":"r","shared_memory_byte_size":12)";
+  const std::string body =
+      Concat(R"({"inputs":[{"name":"input","shape":[1,3],"datatype":"FP32","parameters":{)", place,
+             R"(}}],"outputs":[{"name":"input","parameters":{)", place,
+             R"(,"shared_memory_offset":12}}]})");
+  const Response got = answers.Expect(infer, Post("/v2/models/plain/infer", body), 200);
+  EXPECT_EQ(memory.Bytes(), "abcdefghijklabcdefghijkl");
+  EXPECT_NE(got.body.find(R"("shape":[1,3],"parameters":{"shared_memory_region":"r",)"
+                          R"("shared_memory_byte_size":12,"shared_memory_offset":12}})"),
+            std::string::npos)
+      << got.body;
+  // The client takes its memory away while the request is in flight.
+  answers.frontend().set_answerer([&](const FakeRequest& request) {
+    memory.Truncate(12);
+    return FakeAnswer{absl::OkStatus(), "plain", "1", request.inputs};
+  });
+  answers.Expect(infer, Post("/v2/models/plain/infer", body), 400);
+  EXPECT_EQ(memory.size(), 12u);
+  memory.Truncate(4);
+  answers.Expect(infer, Post("/v2/models/plain/infer", body), 400);
+  EXPECT_NE(answers.Expect({"/v2", "GET"}, "GET /v2 HTTP/1.1\r\n\r\n", 200)
+                .body.find("system_shared_memory"),
+            std::string::npos);
+
+  answers.frontend().set_answerer([](const FakeRequest& request) {
+    return FakeAnswer{absl::OkStatus(), "plain", "1", request.inputs};
+  });
+  const std::string_view raw = "Inference-Header-Content-Length: 0\r\n";
+  const std::string two_rows = "abcdefghijklABCDEFGHIJKL";
+  const Response echoed = answers.Expect(infer, Post("/v2/models/plain/infer", two_rows, raw), 200);
+  EXPECT_TRUE(echoed.body.ends_with(two_rows));
+  EXPECT_NE(echoed.body.find(R"("shape":[2,3])"), std::string::npos);
+  answers.Expect(infer, Post("/v2/models/plain/infer", two_rows.substr(1), raw), 400);
+  answers.Expect(infer, Post("/v2/models/nobody/infer", two_rows, raw), 404);
 }
 
 TEST(OpenApiAnswers, OfEveryDatatypeInBothForms) {

@@ -29,6 +29,7 @@ void Replace(std::string* text, std::string_view word, std::string_view with) {
 std::string Fill(std::string path, std::string_view model, std::string_view version) {
   Replace(&path, "{model}", model);
   Replace(&path, "{version}", version);
+  Replace(&path, "{region}", "r");
   return path;
 }
 
@@ -101,7 +102,7 @@ std::string OpenApi::OperationFault(const Operation& operation) const {
       if (parameter["in"] == "path") declared.insert(parameter["name"]);
     }
   }
-  for (const char* word : {"model", "version"}) {
+  for (const char* word : {"model", "version", "region"}) {
     const bool stands = operation.path.find(Concat("{", word, "}")) != std::string::npos;
     if (stands != declared.contains(word)) return name + ": the parameter " + word;
   }

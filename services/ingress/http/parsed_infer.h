@@ -11,6 +11,7 @@
 #include <string_view>
 #include <vector>
 
+#include "services/ingress/client_shm/regions.h"
 #include "services/ingress/frontend.h"
 
 namespace millrace::http {
@@ -20,6 +21,7 @@ struct AnswerForm {
   struct Output {
     std::string name;
     bool binary = false;
+    RegionPlace place = {};  // in the client's shared memory; else in the answer
   };
   bool predictions = false;  // {"predictions": [...]} instead of the Open Inference Protocol
   std::string id;            // echoed; empty: none

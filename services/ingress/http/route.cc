@@ -8,6 +8,7 @@ namespace {
 
 constexpr std::string_view kModelWord = "{model}";
 constexpr std::string_view kVersionWord = "{version}";
+constexpr std::string_view kRegionWord = "{region}";
 
 constexpr RoutePattern kRoutes[] = {
     {"/v2/models/{model}/infer", Endpoint::kInfer},
@@ -28,6 +29,16 @@ constexpr RoutePattern kRoutes[] = {
     {"/v2/repository/index", Endpoint::kIndex},
     {"/v1/models", Endpoint::kModels},
     {"/v1/models/{model}", Endpoint::kV1Model},
+    {"/v2/systemsharedmemory/status", Endpoint::kRegionStatus},
+    {"/v2/systemsharedmemory/region/{region}/status", Endpoint::kRegionStatus},
+    {"/v2/systemsharedmemory/region/{region}/register", Endpoint::kRegionRegister},
+    {"/v2/systemsharedmemory/unregister", Endpoint::kRegionUnregister},
+    {"/v2/systemsharedmemory/region/{region}/unregister", Endpoint::kRegionUnregister},
+    {"/v2/cudasharedmemory/status", Endpoint::kCudaStatus},
+    {"/v2/cudasharedmemory/region/{region}/status", Endpoint::kCudaStatus},
+    {"/v2/cudasharedmemory/region/{region}/register", Endpoint::kCudaRegister},
+    {"/v2/cudasharedmemory/unregister", Endpoint::kCudaUnregister},
+    {"/v2/cudasharedmemory/region/{region}/unregister", Endpoint::kCudaUnregister},
 };
 
 int HexDigit(char c) {
@@ -86,6 +97,10 @@ bool MatchSegment(std::string_view pattern, std::string_view segment, bool verbs
     route->version = segment;
     return !segment.empty();
   }
+  if (pattern == kRegionWord) {
+    route->region = segment;
+    return !segment.empty();
+  }
   if (!pattern.starts_with(kModelWord)) return pattern == segment;
   const std::string_view verb = pattern.substr(kModelWord.size());
   if (!segment.ends_with(verb)) return false;
@@ -115,7 +130,9 @@ absl::Span<const RoutePattern> RouteTable() { return kRoutes; }
 
 bool TakesPost(Endpoint endpoint) {
   return endpoint == Endpoint::kInfer || endpoint == Endpoint::kPredict ||
-         endpoint == Endpoint::kIndex;
+         endpoint == Endpoint::kIndex || endpoint == Endpoint::kRegionRegister ||
+         endpoint == Endpoint::kRegionUnregister || endpoint == Endpoint::kCudaRegister ||
+         endpoint == Endpoint::kCudaUnregister;
 }
 
 Route ParseTarget(std::string_view target) {

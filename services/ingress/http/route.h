@@ -31,9 +31,16 @@ enum class Endpoint {
   kV1Model,
   kPredict,
   kIndex,
+  kRegionStatus,
+  kRegionRegister,
+  kRegionUnregister,
+  kCudaStatus,
+  kCudaRegister,
+  kCudaUnregister,
 };
 
-// "{model}" and "{version}" stand for one segment each, or for the part of it before a verb.
+// "{model}", "{version}" and "{region}" stand for one segment each, or for the part of it before a
+// verb.
 struct RoutePattern {
   std::string_view path;
   Endpoint endpoint;
@@ -48,8 +55,10 @@ struct Route {
   Endpoint endpoint = Endpoint::kUnknown;
   std::string model;
   std::string version;  // empty: the latest
+  std::string region;   // of shared memory; empty: all
 
   bool post() const { return TakesPost(endpoint); }
+  bool of_regions() const { return endpoint >= Endpoint::kRegionStatus; }
   bool infers() const { return endpoint == Endpoint::kInfer || endpoint == Endpoint::kPredict; }
 };
 
