@@ -11,6 +11,7 @@
 #include "services/ingress/grpc/grpc_server.h"
 #include "services/ingress/http/http_server.h"
 #include "services/ingress/lane_thread.h"
+#include "services/ingress/verbs.h"
 
 namespace millrace {
 namespace {
@@ -97,7 +98,9 @@ absl::StatusOr<std::unique_ptr<ProtocolServer>> MakeGrpcServer(IngressLane* lane
                                                                int listening_fd) {
   GrpcServerOptions options;
   options.server_version = kVersion;
-  options.extensions = {"model_configuration", "schedule_policy"};
+  for (std::string_view name : ServedExtensions()) options.extensions.emplace_back(name);
+  options.max_connection_age_ms = config.grpc_max_connection_age_ms;
+  options.connection_age_grace_ms = config.max_deadline_ms;
   options.max_message_bytes = config.max_request_bytes + (64 << 10);
   options.max_in_flight = config.max_in_flight;
   absl::StatusOr<std::unique_ptr<GrpcServer>> server =

@@ -36,11 +36,13 @@
 
 #include "absl/status/statusor.h"
 #include "services/ingress/frontend.h"
+#include "services/ingress/grpc/late_call.h"
 #include "services/ingress/grpc/plain_call.h"
 
 namespace millrace {
 
 class Acceptor;
+class HealthWatch;
 class InferCalls;
 class InferStreams;
 class Reflection;
@@ -67,6 +69,10 @@ struct GrpcServerOptions {
   size_t max_requests_per_stream = 256;
   int max_streams_per_connection = 256;  // HTTP/2's: calls of any kind
   int max_metadata_bytes = 8 << 10;
+  // A connection of this age is told to go (GOAWAY), give or take a tenth; its calls may still take
+  // the grace. 0: none is.
+  int64_t max_connection_age_ms = 0;
+  int64_t connection_age_grace_ms = 0;
   // The hint (grpc-retry-pushback-ms) that goes with each UNAVAILABLE.
   int64_t retry_pushback_ms = 100;
 };
@@ -116,6 +122,10 @@ class GrpcServer {
   void AddPlainCall(Service* service, Method method, PlainCall::Answer answer);
   void AddPlainCalls();
   void AddCatalogCalls();
+  void AddSettingCalls();
+  void AddChangeCalls();
+  template <typename Request>
+  void Change(grpc::ByteBuffer* wire, LateCall::Reply reply);
   bool ready() const { return !draining_ && frontend_->ServerReady(); }
 
   Frontend* const frontend_;
@@ -132,7 +142,9 @@ class GrpcServer {
   std::unique_ptr<InferCalls> infer_calls_;
   std::unique_ptr<InferStreams> infer_streams_;
   std::unique_ptr<Reflection> reflection_;
-  std::unique_ptr<StreamPool> reflection_streams_;
+  std::vector<std::unique_ptr<StreamPool>> reflection_streams_;  // one for each version
+  std::vector<std::unique_ptr<LateCall>> late_calls_;
+  std::unique_ptr<HealthWatch> health_watch_;
   std::unique_ptr<Acceptor> acceptor_;
 
   WakeEvent wake_event_{this};

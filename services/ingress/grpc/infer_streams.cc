@@ -104,7 +104,8 @@ void InferStreams::Request::Done(const InferAnswer& answer) {
   // Nobody reads what a stream that ended would be sent.
   if (stream_->open()) {
     reply_ = answer.status.ok() ? owner_->encoder_.EncodeStreamed(answer, id_, say_final_)
-                                : owner_->encoder_.EncodeStreamError(answer.status, id_);
+                                : owner_->encoder_.EncodeStreamError(answer.status, id_,
+                                                                     owner_->retry_pushback_ms_);
   }
   stream_->Answered(this);
 }
@@ -212,6 +213,7 @@ InferStreams::InferStreams(Frontend* frontend, const InferStreamsOptions& option
                            RawStreamPost post)
     : frontend_(frontend),
       requests_per_stream_(options.requests_per_stream),
+      retry_pushback_ms_(options.retry_pushback_ms),
       pool_(options.streams, std::move(post), [this](StreamPool* pool) {
         auto stream = std::make_unique<Stream>(this, pool);
         streams_.push_back(stream.get());

@@ -8,7 +8,6 @@
 #include <boost/asio/write.hpp>
 #include <boost/beast/http/error.hpp>
 #include <exception>
-#include <limits>
 #include <utility>
 
 #include "common/check.h"
@@ -30,7 +29,6 @@ namespace beast_http = boost::beast::http;
 constexpr size_t kPipelineBytes = 16 << 10;
 // Capacity an idle connection may keep.
 constexpr size_t kKeepBytes = 64 << 10;
-constexpr int64_t kNever = std::numeric_limits<int64_t>::max();
 
 void Shrink(std::string* text) {
   text->clear();
@@ -72,7 +70,7 @@ void Connection::Guarded(Event event) {
 void Connection::Enter(State state, int64_t limit_ms) {
   MR_CHECK(state_ != State::kClosed, "a closed connection stays closed");
   state_ = state;
-  limit_ns_ = limit_ms == kNever ? kNever : MonotonicNanos() + limit_ms * kNanosPerMilli;
+  limit_ns_ = limit_ms == kNoLimit ? kNoLimit : MonotonicNanos() + limit_ms * kNanosPerMilli;
 }
 
 void Connection::Start() {
@@ -102,7 +100,8 @@ void Connection::Drain() {
 }
 
 void Connection::ReadMore() {
-  const bool busy = state_ == State::kInFlight || state_ == State::kWriting;
+  const bool busy =
+      state_ == State::kInFlight || state_ == State::kChanging || state_ == State::kWriting;
   if (reading_ || peer_ended_ || state_ == State::kClosed || state_ == State::kAbandoned) return;
   if (busy && buffer_.size() >= kPipelineBytes) return;
   reading_ = true;
@@ -211,6 +210,7 @@ void Connection::OnRequest() {
     return Fail(status);
   }
   if (head_.route.infers()) return StartInfer();
+  if (head_.route.changes()) return StartChange();
   bool only_ready = false;
   if (head_.route.endpoint == Endpoint::kIndex) {
     const absl::Status status = context_->index_parser.Parse(parser_->get().body(), &only_ready);
@@ -257,7 +257,7 @@ void Connection::StartInfer() {
   ParsedInfer& parsed = context_->parsed;
   form_ = std::move(parsed.form);
   const int64_t deadline_ns = DeadlineNanos(arrival_ns_, head_.timeout_us, parsed.timeout_us);
-  Enter(State::kInFlight, kNever);
+  Enter(State::kInFlight, kNoLimit);
   ++context_->in_flight;
   id_ = 0;
   const RequestId id =
@@ -383,7 +383,7 @@ void Connection::Close() {
   error_code ignored;
   socket_.close(ignored);
   Discharge();
-  limit_ns_ = kNever;
+  limit_ns_ = kNoLimit;
   if (state_ == State::kInFlight) {
     state_ = State::kAbandoned;
     ++context_->counters.cancelled;

@@ -11,7 +11,7 @@
 //      while its request is in flight is noticed and its request cancelled. An end of stream counts
 //      as gone: a client must not half-close before its answer.
 //   3. After Infer, Done is called once whatever happened to the socket; closed() comes after it.
-//   4. Each state but kInFlight has a time limit; the lane guarantees an answer.
+//   4. Each state but kInFlight and kChanging has a time limit; the lane guarantees an answer.
 //   5. An error before the request was read whole closes the connection (after the answer): what
 //      follows cannot be told apart from the body.
 //   6. No exception leaves a public function.
@@ -33,6 +33,7 @@
 
 #include "services/ingress/frontend.h"
 #include "services/ingress/http/answer_writer.h"
+#include "services/ingress/http/change_request.h"
 #include "services/ingress/http/content_coding.h"
 #include "services/ingress/http/http_options.h"
 #include "services/ingress/http/index_request.h"
@@ -54,6 +55,7 @@ struct ServerContext {
   InferParser infer_parser;
   PredictParser predict_parser;
   IndexRequestParser index_parser;
+  ChangeRequestParser change_parser;
   Unpacker unpacker;
   Packer packer;
   ParsedInfer parsed;
@@ -85,6 +87,7 @@ class Connection final : public Completion, public std::enable_shared_from_this<
     kHeader,     // part of a header is there
     kBody,       // the header was accepted
     kInFlight,   // with the frontend
+    kChanging,   // a change of models is under way
     kAbandoned,  // with the frontend; the client is gone and the socket closed
     kWriting,    // an answer is being written
     kLingering,  // answered for the last time; what the client still sends is dropped
@@ -95,6 +98,7 @@ class Connection final : public Completion, public std::enable_shared_from_this<
   template <typename Event>
   void Guarded(Event event);
 
+  static constexpr int64_t kNoLimit = INT64_MAX;
   void Enter(State state, int64_t limit_ms);
   void ReadMore();
   void OnRead(boost::system::error_code error, size_t bytes);
@@ -108,6 +112,9 @@ class Connection final : public Completion, public std::enable_shared_from_this<
   absl::Status Unpack();
   absl::Status Parse(const Catalog* catalog);
   void StartInfer();
+  // connection_change.cc
+  void StartChange();
+  void OnChanged(const absl::Status& outcome);
 
   void Fail(const absl::Status& status);
   // `fields`: more of the header, each with its line end.

@@ -134,6 +134,7 @@ void DamagedCatalog(OpenApi* api, Answers* answers) {
 }
 
 void Examples(OpenApi* api, Answers* answers) {
+  answers->frontend().set_change_status(absl::OkStatus());
   for (const Operation& operation : api->Operations()) {
     if (operation.method != "POST") continue;
     const json& content = api->Of(operation)["requestBody"]["content"]["application/json"];
@@ -166,14 +167,53 @@ void FrontendsFaults(OpenApi* api, Answers* answers) {
   }
 }
 
+void RefusedChanges(OpenApi* api, Answers* answers) {
+  const std::pair<absl::Status, int> kFaults[] = {
+      {absl::FailedPreconditionError("x"), 400}, {absl::NotFoundError("x"), 404},
+      {absl::ResourceExhaustedError("x"), 429},  {absl::InternalError("x"), 500},
+      {absl::UnimplementedError("x"), 501},      {absl::UnavailableError("x"), 503},
+      {absl::DeadlineExceededError("x"), 504}};
+  for (const Operation& operation : api->Operations()) {
+    if (operation.path.find("/repository/models/") == std::string::npos) continue;
+    for (const auto& [status, code] : kFaults) {
+      answers->frontend().set_change_status(status);
+      answers->Expect(operation, Post(Fill(operation.path, "plain", "1"), "{}"), code);
+    }
+    answers->Expect(operation, Post(Fill(operation.path, "a..b", "1"), "{}"), 400);
+  }
+}
+
+// Every figure that a client could read without looking.
+void Statistics(OpenApi* api, Answers* answers) {
+  std::vector<ModelStatistic> all;
+  for (const char* name : {"plain", "viewed", "ints"}) {
+    ModelStatistic& one = all.emplace_back();
+    one.name = name;
+    one.version = "1";
+    one.success = {3, UINT64_MAX / 2};
+    one.batches.push_back({7, {1, 2}, {3, 4}, {5, 6}});
+  }
+  answers->frontend().set_statistics(all);
+  const Operation operation = {"/v2/models/{model}/stats", "GET"};
+  const Response response =
+      answers->Expect(operation, "GET /v2/models/plain/stats HTTP/1.1\r\n\r\n", 200);
+  const json stats = json::parse(response.body)["model_stats"];
+  ASSERT_EQ(stats.size(), 1u);
+  EXPECT_EQ(stats[0]["inference_stats"]["success"]["ns"], UINT64_MAX / 2);
+  EXPECT_EQ(stats[0]["batch_stats"][0]["compute_infer"]["ns"], 4);
+  EXPECT_EQ(stats[0]["inference_stats"].size(), 8u);
+}
+
 TEST(OpenApiAnswers, EveryPromisedAnswerIsGivenAndKeepsItsSchema) {
   OpenApi api(Document());
   Answers answers(&api);
+  Statistics(&api, &answers);
   Reads(&api, &answers);
   DamagedCatalog(&api, &answers);
   Examples(&api, &answers);
   CommonRefusals(&api, &answers);
   FrontendsFaults(&api, &answers);
+  RefusedChanges(&api, &answers);
   Bounds(&api);
   EXPECT_EQ(api.Unseen(), std::vector<std::string>());
 }

@@ -31,6 +31,13 @@ enum class Endpoint {
   kV1Model,
   kPredict,
   kIndex,
+  kStatistics,
+  kModelStatistics,
+  kTraceSetting,
+  kModelTraceSetting,
+  kLogging,
+  kLoad,
+  kUnload,
 };
 
 // "{model}" and "{version}" stand for one segment each, or for the part of it before a verb.
@@ -50,6 +57,8 @@ struct Route {
   std::string version;  // empty: the latest
 
   bool post() const { return TakesPost(endpoint); }
+  // Administration: what it does is not for everybody who may ask a model.
+  bool changes() const { return endpoint == Endpoint::kLoad || endpoint == Endpoint::kUnload; }
   bool infers() const { return endpoint == Endpoint::kInfer || endpoint == Endpoint::kPredict; }
 };
 
