@@ -70,6 +70,12 @@ constexpr ConfigField kSchema[] = {
             "Bytes of the tensors of one request, and of one answer."),
     Integer("ingress", "max_in_flight", &Config::max_in_flight, 1, 1 << 12,
             "Requests that one ingress lane holds at a time; more are refused as UNAVAILABLE."),
+    Integer(
+        "ingress", "grpc_max_connection_age_ms", &Config::grpc_max_connection_age_ms, 0,
+        24 * kMaxMillis,
+        "Age, give or take a tenth, at which a gRPC connection is told to go, so that its client "
+        "connects again, perhaps elsewhere. Its calls may still take `max_deadline_ms`; a stream "
+        "that lasts longer is cut off. 0: never."),
 
     Choice(
         "ingress", "allow_client_shm", &Config::allow_client_shm, kSwitchChoices,

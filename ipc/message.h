@@ -68,8 +68,11 @@ struct Message {
   uint8_t flags : 4 = 0;  // MessageFlags
   uint8_t code = 0;       // absl::StatusCode of kError; length of kInline
   uint16_t route = 0;
-  uint64_t id = 0;               // PartId::Pack
-  int64_t deadline_ns = 0;       // CLOCK_MONOTONIC
+  uint64_t id = 0;  // PartId::Pack
+  union {
+    int64_t deadline_ns = 0;  // from ingress: CLOCK_MONOTONIC; also in the ledger
+    uint64_t times;           // from a worker: StageTimes::Pack
+  };
   uint32_t origin = 0;           // incarnation of the ingress lane whose ledger knows the id
   uint32_t published_ticks = 0;  // PublishedTicks, for the queue delay
   union {
@@ -80,7 +83,7 @@ struct Message {
   bool HasBlock() const { return kind != MessageKind::kInline && block.length > 0; }
 };
 static_assert(sizeof(Message) == 64 && std::is_trivially_copyable_v<Message>);
-static_assert(offsetof(Message, id) == 8 && offsetof(Message, block) == 32 &&
-              offsetof(Message, payload) == 32);
+static_assert(offsetof(Message, id) == 8 && offsetof(Message, deadline_ns) == 16 &&
+              offsetof(Message, block) == 32 && offsetof(Message, payload) == 32);
 
 }  // namespace millrace

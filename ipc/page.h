@@ -57,6 +57,7 @@ enum class Counter : size_t {
   kInFlight,        // gauge, ingress: ledger slots taken
   kBlocksTaken,     // gauge: arena blocks not free
   kLimbo,           // gauge, ingress: window units waiting for quiescence
+  kOldestCatalog,   // gauge, ingress: the oldest generation that a request in flight began with
   kCount
 };
 
@@ -68,7 +69,7 @@ inline constexpr std::array<std::string_view, static_cast<size_t>(Counter::kCoun
      "hogs",           "rescues",        "faults",
      "device_batches", "device_halved",  "device_fell_back",
      "queue_depth",    "queue_delay_ns", "in_flight",
-     "blocks_taken",   "limbo"};
+     "blocks_taken",   "limbo",          "oldest_catalog"};
 
 inline constexpr size_t kMaxIngressLanes = 6;
 inline constexpr size_t kMaxExecuting = 64;

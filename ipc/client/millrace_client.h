@@ -1,25 +1,24 @@
-/* The local client: inference through shared memory, without the network stack.
- *
- * Purpose: a program on the server's machine writes its tensors once, in place, and reads answers
- *   where the server wrote them. Plain C, a stable ABI (structs begin with their size and only
- *   grow), built as libmillrace_client.so.
- * Who may call: one client object is one thread's at a time; different objects are independent.
- * Ownership: a client owns its models and requests; mr_close ends them all, with every pointer that
- *   was got from them.
- * Invariants:
- *   1. A request goes begin -> (write its data) -> submit -> wait -> (read its outputs) -> release.
- *      From submit on its data may not be written. It holds one of the client's places from begin
- *      to release; each submitted request comes out of mr_wait exactly once.
- *   2. Outputs are read-only views, valid until mr_release of their request, or mr_close.
- *   3. The server's end never faults or hangs its client: what is in flight then ends with
- *      MR_UNAVAILABLE, and so does every later call; mr_connect makes a new client.
- *   4. Submitted requests reach the server at the next mr_wait, mr_infer or mr_flush, or once 32
- *      are there: a batch wakes the server once.
- *   5. After warm-up a request allocates no memory and, while the server is awake, makes no system
- *      call.
- * What fails: a code of gRPC's (enum mr_code) and a sentence, mr_error of the client; of a request
- *   mr_request_error.
- */
+// The local client: inference through shared memory, without the network stack.
+//
+// Purpose: a program on the server's machine writes its tensors once, in place, and reads answers
+//   where the server wrote them. Plain C, a stable ABI (structs begin with their size and only
+//   grow), built as libmillrace_client.so.
+// Who may call: one client object is one thread's at a time; different objects are independent.
+// Ownership: a client owns its models and requests; mr_close ends them all, with every pointer that
+//   was got from them.
+// Invariants:
+//   1. A request goes begin -> (write its data) -> submit -> wait -> (read its outputs) -> release.
+//      From submit on its data may not be written. It holds one of the client's places from begin
+//      to release; each submitted request comes out of mr_wait exactly once.
+//   2. Outputs are read-only views, valid until mr_release of their request, or mr_close.
+//   3. The server's end never faults or hangs its client: what is in flight then ends with
+//      MR_UNAVAILABLE, and so does every later call; mr_connect makes a new client.
+//   4. Submitted requests reach the server at the next mr_wait, mr_infer or mr_flush, or once 32
+//      are there: a batch wakes the server once.
+//   5. After warm-up a request allocates no memory and, while the server is awake, makes no system
+//      call.
+// What fails: a code of gRPC's (enum mr_code) and a sentence, mr_error of the client; of a request
+//   mr_request_error.
 #pragma once
 
 #include <stddef.h>

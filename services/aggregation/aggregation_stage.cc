@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include <algorithm>
 #include <string>
 
 #include "absl/strings/str_cat.h"
@@ -92,7 +93,14 @@ void AggregationStage::Answer(Worker& worker, absl::Span<const WorkItem> parts) 
   BlockRef block;
   const absl::Status status = Combine(worker, parts, &block);
   for (const WorkItem& other : parts.subspan(1)) worker.Finish(other);
-  const WorkItem& first = parts[0];
+  WorkItem first = parts[0];
+  // The time of the whole is that of the part that came last.
+  const WorkItem& last = *std::max_element(
+      parts.begin(), parts.end(),
+      [](const WorkItem& a, const WorkItem& b) { return a.taken_ns < b.taken_ns; });
+  first.times = last.times;
+  first.waited_ns = last.waited_ns;
+  first.taken_ns = last.taken_ns;
   const Hop hop = {first.message.origin, 0, first.entry.route};
   worker.Reply(first, {&hop, 1}, status, block);
   worker.Done();

@@ -38,6 +38,10 @@ size_t ExecutionStage::Work(Worker& worker) {
   TakeBatch(worker);
   if (parts_.empty()) return 0;
   if (!pieces_.empty()) Run(worker);
+  // One of them stands for the batch in the statistics.
+  const auto first =
+      std::find_if(parts_.begin(), parts_.end(), [](const Part& part) { return part.status.ok(); });
+  if (first != parts_.end()) first->item.times.batch_rows = rows_;
   for (const Part& part : parts_) {
     const WorkItem& item = part.item;
     const bool join = item.entry.aggregation != 0;

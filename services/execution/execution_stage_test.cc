@@ -41,6 +41,24 @@ TEST_F(ExecutionStageTest, WhatWaitsForOnePlanIsOneBatch) {
   EXPECT_TRUE(worker_.Idle());
 }
 
+// What ingress counts: each request's wait and work, and each batch once.
+TEST_F(ExecutionStageTest, AnAnswerTellsItsTimesAndOneOfABatchItsRows) {
+  config_.max_batch_rows = 8;
+  Begin();
+  for (uint16_t slot = 0; slot < 4; ++slot) Ask(slot, 3);
+  Serve();
+  ASSERT_THAT(answers_.messages, SizeIs(4));
+  std::vector<uint64_t> batches;
+  for (const Message& message : answers_.messages) {
+    const StageTimes times = StageTimes::Unpack(message.times);
+    EXPECT_GT(times.infer_ns, 0u);
+    EXPECT_EQ(times.input_ns + times.output_ns, 0u);
+    batches.push_back(times.batch_rows);
+  }
+  EXPECT_THAT(batches, ElementsAre(6, 0, 6, 0));
+  EXPECT_THAT(Rows(), ElementsAre(6, 6));
+}
+
 TEST_F(ExecutionStageTest, ABatchHoldsSoManyRowsAndAnItemOverTheLimitRunsByItself) {
   config_.max_batch_rows = 8;
   Begin();

@@ -17,6 +17,7 @@
 
 #include <stdint.h>
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -26,6 +27,7 @@
 #include "absl/types/span.h"
 #include "common/datatype.h"
 #include "ipc/catalog.pb.h"
+#include "services/ingress/model_statistics.h"
 
 namespace millrace {
 
@@ -64,6 +66,16 @@ class Completion {
 // Names a request in flight, for Cancel; 0 names none.
 using RequestId = uint64_t;
 
+// A change of what is served, asked for by a client: administration, not inference.
+struct ModelChange {
+  enum class Kind : uint8_t { kLoad, kUnload };
+  Kind kind = Kind::kLoad;
+  std::string model;  // checked by CheckModelName (verbs.h)
+  bool unload_dependents = false;
+};
+// OK: the catalog with the change is live everywhere. Else why nothing was changed.
+using ChangeDone = std::function<void(const absl::Status& status)>;
+
 class Frontend {
  public:
   virtual ~Frontend() = default;
@@ -81,6 +93,16 @@ class Frontend {
   // live) and one model (`version` empty: the latest). NOT_FOUND for an unknown model.
   virtual bool ServerReady() const = 0;
   virtual absl::Status ModelReady(std::string_view model, std::string_view version) const = 0;
+
+  // What was counted, of this process's lanes together; empty: all models, all versions. A version
+  // that was never served is not there.
+  virtual std::vector<ModelStatistic> Statistics(std::string_view model,
+                                                 std::string_view version) const = 0;
+
+  // `done` is called exactly once, by the same thread: inside ChangeModel, or later. It must be
+  // safe to call after whoever asked has gone, and may be destroyed without a call at the process's
+  // end.
+  virtual void ChangeModel(const ModelChange& change, ChangeDone done) = 0;
 };
 
 }  // namespace millrace

@@ -7,8 +7,8 @@
 
 namespace millrace {
 
-LaneThread::LaneThread(Lane* lane, Ledger* ledger, const Config& config)
-    : lane_(lane), ingress_(lane, ledger, config) {}
+LaneThread::LaneThread(Lane* lane, Ledger* ledger, const Config& config, IngressShared shared)
+    : lane_(lane), ingress_(lane, ledger, config, std::move(shared)) {}
 
 void LaneThread::Start(MakeServer make) {
   make_ = std::move(make);

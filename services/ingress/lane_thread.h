@@ -53,7 +53,7 @@ absl::StatusOr<std::unique_ptr<ProtocolServer>> MakeLocalServer(const ServerPart
 
 class LaneThread {
  public:
-  LaneThread(Lane* lane, Ledger* ledger, const Config& config);
+  LaneThread(Lane* lane, Ledger* ledger, const Config& config, IngressShared shared);
   // `make` runs on the lane's thread, once the lane is ready to serve.
   using MakeServer = std::function<absl::StatusOr<std::unique_ptr<ProtocolServer>>()>;
   void Start(MakeServer make);

@@ -1,7 +1,10 @@
 // The ingress process: see README.md beside this file.
 #include <array>
 #include <atomic>
+#include <functional>
+#include <map>
 #include <memory>
+#include <mutex>
 #include <vector>
 
 #include "services/ingress/lane_thread.h"
@@ -14,6 +17,43 @@ namespace {
 constexpr std::array<const char*, 3> kListenerOfLane = {"grpc", "http", "local"};
 constexpr std::array kServerOfLane = {MakeGrpcServer, MakeHttpServer, MakeLocalServer};
 
+// The changes that clients asked for and the supervisor has not answered.
+class Changes {
+ public:
+  void Start(std::function<void(FromProcess)> tell) { tell_ = std::move(tell); }
+
+  void Ask(const ModelChange& change, ChangeDone done) {
+    FromProcess message;
+    millrace::ChangeModel* asked = message.mutable_change_model();
+    {
+      std::lock_guard<std::mutex> lock(mutex_);
+      asked->set_request(++last_);
+      waiting_[last_] = std::move(done);
+    }
+    asked->set_load(change.kind == ModelChange::Kind::kLoad);
+    asked->set_model(change.model);
+    asked->set_unload_dependents(change.unload_dependents);
+    tell_(std::move(message));
+  }
+
+  void Answer(const ModelChanged& changed) {
+    ChangeDone done;
+    {
+      std::lock_guard<std::mutex> lock(mutex_);
+      auto node = waiting_.extract(changed.request());
+      if (node.empty()) return;
+      done = std::move(node.mapped());
+    }
+    done(absl::Status(static_cast<absl::StatusCode>(changed.code()), changed.message()));
+  }
+
+ private:
+  std::function<void(FromProcess)> tell_;
+  std::mutex mutex_;
+  uint64_t last_ = 0;
+  std::map<uint64_t, ChangeDone> waiting_;
+};
+
 class IngressProcess : public StageProcess {
  public:
   absl::Status OnStart(Start start) override {
@@ -23,9 +63,13 @@ class IngressProcess : public StageProcess {
     options.prefixes = SplitPrefixes(start.config.client_shm_prefix);
     options.max_request_bytes = start.config.max_request_bytes;
     regions_ = std::make_unique<ClientRegions>(options);
+    changes_.Start(std::move(start.tell));
+    const IngressShared shared = {&statistics_, [this](const ModelChange& change, ChangeDone done) {
+                                    changes_.Ask(change, std::move(done));
+                                  }};
     for (size_t i = 0; i < start.lanes.size(); ++i) {
       Lane* lane = start.lanes[i];
-      auto thread = std::make_unique<LaneThread>(lane, start.ledgers.at(i), start.config);
+      auto thread = std::make_unique<LaneThread>(lane, start.ledgers.at(i), start.config, shared);
       const size_t number = lane->id().lane;
       if (number >= kListenerOfLane.size()) return absl::InternalError("a lane of no known number");
       auto listener = listeners_.find(kListenerOfLane[number]);
@@ -48,6 +92,8 @@ class IngressProcess : public StageProcess {
     for (auto& thread : threads_) thread->ingress().GoLive(generation);
   }
 
+  void OnModelChanged(const ModelChanged& changed) override { changes_.Answer(changed); }
+
   void OnDrain(std::function<void()> drained) override {
     auto left = std::make_shared<std::atomic<size_t>>(threads_.size());
     for (auto& thread : threads_) {
@@ -66,6 +112,8 @@ class IngressProcess : public StageProcess {
  private:
   std::map<std::string, Fd> listeners_;
   std::unique_ptr<ClientRegions> regions_;  // outlives the lanes
+  StatisticsBook statistics_;               // outlives the lanes
+  Changes changes_;
   std::vector<std::unique_ptr<LaneThread>> threads_;
 };
 

@@ -11,6 +11,7 @@
 #include "services/ingress/grpc/grpc_server.h"
 #include "services/ingress/http/http_server.h"
 #include "services/ingress/lane_thread.h"
+#include "services/ingress/verbs.h"
 
 namespace millrace {
 namespace {
@@ -95,11 +96,13 @@ class HttpProtocol : public ProtocolServer {
 absl::StatusOr<std::unique_ptr<ProtocolServer>> MakeGrpcServer(const ServerParts& parts) {
   GrpcServerOptions options;
   options.server_version = kVersion;
-  options.extensions = {"model_configuration", "schedule_policy"};
+  for (std::string_view name : ServedExtensions()) options.extensions.emplace_back(name);
   if (parts.regions->allowed()) options.extensions.push_back("system_shared_memory");
   options.regions = parts.regions;
   options.max_message_bytes = parts.config.max_request_bytes + (64 << 10);
   options.max_in_flight = parts.config.max_in_flight;
+  options.max_connection_age_ms = parts.config.grpc_max_connection_age_ms;
+  options.connection_age_grace_ms = parts.config.max_deadline_ms;
   absl::StatusOr<std::unique_ptr<GrpcServer>> server =
       GrpcServer::Start(parts.lane, options, parts.listening_fd);
   if (!server.ok()) return server.status();

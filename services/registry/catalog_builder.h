@@ -12,13 +12,22 @@
 //      that can be served has exactly one that is `latest`, the highest of these.
 //   3. Plain models stand before ensembles, each sorted by name and version.
 //   4. At most kMaxPlans plans, so that a catalog fits one control message.
-// What fails: Build, where the repository itself cannot be read (the last build stays); a model
-//   that fails is in the catalog's `failed`, with its reason.
+//   5. Load reads one model again, and an ensemble's unloaded members; every other model stays as
+//   it
+//      was built last, whatever lies in the repository now. Only ensembles that name the model are
+//      made anew from the definition that they were built from.
+//   6. An unloaded model is left out of every later build until it is loaded, and is in the
+//      catalog's `unloaded`.
+// What fails: Build, where the repository itself cannot be read; Load and Unload with a sentence
+// for
+//   who asked. The last build stays then. A model that fails in Build is in the catalog's `failed`,
+//   with its reason.
 #pragma once
 
 #include <stdint.h>
 
 #include <map>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -30,9 +39,16 @@
 
 namespace millrace {
 
+struct BuiltModel {
+  LoadedModel loaded;
+  int64_t version = 0;
+  ModelDefinition definition;
+};
+
 struct BuiltCatalog {
   Catalog catalog;
-  std::map<uint32_t, Fd> plans;  // by route
+  std::map<uint32_t, Fd> plans;    // by route
+  std::vector<BuiltModel> models;  // as the catalog's, without their plans
 };
 
 class CatalogBuilder {
@@ -40,15 +56,34 @@ class CatalogBuilder {
   static constexpr size_t kMaxPlans = ControlChannel::kMaxFds - 1;
 
   // The first route and the first generation that were not given out yet.
-  CatalogBuilder(LoaderOptions options, uint32_t first_route, uint64_t first_generation);
+  CatalogBuilder(LoaderOptions options, uint32_t first_route, uint64_t first_generation,
+                 std::set<std::string> unloaded = {});
 
   absl::StatusOr<const BuiltCatalog*> Build(const std::string& root);
+  // NOT_FOUND: the repository has no such model; INVALID_ARGUMENT and others: why it, or an
+  // ensemble that names it, cannot be served.
+  absl::StatusOr<const BuiltCatalog*> Load(const std::string& root, const std::string& name);
+  // NOT_FOUND: it is not there; FAILED_PRECONDITION: an ensemble needs it. Unloading what is
+  // unloaded already is OK. `dependents`: of an ensemble, also the members that no other ensemble
+  // needs.
+  absl::StatusOr<const BuiltCatalog*> Unload(const std::string& root, const std::string& name,
+                                             bool dependents);
 
  private:
   LoaderOptions options_;
   uint32_t next_route_;
   uint64_t next_generation_;
+  // Reads again what `reread` names, or everything where it is null.
+  absl::StatusOr<BuiltCatalog> Make(const std::string& root, const std::set<std::string>* reread,
+                                    const std::set<std::string>& unloaded);
+  const BuiltCatalog* Keep(BuiltCatalog built);
+  // The names of an ensemble's members as it was built; none for another model.
+  std::vector<std::string> MembersOf(const std::string& name) const;
+  // A served ensemble that names `member`, apart from those in `but`; empty: none.
+  std::string EnsembleThatNeeds(const std::string& member, const std::set<std::string>& but) const;
+
   BuiltCatalog last_;
+  std::set<std::string> unloaded_;
 };
 
 }  // namespace millrace

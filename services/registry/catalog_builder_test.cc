@@ -226,5 +226,95 @@ TEST_F(CatalogBuilderTest, ReasonsAreFitForMessages) {
   EXPECT_TRUE(again.ParseFromString(catalog.SerializeAsString()));
 }
 
+// The whole of what Load may do: the one model, and ensembles that name it.
+TEST_F(CatalogBuilderTest, LoadReadsOneModelAgainAndNoOther) {
+  temp_.AddModel("a", kPlain, FakeReport{}.Line());
+  temp_.AddModel("b", kPlain, FakeReport{}.Line());
+  temp_.AddModel("c", kPlain, FakeReport{}.Line());
+  temp_.Write("e/config.pbtxt", Ensemble("a,b"));
+  std::map<std::string, uint32_t> before = Routes(Build());
+  FakeReport changed;
+  changed.objective = "reg:absoluteerror";
+  temp_.AddModel("b", kPlain, changed.Line());
+  temp_.AddModel("c", kPlain, "crash");
+  temp_.AddModel("new", kPlain, FakeReport{}.Line());
+  const auto loaded = builder_.Load(temp_.root(), "b");
+  ASSERT_TRUE(loaded.ok()) << loaded.status();
+  const Catalog& catalog = (*loaded)->catalog;
+  EXPECT_EQ(catalog.generation(), 10u);
+  EXPECT_THAT(Names(catalog), ElementsAre("a/1", "b/1", "c/1", "e/1"));
+  std::map<std::string, uint32_t> after = Routes(catalog);
+  EXPECT_EQ(after["a/1"], before["a/1"]);
+  EXPECT_EQ(after["c/1"], before["c/1"]) << "it was not read again";
+  EXPECT_GT(after["b/1"], before["e/1"]);
+  EXPECT_GT(after["e/1"], before["e/1"]) << "it names the new b";
+  EXPECT_EQ(catalog.models(3).members(1).route(), after["b/1"]);
+  EXPECT_EQ((*loaded)->plans.size(), 3u);
+  for (const Model& model : catalog.models()) EXPECT_TRUE(model.latest());
+  // And what is new in the repository is there once it is asked for.
+  EXPECT_THAT(Names((*builder_.Load(temp_.root(), "new"))->catalog),
+              ElementsAre("a/1", "b/1", "c/1", "new/1", "e/1"));
+}
+
+TEST_F(CatalogBuilderTest, ALoadThatFailsChangesNothing) {
+  temp_.AddModel("a", kPlain, FakeReport{}.Line());
+  temp_.AddModel("b", kPlain, FakeReport{}.Line());
+  temp_.Write("e/config.pbtxt", Ensemble("a,b"));
+  const std::map<std::string, uint32_t> before = Routes(Build());
+  temp_.AddModel("a", kPlain, R"({"ok":false,"error":"trees[0]: a loop"})");
+  absl::Status status = builder_.Load(temp_.root(), "a").status();
+  EXPECT_TRUE(absl::IsInvalidArgument(status));
+  EXPECT_THAT(std::string(status.message()), HasSubstr("trees[0]: a loop"));
+  // A model that is fine by itself, and that an ensemble cannot take.
+  FakeReport wide;
+  wide.features = 7;
+  temp_.AddModel("a", kPlain, wide.Line());
+  status = builder_.Load(temp_.root(), "a").status();
+  EXPECT_TRUE(absl::IsInvalidArgument(status));
+  EXPECT_THAT(std::string(status.message()), HasSubstr("\"e\" cannot be served"));
+  for (const char* name : {"none", "e/../a", "..", ""}) {
+    EXPECT_FALSE(builder_.Load(temp_.root(), name).ok()) << name;
+  }
+  EXPECT_TRUE(absl::IsNotFound(builder_.Load(temp_.root(), "none").status()));
+  temp_.AddModel("a", kPlain, FakeReport{}.Line());
+  EXPECT_EQ(Routes(Build()), before);
+}
+
+TEST_F(CatalogBuilderTest, WhatIsUnloadedStaysOutUntilItIsLoaded) {
+  temp_.AddModel("a", kPlain, FakeReport{}.Line());
+  temp_.AddModel("b", kPlain, FakeReport{}.Line());
+  Build();
+  const auto unloaded = builder_.Unload(temp_.root(), "a", false);
+  ASSERT_TRUE(unloaded.ok()) << unloaded.status();
+  EXPECT_THAT(Names((*unloaded)->catalog), ElementsAre("b/1"));
+  EXPECT_THAT((*unloaded)->catalog.unloaded(), ElementsAre("a"));
+  EXPECT_THAT(Names(Build()), ElementsAre("b/1")) << "a build is not a load";
+  EXPECT_TRUE(builder_.Unload(temp_.root(), "a", false).ok());
+  EXPECT_TRUE(absl::IsNotFound(builder_.Unload(temp_.root(), "none", false).status()));
+  // A registry that is started anew is told.
+  CatalogBuilder next(FakeOptions(), 50, 50, {"a"});
+  EXPECT_THAT(Names((*next.Build(temp_.root()))->catalog), ElementsAre("b/1"));
+  EXPECT_THAT(Names((*builder_.Load(temp_.root(), "a"))->catalog), ElementsAre("a/1", "b/1"));
+  EXPECT_THAT(builder_.Build(temp_.root()).value()->catalog.unloaded(), IsEmpty());
+}
+
+TEST_F(CatalogBuilderTest, AnEnsembleKeepsItsMembersLoaded) {
+  for (const char* name : {"a", "b", "c"}) temp_.AddModel(name, kPlain, FakeReport{}.Line());
+  temp_.Write("e/config.pbtxt", Ensemble("a,b"));
+  temp_.Write("f/config.pbtxt", Ensemble("b,c"));
+  Build();
+  const absl::Status needed = builder_.Unload(temp_.root(), "a", true).status();
+  EXPECT_TRUE(absl::IsFailedPrecondition(needed));
+  EXPECT_THAT(std::string(needed.message()), HasSubstr("ensemble \"e\""));
+  // b is f's as well.
+  EXPECT_THAT(Names((*builder_.Unload(temp_.root(), "e", true))->catalog),
+              ElementsAre("b/1", "c/1", "f/1"));
+  // An ensemble brings its members back.
+  EXPECT_THAT(Names((*builder_.Load(temp_.root(), "e"))->catalog),
+              ElementsAre("a/1", "b/1", "c/1", "e/1", "f/1"));
+  EXPECT_THAT(Names((*builder_.Unload(temp_.root(), "e", false))->catalog),
+              ElementsAre("a/1", "b/1", "c/1", "f/1"));
+}
+
 }  // namespace
 }  // namespace millrace

@@ -52,6 +52,9 @@ std::optional<int> RegistryService::Handle(const ToProcess& message) {
     case ToProcess::kReload:
       if (builder_ == nullptr) return kExitProtocol;
       return BuildAndPublish();
+    case ToProcess::kChangeModel:
+      if (builder_ == nullptr) return kExitProtocol;
+      return OnChangeModel(message.change_model());
     case ToProcess::kDrain: {
       FromProcess drained;
       drained.mutable_drained();
@@ -73,7 +76,8 @@ std::optional<int> RegistryService::OnConfigure(const Configure& configure) {
   if (!parsed.faults.empty()) return kExitConfigurationRefused;
   config_ = std::move(parsed.config);
   builder_ = std::make_unique<CatalogBuilder>(
-      OptionsOf(config_, compiler_), configure.first_route(), configure.first_generation());
+      OptionsOf(config_, compiler_), configure.first_route(), configure.first_generation(),
+      std::set<std::string>(configure.unloaded().begin(), configure.unloaded().end()));
   return BuildAndPublish();
 }
 
@@ -91,6 +95,26 @@ std::optional<int> RegistryService::BuildAndPublish() {
   }
   LogStatus(LogLevel::kError, "catalog_not_published", status);
   return absl::IsUnavailable(status) ? kExitOrphan : kExitMemory;
+}
+
+// The catalog first, so that whoever hears that it was changed has it.
+std::optional<int> RegistryService::OnChangeModel(const ChangeModel& change) {
+  const absl::StatusOr<const BuiltCatalog*> built =
+      change.load()
+          ? builder_->Load(config_.repository, change.model())
+          : builder_->Unload(config_.repository, change.model(), change.unload_dependents());
+  absl::Status status = built.status();
+  if (status.ok()) status = Publish(**built);
+  FromProcess message;
+  ModelChanged* changed = message.mutable_model_changed();
+  changed->set_request(change.request());
+  changed->set_code(static_cast<int>(status.code()));
+  changed->set_message(Printable({status.message().data(), status.message().size()}));
+  if (status.ok()) changed->set_generation((*built)->catalog.generation());
+  Log(status.ok() ? LogLevel::kInfo : LogLevel::kWarning,
+      change.load() ? "model_load" : "model_unload",
+      {{"model", change.model()}, {"outcome", status.ok() ? "done" : changed->message()}});
+  return Send(message) ? std::nullopt : std::optional<int>(kExitOrphan);
 }
 
 absl::Status RegistryService::Publish(const BuiltCatalog& built) {

@@ -1,6 +1,7 @@
 // The registry's side of the control socket.
 //
-// Purpose: answer Configure and Reload with a catalog, Drain and Stop at once.
+// Purpose: answer Configure and Reload with a catalog, ChangeModel with one and ModelChanged, Drain
+//   and Stop at once.
 // Who may call: main(), one thread. Ownership: owns the socket and, through the builder, the plans.
 // Invariants: 1. every catalog that is sent is complete and sealed. 2. A repository that cannot be
 //   read ends the process at the first build and is only logged at a later one, when the last
@@ -39,6 +40,7 @@ class RegistryService {
   std::optional<int> Handle(const ToProcess& message);
   std::optional<int> OnConfigure(const Configure& configure);
   std::optional<int> BuildAndPublish();
+  std::optional<int> OnChangeModel(const ChangeModel& change);
   absl::Status Publish(const BuiltCatalog& built);
   // Waits for a supervisor that does not read; false once it is gone.
   bool Send(const FromProcess& message, absl::Span<const int> fds = {});

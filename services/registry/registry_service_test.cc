@@ -108,6 +108,35 @@ TEST_F(RegistryServiceTest, ReloadPublishesTheNextGeneration) {
   EXPECT_THAT(routes_, ElementsAre(7, 8));
 }
 
+TEST_F(RegistryServiceTest, ChangesAModelAndSaysSoAfterTheCatalog) {
+  temp_.AddModel("a", kPlain, FakeReport{}.Line());
+  temp_.AddModel("b", kPlain, FakeReport{}.Line());
+  ConfigureRepository();
+  HearCatalog();
+  const auto change = [&](uint64_t request, bool load, const std::string& model) {
+    Say([&](ToProcess* m) {
+      m->mutable_change_model()->set_request(request);
+      m->mutable_change_model()->set_load(load);
+      m->mutable_change_model()->set_model(model);
+    });
+  };
+  change(77, false, "a");
+  EXPECT_EQ(HearCatalog().models_size(), 1);
+  ModelChanged done = Hear().model_changed();
+  EXPECT_EQ(done.request(), 77u);
+  EXPECT_EQ(done.code(), 0);
+  EXPECT_EQ(done.generation(), 4u);
+  change(78, true, "a");
+  EXPECT_EQ(HearCatalog().models_size(), 2);
+  EXPECT_EQ(Hear().model_changed().generation(), 5u);
+  change(79, true, "none");
+  done = Hear().model_changed();
+  EXPECT_EQ(done.request(), 79u);
+  EXPECT_EQ(done.code(), static_cast<int>(absl::StatusCode::kNotFound));
+  EXPECT_EQ(done.generation(), 0u);
+  EXPECT_EQ(done.message().find(temp_.root()), std::string::npos);
+}
+
 TEST_F(RegistryServiceTest, ARepositoryThatGoesAwayLaterIsSurvived) {
   temp_.AddModel("a", kPlain, FakeReport{}.Line());
   ConfigureRepository();

@@ -104,6 +104,9 @@ std::optional<int> Control::Handle(ToProcess& message, std::vector<Fd> fds) {
     case ToProcess::kCatalogLive:
       process_->OnCatalogLive(message.catalog_live().generation());
       return std::nullopt;
+    case ToProcess::kModelChanged:
+      process_->OnModelChanged(message.model_changed());
+      return std::nullopt;
     case ToProcess::kDrain:
       process_->OnDrain([this] {
         FromProcess drained;

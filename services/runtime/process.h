@@ -65,6 +65,8 @@ class StageProcess {
   virtual void OnCatalog(CatalogWithPlans catalog, std::function<void(absl::Status)> ready) = 0;
   // Every execution worker serves this generation (ingress: route by it from now on).
   virtual void OnCatalogLive(uint64_t generation) = 0;
+  // The answer to a ChangeModel that this process told.
+  virtual void OnModelChanged(const ModelChanged&) {}
   // Finish what is there; `drained` may be called from any thread.
   virtual void OnDrain(std::function<void()> drained) = 0;
   // Stops and joins the lanes' threads.

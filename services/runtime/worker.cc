@@ -78,11 +78,27 @@ WorkItem Worker::TakeTop() {
   return item;
 }
 
-void Worker::ObserveDelay(const WorkItem& item, int64_t now) {
+void Worker::ObserveDelay(uint64_t delay_ns) {
   constexpr uint64_t kWeight = 16;
-  const uint64_t delay = PublishedAgeNs(item.message.published_ticks, now);
   const uint64_t before = page().Get(Counter::kQueueDelayNs);
-  page().Set(Counter::kQueueDelayNs, before - before / kWeight + delay / kWeight);
+  page().Set(Counter::kQueueDelayNs, before - before / kWeight + delay_ns / kWeight);
+}
+
+StageTimes Worker::TimesOf(const WorkItem& item, int64_t now_ns) const {
+  StageTimes times = item.times;
+  times.queue_ns += item.waited_ns;
+  const uint64_t work_ns = now_ns > item.taken_ns ? now_ns - item.taken_ns : 0;
+  switch (lane_->id().stage) {
+    case Stage::kFeatures:
+      times.input_ns += work_ns;
+      break;
+    case Stage::kExecution:
+      times.infer_ns += work_ns;
+      break;
+    default:
+      times.output_ns += work_ns;
+  }
+  return times;
 }
 
 bool Worker::Wanted(uint32_t origin, PartId id) const {
@@ -94,12 +110,14 @@ bool Worker::Wanted(uint32_t origin, PartId id) const {
   return false;
 }
 
-bool Worker::Admit(const WorkItem& item) {
+bool Worker::Admit(WorkItem* item) {
   const int64_t now = MonotonicNanos();
-  ObserveDelay(item, now);
-  if (now <= item.message.deadline_ns && Wanted(item.message.origin, item.id)) return true;
-  page().Add(now > item.message.deadline_ns ? Counter::kExpired : Counter::kStale);
-  Finish(item);
+  item->waited_ns = PublishedAgeNs(item->message.published_ticks, now);
+  item->taken_ns = now;
+  ObserveDelay(item->waited_ns);
+  if (now <= item->message.deadline_ns && Wanted(item->message.origin, item->id)) return true;
+  page().Add(now > item->message.deadline_ns ? Counter::kExpired : Counter::kStale);
+  Finish(*item);
   return false;
 }
 
@@ -203,7 +221,9 @@ void Worker::Reply(const WorkItem& item, absl::Span<const Hop> hops, const absl:
     lane_->Release(block);
     reply.block = ErrorText(item, status).value_or(BlockRef{});
   }
-  reply.published_ticks = PublishedTicks(MonotonicNanos());
+  const int64_t now_ns = MonotonicNanos();
+  reply.published_ticks = PublishedTicks(now_ns);
+  reply.times = TimesOf(item, now_ns).Pack();
   // The input first: whoever gets the result then knows that it is returned.
   Finish(item);
   PartId id = item.id;
@@ -233,13 +253,22 @@ void Worker::OnMessage(Inbound& from, const Message& message) {
     Origin& origin = origins_[i];
     if (origin.peer == nullptr || origin.peer->lost) continue;
     if (origin.peer->id.incarnation != message.origin) continue;
-    WorkItem item = {message, PartId::Unpack(message.id), {},
-                     &from,   static_cast<uint8_t>(i),    origin.parity};
+    WorkItem item;
+    item.message = message;
+    item.id = PartId::Unpack(message.id);
+    item.from = &from;
+    item.origin = static_cast<uint8_t>(i);
+    item.parity = origin.parity;
     PartId whole = item.id;
     whole.member = 0;
     std::optional<LedgerEntry> entry = origin.peer->ledger->Find(whole);
     if (!entry.has_value()) break;
     item.entry = *entry;
+    if (from.peer->id.stage != Stage::kIngress) {
+      // The word is the times' on this hop; the deadline is the ledger's to say.
+      item.times = StageTimes::Unpack(message.times);
+      item.message.deadline_ns = entry->deadline_ns;
+    }
     if (!IsOnRoute(from.peer->id, item)) {
       page().Add(Counter::kFaults);
       break;

@@ -22,6 +22,7 @@
 #include "absl/status/status.h"
 #include "absl/types/span.h"
 #include "ipc/message.h"
+#include "ipc/stage_times.h"
 #include "services/runtime/lane.h"
 
 namespace millrace {
@@ -33,6 +34,9 @@ struct WorkItem {
   Inbound* from = nullptr;
   uint8_t origin = 0;  // its place among the worker's origins
   uint8_t parity = 0;
+  StageTimes times;        // of the stages before this one
+  uint64_t waited_ns = 0;  // for this stage
+  int64_t taken_ns = 0;    // when its work began
 };
 
 // Where a result goes: a lane, as which member's part, by which route.
@@ -124,8 +128,10 @@ class Worker : public LaneHandler {
   void Name(size_t place, const WorkItem& item);
   void NameCount(size_t count);
   // Whether to work on it; if not, it is finished here.
-  bool Admit(const WorkItem& item);
-  void ObserveDelay(const WorkItem& item, int64_t now);
+  bool Admit(WorkItem* item);
+  void ObserveDelay(uint64_t delay_ns);
+  // The item's times with those of this stage, which ends at `now_ns`.
+  StageTimes TimesOf(const WorkItem& item, int64_t now_ns) const;
 
   size_t executing_ = 0;  // named now
   Lane* lane_;
@@ -137,7 +143,7 @@ template <typename Predicate>
 std::optional<WorkItem> Worker::PopIf(Predicate take) {
   while (!queue_.empty() && take(queue_.front())) {
     WorkItem item = TakeTop();
-    if (Admit(item)) return item;
+    if (Admit(&item)) return item;
   }
   return std::nullopt;
 }

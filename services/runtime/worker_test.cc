@@ -310,6 +310,7 @@ TEST_F(WorkerTest, ABlockOutsideItsArenaIsTheSendersFault) {
   rig_.Link(raw, execution_);
   LedgerEntry entry;
   entry.features = raw.id.incarnation;
+  entry.deadline_ns = kFar;
   ingress_.ledger->Open(id, entry);
   Message message = MessageOf(id, kFar);
   message.block = {0xfffffff0u, 0xfffffff0u};

@@ -176,6 +176,25 @@ std::optional<json> WaitReady(const Fleet& fleet, const json& request, int64_t w
   return json{{"ok", true}, {"ready", false}};
 }
 
+std::optional<json> ChangeModels(Fleet* fleet, bool load, const json& request, int64_t asked_ns) {
+  const auto model = request.find("model");
+  if (model == request.end() || !model->is_string()) return Refusal("model: must be a string");
+  const auto dependents = request.find("unload_dependents");
+  if (dependents != request.end() && (load || !dependents->is_boolean())) {
+    return Refusal("unload_dependents: must be a boolean, and of unload only");
+  }
+  ChangeModel change;
+  // A line that waits is asked again with the same time, which no other line has.
+  change.set_request(static_cast<uint64_t>(asked_ns));
+  change.set_load(load);
+  change.set_model(*model);
+  change.set_unload_dependents(dependents != request.end() && *dependents);
+  const std::optional<absl::Status> outcome = fleet->ChangeForAdmin(change);
+  if (!outcome.has_value()) return std::nullopt;
+  if (outcome->ok()) return json{{"ok", true}};
+  return Refusal(std::string_view(outcome->message().data(), outcome->message().size()));
+}
+
 std::optional<json> Answer(const AdminContext& context, const std::string& line, int64_t asked_ns,
                            int64_t now_ns) {
   const json request = json::parse(line, nullptr, /*allow_exceptions=*/false);
@@ -193,7 +212,10 @@ std::optional<json> Answer(const AdminContext& context, const std::string& line,
     context.fleet->Stop();
     return json{{"ok", true}};
   }
-  return Refusal("verb: must be status, scale, wait_ready, reload or stop");
+  if (*verb == "load" || *verb == "unload") {
+    return ChangeModels(context.fleet, *verb == "load", request, asked_ns);
+  }
+  return Refusal("verb: must be status, scale, wait_ready, load, unload, reload or stop");
 }
 
 }  // namespace

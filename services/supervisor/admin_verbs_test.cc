@@ -152,6 +152,28 @@ TEST_F(AdminVerbsTest, ScaleAndStop) {
   EXPECT_EQ(Ask(R"({"verb":"scale","stage":"execution","count":3})")["ok"], false);
 }
 
+TEST_F(AdminVerbsTest, AModelIsLoadedAndUnloaded) {
+  StartAll();
+  const uint32_t registry = KeyOf(Stage::kRegistry);
+  const char* line = R"({"verb":"unload","model":"m","unload_dependents":true})";
+  EXPECT_EQ(Ask(line, 5), nullptr) << "it waits";
+  ASSERT_EQ(CountTold(registry, ToProcess::kChangeModel), 1u);
+  const ChangeModel asked = hands.told.back().message.change_model();
+  EXPECT_EQ(asked.model(), "m");
+  EXPECT_FALSE(asked.load());
+  EXPECT_TRUE(asked.unload_dependents());
+  EXPECT_EQ(Ask(line, 5), nullptr) << "the same line, which is not asked twice";
+  EXPECT_EQ(CountTold(registry, ToProcess::kChangeModel), 1u);
+  FromProcess changed;
+  changed.mutable_model_changed()->set_request(asked.request());
+  changed.mutable_model_changed()->set_code(9);
+  changed.mutable_model_changed()->set_message("it is needed");
+  Say(registry, changed);
+  EXPECT_EQ(Ask(line, 5)["error"], "it is needed");
+  EXPECT_EQ(Ask(R"({"verb":"load","model":7})")["ok"], false);
+  EXPECT_EQ(Ask(R"({"verb":"load","model":"m","unload_dependents":true})")["ok"], false);
+}
+
 TEST_F(AdminVerbsTest, WaitReadyWaitsUpToItsLimit) {
   Make();
   fleet->Start();

@@ -72,6 +72,7 @@ void Fleet::Settle() {
     BecomeReady();
     PublishRoster();
     GoLive();
+    StepChanges();
     again = StartDue();
     for (const auto& [key, process] : processes_) {
       again |= !process.condemned.empty() && process.state != ProcessState::kDying;
@@ -224,6 +225,7 @@ void Fleet::Configure(FleetProcess* process) {
   if (process->stage == Stage::kRegistry) {
     configure->set_first_route(desk_.first_route());
     configure->set_first_generation(desk_.first_generation());
+    *configure->mutable_unloaded() = desk_.catalog().unloaded();
   }
   Send(process, message, fds);
   if (desk_.has_catalog() && HasLanes(process->stage)) SendCatalog(process);

@@ -12,6 +12,10 @@
 //   3. An incarnation is given out once. A process is told of a peer at most once, and of its end
 //      exactly once, after it was reaped.
 //   4. What a process says is untrusted: what does not fit its state ends that process alone.
+//   5. A change of models is handed to the registry when no request in flight began before the
+//   newest
+//      catalog (workers keep two), and answered when its catalog is live everywhere, or at its
+//      limit.
 // What fails: Scale, with a sentence. Everything else is handled here.
 #pragma once
 
@@ -113,6 +117,9 @@ class Fleet {
   void Stop();     // drain, then end in reverse order of the start
   void StopNow();  // without draining
   void Reload();   // asks the registry to read the repository again
+  // Loads or unloads a model; asked again with the same `request` until it has an outcome, which is
+  // then forgotten. OK: live in every process.
+  std::optional<absl::Status> ChangeForAdmin(const ChangeModel& change);
 
   FleetPhase phase() const { return phase_; }
   int exit_code() const { return exit_code_; }  // once kDone
@@ -157,6 +164,25 @@ class Fleet {
   void OnDeviceReport(FleetProcess* process, const DeviceReport& report);
   void OnKernelChoice(FleetProcess* process, const KernelChoice& choice);
 
+  // fleet_changes.cc
+  struct Change {
+    uint32_t asker = 0;  // key of an ingress process; 0: the admin socket
+    ChangeModel change;  // with the asker's number
+    int64_t asked_ns = 0;
+    uint32_t registry = 0;    // key of the process that was told; 0: none yet
+    uint64_t number = 0;      // ours, in that message
+    uint64_t generation = 0;  // with the change; 0: not published
+    std::optional<absl::Status> outcome;
+  };
+  void AskChange(uint32_t asker, const ChangeModel& change);
+  void OnChangeModel(FleetProcess* process, const ChangeModel& change);
+  void OnModelChanged(FleetProcess* process, const ModelChanged& changed);
+  bool Settled() const;
+  bool IsLiveEverywhere(uint64_t generation) const;
+  void StartChange(Change* change);
+  void StepChanges();
+  void TellOutcome(const Change& change);
+
   // fleet_wait.cc
   void TakeLoad();
   CpuList CpusFor(Stage stage, uint32_t index) const;
@@ -182,6 +208,8 @@ class Fleet {
   WaitPolicy wait_;
   std::optional<LoadLook> load_;
   int ticks_to_load_ = kTicksALoad;
+  std::vector<Change> changes_;  // in the order they were asked for; one is worked on at a time
+  uint64_t changes_asked_ = 0;
   std::vector<RosterEntry> published_;
   uint64_t live_generation_ = 0;
   int64_t catalog_since_ns_ = 0;

@@ -51,7 +51,10 @@ class FakeHands : public Hands {
   bool IsStopped(uint32_t key) override { return stopped.count(key) > 0; }
   absl::Status OpenPages(uint32_t, const std::vector<LanePage>& pages) override {
     if (page_is_bad) return absl::FailedPreconditionError("layout hash differs");
-    for (const LanePage& page : pages) looks[page.incarnation] = PageLook();
+    for (const LanePage& page : pages) {
+      looks[page.incarnation] = PageLook();
+      looks[page.incarnation].oldest_catalog = UINT64_MAX;  // nothing is in flight
+    }
     return absl::OkStatus();
   }
   std::optional<PageLook> Look(uint32_t incarnation) override {

@@ -75,6 +75,12 @@ void Fleet::OnMessage(uint32_t key, const FromProcess& message, std::vector<Fd> 
     case FromProcess::kKernelChoice:
       OnKernelChoice(process, message.kernel_choice());
       break;
+    case FromProcess::kChangeModel:
+      OnChangeModel(process, message.change_model());
+      break;
+    case FromProcess::kModelChanged:
+      OnModelChanged(process, message.model_changed());
+      break;
     case FromProcess::MESSAGE_NOT_SET:
       process->condemned = "sent a message of no known kind";
       break;

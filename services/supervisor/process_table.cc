@@ -162,6 +162,7 @@ std::optional<PageLook> ProcessTable::Look(uint32_t incarnation) {
   look.device_lost =
       state == static_cast<uint32_t>(LaneState::kDying) && reason == kReasonDeviceLost;
   look.answered = page->Get(Counter::kAnswered) + page->Get(Counter::kFailed) > 0;
+  look.oldest_catalog = page->Get(Counter::kOldestCatalog);
   return look;
 }
 

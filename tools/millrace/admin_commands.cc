@@ -22,6 +22,8 @@ struct AdminOptions {
   std::string stage;
   int64_t count = 0;
   double timeout_s = 60;
+  std::string model;
+  bool dependents = false;
 };
 
 CLI::App* AddAdminCommand(CLI::App* app, const char* name, const char* help,
@@ -107,6 +109,36 @@ void AddScale(CLI::App* app, int* exit_code) {
   scale->callback([=] {
     *exit_code =
         Tell(*options, {{"verb", "scale"}, {"stage", options->stage}, {"count", options->count}});
+  });
+}
+
+// A change is answered when it is live; the server has a limit of its own, shorter than this.
+int ChangeModel(const AdminOptions& options, json question) {
+  constexpr int64_t kChangeMs = 7'200'000;
+  question["model"] = options.model;
+  const absl::StatusOr<json> answer = AskAdmin(options.socket, question, kChangeMs);
+  return answer.ok() ? kExitGood : Refused(answer.status());
+}
+
+void AddModel(CLI::App* app, int* exit_code) {
+  auto options = std::make_shared<AdminOptions>();
+  CLI::App* model = app->add_subcommand("model", "Load and unload single models");
+  model->require_subcommand(1);
+  CLI::App* load = AddAdminCommand(model, "load",
+                                   "Read a model again from the repository; ends when it is served",
+                                   options.get());
+  CLI::App* unload = AddAdminCommand(
+      model, "unload", "Serve a model no more until it is loaded; ends when that is so",
+      options.get());
+  for (CLI::App* command : {load, unload}) {
+    command->add_option("name", options->model, "The model's folder in the repository")->required();
+  }
+  unload->add_flag("--dependents", options->dependents,
+                   "Of an ensemble: also the members that no other ensemble needs");
+  load->callback([=] { *exit_code = ChangeModel(*options, {{"verb", "load"}}); });
+  unload->callback([=] {
+    *exit_code =
+        ChangeModel(*options, {{"verb", "unload"}, {"unload_dependents", options->dependents}});
   });
 }
 

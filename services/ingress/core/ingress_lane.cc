@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "absl/strings/str_cat.h"
+#include "common/check.h"
 #include "common/clock.h"
 
 namespace millrace {
@@ -14,11 +15,13 @@ constexpr int64_t kIdleSleepNs = Waiter::kMaxSleepMs * kNanosPerMilli;
 
 }  // namespace
 
-IngressLane::IngressLane(Lane* lane, Ledger* ledger, const Config& config)
+IngressLane::IngressLane(Lane* lane, Ledger* ledger, const Config& config, IngressShared shared)
     : lane_(lane),
       ledger_(ledger),
       config_(config),
       windows_(lane, config),
+      shared_(std::move(shared)),
+      statistics_(shared_.statistics != nullptr ? shared_.statistics : &own_statistics_),
       flights_(config.max_in_flight),
       waiting_(config.max_in_flight) {
   for (size_t slot = flights_.size(); slot-- > 0;) {
@@ -35,7 +38,14 @@ void IngressLane::SetCatalog(std::shared_ptr<const Catalog> catalog) {
 void IngressLane::GoLive(uint64_t generation) {
   lane_->Post([this, generation] {
     for (const auto& table : coming_) {
-      if (table->catalog()->generation() == generation) table_ = table;
+      if (table->catalog()->generation() != generation) continue;
+      if (table_ != nullptr) former_.push_back(table_);
+      table_ = table;
+      counters_.clear();
+      for (const Model& model : table->catalog()->models()) {
+        counters_.push_back(statistics_->Open(this, model.name(), model.version()));
+      }
+      MR_CHECK(counters_.size() == table_->size(), "a table has each model of its catalog");
     }
     std::erase_if(coming_, [&](const auto& t) { return t->catalog()->generation() <= generation; });
     // relaxed: a statistic, read alone.
@@ -60,6 +70,30 @@ absl::Status IngressLane::ModelReady(std::string_view model, std::string_view ve
   return absl::OkStatus();
 }
 
+std::vector<ModelStatistic> IngressLane::Statistics(std::string_view model,
+                                                    std::string_view version) const {
+  return statistics_->Read(model, version);
+}
+
+void IngressLane::ChangeModel(const ModelChange& change, ChangeDone done) {
+  if (!shared_.change_model) {
+    return done(absl::UnimplementedError("this server cannot load and unload models"));
+  }
+  shared_.change_model(change, [lane = lane_, done = std::move(done)](const absl::Status& status) {
+    lane->Post([done, status] { done(status); });
+  });
+}
+
+// One store where nothing has changed: this stands in the lane's duty cycle.
+void IngressLane::PublishOldestCatalog() {
+  while (!former_.empty() && former_.front().expired()) former_.pop_front();
+  uint64_t generation = table_ == nullptr ? 0 : table_->catalog()->generation();
+  if (!former_.empty()) {
+    if (const auto oldest = former_.front().lock()) generation = oldest->catalog()->generation();
+  }
+  lane_->page().Set(Counter::kOldestCatalog, generation);
+}
+
 PartId IngressLane::IdOf(uint16_t slot) const {
   return {slot, flights_[slot].sequence, flights_[slot].attempt, 0};
 }
@@ -69,13 +103,12 @@ RequestId IngressLane::RequestIdOf(uint16_t slot) const {
   return uint64_t{flights_[slot].sequence} << 16 | slot;
 }
 
-absl::Status IngressLane::Admit(const InferRequest& request, CheckedRequest* checked,
+absl::Status IngressLane::Admit(const InferRequest& request, int64_t now, CheckedRequest* checked,
                                 int64_t* deadline_ns) {
   if (table_ == nullptr) return absl::UnavailableError("no model is served yet");
   absl::StatusOr<CheckedRequest> fits = table_->Check(request);
   if (!fits.ok()) return fits.status();
   *checked = std::move(*fits);
-  const int64_t now = MonotonicNanos();
   const int64_t longest = now + config_.max_deadline_ms * kNanosPerMilli;
   *deadline_ns = request.deadline_ns == 0 ? now + config_.default_deadline_ms * kNanosPerMilli
                                           : std::min(request.deadline_ns, longest);
@@ -114,27 +147,35 @@ absl::StatusOr<BlockRef> IngressLane::StoreInput(const InferRequest& request,
   return *block;
 }
 
+absl::StatusOr<BlockRef> IngressLane::Accept(const InferRequest& request, int64_t now,
+                                             CheckedRequest* checked, int64_t* deadline_ns) {
+  if (absl::Status s = Admit(request, now, checked, deadline_ns); !s.ok()) return s;
+  for (const StageNeed& need : Needs(*checked)) {
+    if (windows_.BlockBytes(need.block_bytes) != 0) continue;
+    return absl::ResourceExhaustedError("outputs: the answer would be over the size limit");
+  }
+  return StoreInput(request, *checked);
+}
+
+void IngressLane::Refuse(const InferRequest& request, int64_t now, const absl::Status& status,
+                         Completion* completion) {
+  lane_->page().Add(Counter::kRefused);
+  if (table_ != nullptr) {
+    const absl::StatusOr<const ServedModel*> served = table_->Find(request.model, request.version);
+    if (served.ok()) counters_[(*served)->place]->CountFailure(MonotonicNanos() - now);
+  }
+  InferAnswer answer;
+  answer.status = status;
+  completion->Done(answer);
+}
+
 RequestId IngressLane::Infer(const InferRequest& request, Completion* completion) {
+  const int64_t now = MonotonicNanos();
   CheckedRequest checked;
   int64_t deadline_ns = 0;
-  absl::Status status = Admit(request, &checked, &deadline_ns);
-  BlockRef block;
-  if (status.ok()) {
-    for (const StageNeed& need : Needs(checked)) {
-      if (windows_.BlockBytes(need.block_bytes) != 0) continue;
-      status = absl::ResourceExhaustedError("outputs: the answer would be over the size limit");
-    }
-  }
-  if (status.ok()) {
-    absl::StatusOr<BlockRef> input = StoreInput(request, checked);
-    status = input.status();
-    if (input.ok()) block = *input;
-  }
-  if (!status.ok()) {
-    lane_->page().Add(Counter::kRefused);
-    InferAnswer answer;
-    answer.status = status;
-    completion->Done(answer);
+  const absl::StatusOr<BlockRef> input = Accept(request, now, &checked, &deadline_ns);
+  if (!input.ok()) {
+    Refuse(request, now, input.status(), completion);
     return 0;
   }
   const uint16_t slot = free_slots_.back();
@@ -151,7 +192,10 @@ RequestId IngressLane::Infer(const InferRequest& request, Completion* completion
   flight.request = std::move(checked);
   flight.deadline_ns = deadline_ns;
   flight.priority = static_cast<uint8_t>(std::min<uint32_t>(request.priority, 255));
-  flight.input = block;
+  flight.input = *input;
+  flight.counters = counters_[flight.request.model->place];
+  flight.accepted_ns = now;
+  flight.stored_ns = MonotonicNanos();
   ++in_flight_;
   lane_->page().Add(Counter::kTaken);
   // Nobody overtakes those that wait already.
@@ -228,7 +272,8 @@ void IngressLane::Submit(uint16_t slot, const LedgerEntry& entry) {
   message.deadline_ns = flight.deadline_ns;
   message.origin = lane_->id().incarnation;
   message.flags = flight.alone ? kFlagAlone : 0;
-  message.published_ticks = PublishedTicks(MonotonicNanos());
+  flight.submitted_ns = MonotonicNanos();
+  message.published_ticks = PublishedTicks(flight.submitted_ns);
   message.block = flight.input;
   message.id = id.Pack();
   message.route = entry.route;
@@ -274,6 +319,7 @@ size_t IngressLane::Poll() {
   page.Set(Counter::kInFlight, in_flight_);
   page.Set(Counter::kQueueDepth, waiting_.size());
   page.Set(Counter::kLimbo, quiescence_.waiting());
+  PublishOldestCatalog();
   return done;
 }
 

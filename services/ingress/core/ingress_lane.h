@@ -12,6 +12,7 @@
 //      being executed is sent alone; if the worker that executes it alone dies by a fatal signal,
 //      or two of them without (killed from outside, which may be chance), it is poison: INTERNAL.
 //   4. Units of attempts that did not end by their own answer come back through Quiescence.
+//   5. The page's kOldestCatalog is the oldest generation that a request in flight began with.
 // What fails: a request, with the status of frontend.h.
 #pragma once
 
@@ -20,6 +21,7 @@
 
 #include "common/clock.h"
 #include "common/config.h"
+#include "services/ingress/core/model_counters.h"
 #include "services/ingress/core/model_table.h"
 #include "services/ingress/core/quiescence.h"
 #include "services/ingress/core/slot_queue.h"
@@ -29,9 +31,16 @@
 
 namespace millrace {
 
+// What the lanes of a process share; each may be null.
+struct IngressShared {
+  StatisticsBook* statistics = nullptr;
+  // Hands a change on to the supervisor; `done` is called once, by any thread.
+  std::function<void(const ModelChange& change, ChangeDone done)> change_model;
+};
+
 class IngressLane : public Frontend, public LaneHandler {
  public:
-  IngressLane(Lane* lane, Ledger* ledger, const Config& config);
+  IngressLane(Lane* lane, Ledger* ledger, const Config& config, IngressShared shared = {});
 
   // Any thread. A catalog is kept until it goes live; then requests are routed by it.
   void SetCatalog(std::shared_ptr<const Catalog> catalog);
@@ -49,6 +58,9 @@ class IngressLane : public Frontend, public LaneHandler {
   std::shared_ptr<const Catalog> catalog() const override;
   bool ServerReady() const override;
   absl::Status ModelReady(std::string_view model, std::string_view version) const override;
+  std::vector<ModelStatistic> Statistics(std::string_view model,
+                                         std::string_view version) const override;
+  void ChangeModel(const ModelChange& change, ChangeDone done) override;
 
   // LaneHandler.
   void OnMessage(Inbound& from, const Message& message) override;
@@ -74,6 +86,10 @@ class IngressLane : public Frontend, public LaneHandler {
     std::shared_ptr<const ModelTable> table;
     CheckedRequest request;
     int64_t deadline_ns = 0;
+    ModelCounters* counters = nullptr;
+    int64_t accepted_ns = 0;   // when Infer was called
+    int64_t stored_ns = 0;     // when its inputs were in the arena
+    int64_t submitted_ns = 0;  // when the current attempt was sent
     BlockRef input;
     Route route;  // taken units, in the order of Needs
     uint32_t last_worker = 0;
@@ -81,7 +97,13 @@ class IngressLane : public Frontend, public LaneHandler {
 
   PartId IdOf(uint16_t slot) const;
   RequestId RequestIdOf(uint16_t slot) const;
-  absl::Status Admit(const InferRequest& request, CheckedRequest* checked, int64_t* deadline_ns);
+  absl::Status Admit(const InferRequest& request, int64_t now, CheckedRequest* checked,
+                     int64_t* deadline_ns);
+  // Everything up to the block that holds the inputs.
+  absl::StatusOr<BlockRef> Accept(const InferRequest& request, int64_t now, CheckedRequest* checked,
+                                  int64_t* deadline_ns);
+  void Refuse(const InferRequest& request, int64_t now, const absl::Status& status,
+              Completion* completion);
   absl::StatusOr<BlockRef> StoreInput(const InferRequest& request, const CheckedRequest& checked);
   static StageNeeds Needs(const CheckedRequest& request);
 
@@ -99,6 +121,9 @@ class IngressLane : public Frontend, public LaneHandler {
   void Succeed(uint16_t slot, PeerLane& from, const Message& message);
   Completion* Retire(uint16_t slot);
 
+  void CountSuccess(const Flight& flight, const Message& message);
+  void PublishOldestCatalog();
+
   void ExpireAndCancel(int64_t now);
   void StepQuiescence();
 
@@ -107,6 +132,11 @@ class IngressLane : public Frontend, public LaneHandler {
   Config config_;
   Windows windows_;
   Quiescence quiescence_;
+  const IngressShared shared_;
+  StatisticsBook own_statistics_;  // where none is shared
+  StatisticsBook* const statistics_;
+  std::vector<ModelCounters*> counters_;                   // of the live table's models, by place
+  std::deque<std::weak_ptr<const ModelTable>> former_;     // tables that requests may still use
   std::shared_ptr<const ModelTable> table_;                // live
   std::vector<std::shared_ptr<const ModelTable>> coming_;  // not live yet
   std::vector<Flight> flights_;

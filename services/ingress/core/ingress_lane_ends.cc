@@ -1,8 +1,11 @@
 // How a flight ends: by its answer, an error, its deadline, its client; or goes on after a death.
+#include <time.h>
+
 #include <algorithm>
 #include <array>
 
 #include "common/clock.h"
+#include "ipc/stage_times.h"
 #include "services/ingress/core/ingress_lane.h"
 
 namespace millrace {
@@ -35,9 +38,24 @@ Completion* IngressLane::Retire(uint16_t slot) {
 void IngressLane::Fail(uint16_t slot, const absl::Status& status) {
   Abandon(flights_[slot]);
   lane_->page().Add(Counter::kFailed);
+  flights_[slot].counters->CountFailure(MonotonicNanos() - flights_[slot].accepted_ns);
   InferAnswer answer;
   answer.status = status;
   Retire(slot)->Done(answer);
+}
+
+void IngressLane::CountSuccess(const Flight& flight, const Message& message) {
+  const int64_t now = MonotonicNanos();
+  StageTimes times = StageTimes::Unpack(message.times);
+  times.input_ns += flight.stored_ns - flight.accepted_ns;
+  times.queue_ns += flight.submitted_ns - flight.stored_ns;
+  // The members of an ensemble run in batches of their own plans; the ensemble runs once a request.
+  if (flight.request.model->model->members_size() > 0) times.batch_rows = flight.request.rows;
+  timespec wall;
+  clock_gettime(CLOCK_REALTIME_COARSE, &wall);
+  flight.counters->CountSuccess(
+      {flight.request.rows, static_cast<uint64_t>(now - flight.accepted_ns),
+       static_cast<uint64_t>(wall.tv_sec) * 1000 + wall.tv_nsec / kNanosPerMilli, times});
 }
 
 void IngressLane::Succeed(uint16_t slot, PeerLane& from, const Message& message) {
@@ -74,6 +92,7 @@ void IngressLane::Succeed(uint16_t slot, PeerLane& from, const Message& message)
   answer.version = model.version();
   answer.outputs = {outputs.data(), count};
   lane_->page().Add(Counter::kAnswered);
+  CountSuccess(flight, message);
   Retire(slot)->Done(answer);
 }
 

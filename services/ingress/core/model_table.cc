@@ -223,6 +223,7 @@ std::shared_ptr<const ModelTable> ModelTable::Make(std::shared_ptr<const Catalog
   for (const Model& model : catalog->models()) {
     auto served = std::make_unique<ServedModel>();
     served->model = &model;
+    served->place = table->models_.size();
     for (const Feature& feature : model.view().features()) {
       const bool known = std::any_of(served->columns.begin(), served->columns.end(),
                                      [&](const auto& c) { return c.name == feature.column(); });

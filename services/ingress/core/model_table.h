@@ -31,6 +31,7 @@ struct ServedModel {
   std::vector<RawColumn> columns;           // of its view, in order of first use
   std::vector<const ServedModel*> members;  // itself for a plain model
   size_t view_width = 0;
+  size_t place = 0;  // among the table's models
 
   // Bounds of one result block: a member's at execution, the last one at aggregation.
   size_t ExecutionBytes(size_t rows, uint32_t outputs) const;
@@ -53,6 +54,7 @@ class ModelTable {
   static std::shared_ptr<const ModelTable> Make(std::shared_ptr<const Catalog> catalog);
 
   const std::shared_ptr<const Catalog>& catalog() const { return catalog_; }
+  size_t size() const { return models_.size(); }
   // NOT_FOUND names what is not there. An empty version: the latest.
   absl::StatusOr<const ServedModel*> Find(std::string_view name, std::string_view version) const;
   absl::StatusOr<CheckedRequest> Check(const InferRequest& request) const;

@@ -9,49 +9,29 @@
 
 #include "absl/synchronization/mutex.h"
 #include "services/ingress/grpc/acceptor.h"
+#include "services/ingress/grpc/health_watch.h"
 #include "services/ingress/grpc/infer_calls.h"
 #include "services/ingress/grpc/infer_streams.h"
-#include "services/ingress/grpc/model_describer.h"
+#include "services/ingress/grpc/late_call.h"
 #include "services/ingress/grpc/plain_call.h"
 #include "services/ingress/grpc/raw_services.h"
 #include "services/ingress/grpc/reflection.h"
-#include "services/ingress/grpc/shared_memory_calls.h"
 #include "services/ingress/grpc/stream_call.h"
 
 namespace millrace {
 namespace {
 
-using grpc::health::v1::HealthCheckRequest;
-using grpc::health::v1::HealthCheckResponse;
-
-// One may be answered while another arrives.
-constexpr int kPlainCallsPerMethod = 2;
-
 // People and tools look around one at a time.
 constexpr size_t kReflectionStreams = 16;
+
+// Load balancers; a client that is refused asks Check instead.
+constexpr size_t kHealthWatchers = 64;
 
 // A client has this long to say its first HTTP/2 words.
 constexpr int kHandshakeTimeoutMs = 10'000;
 
 // How often Shutdown looks whether gRPC has ended.
 constexpr int64_t kShutdownStepNs = 5'000'000;
-
-// A pointer to one of the generated Request... members, as a RawPost.
-template <typename Service, typename Method>
-RawPost PostOf(Service* service, Method method, grpc::ServerCompletionQueue* queue) {
-  return [service, method, queue](grpc::ServerContext* context, grpc::ByteBuffer* request,
-                                  RawWriter* writer, QueueEvent* event) {
-    (service->*method)(context, request, writer, queue, queue, event);
-  };
-}
-
-template <typename Service, typename Method>
-RawStreamPost StreamPostOf(Service* service, Method method, grpc::ServerCompletionQueue* queue) {
-  return
-      [service, method, queue](grpc::ServerContext* context, RawStream* stream, QueueEvent* event) {
-        (service->*method)(context, stream, queue, queue, event);
-      };
-}
 
 void SetLimits(const GrpcServerOptions& options, grpc::ServerBuilder* builder) {
   builder->SetMaxReceiveMessageSize(static_cast<int>(options.max_message_bytes));
@@ -63,6 +43,11 @@ void SetLimits(const GrpcServerOptions& options, grpc::ServerBuilder* builder) {
   // A kilobyte of gzip can be a megabyte of message, and is unpacked before its size is checked.
   builder->SetCompressionAlgorithmSupportStatus(GRPC_COMPRESS_GZIP, false);
   builder->SetCompressionAlgorithmSupportStatus(GRPC_COMPRESS_DEFLATE, false);
+  if (options.max_connection_age_ms == 0) return;
+  builder->AddChannelArgument(GRPC_ARG_MAX_CONNECTION_AGE_MS,
+                              static_cast<int>(options.max_connection_age_ms));
+  builder->AddChannelArgument(GRPC_ARG_MAX_CONNECTION_AGE_GRACE_MS,
+                              static_cast<int>(options.connection_age_grace_ms));
 }
 
 gpr_timespec MonotonicIn(int64_t ns) {
@@ -99,6 +84,7 @@ absl::Status GrpcServer::Serve(int listening_fd) {
   builder.RegisterService(&services_->inference);
   builder.RegisterService(&services_->health);
   builder.RegisterService(&services_->reflection);
+  builder.RegisterService(&services_->old_reflection);
   connections_ = builder.experimental().AddExternalConnectionAcceptor(
       grpc::ServerBuilder::experimental_type::ExternalConnectionType::FROM_FD,
       grpc::InsecureServerCredentials());
@@ -113,6 +99,8 @@ absl::Status GrpcServer::Serve(int listening_fd) {
   AddPlainCalls();
   AddCatalogCalls();
   AddSharedMemoryCalls();
+  AddSettingCalls();
+  AddChangeCalls();
   infer_calls_ = std::make_unique<InferCalls>(
       frontend_,
       InferCallsOptions{regions_, options_.max_in_flight + options_.waiting_calls,
@@ -120,20 +108,35 @@ absl::Status GrpcServer::Serve(int listening_fd) {
       PostOf(&services_->inference, &RawInference::RequestModelInfer, queue_.get()));
   infer_streams_ = std::make_unique<InferStreams>(
       frontend_,
-      InferStreamsOptions{regions_, options_.max_infer_streams, options_.max_requests_per_stream},
+      InferStreamsOptions{regions_, options_.max_infer_streams, options_.max_requests_per_stream,
+                          options_.retry_pushback_ms},
       StreamPostOf(&services_->inference, &RawInference::RequestModelStreamInfer, queue_.get()));
   reflection_ = std::make_unique<Reflection>(std::vector<std::string>{
       Oip::service_full_name(), grpc::health::v1::Health::service_full_name(),
+      grpc::reflection::v1::ServerReflection::service_full_name(),
       grpc::reflection::v1alpha::ServerReflection::service_full_name()});
-  reflection_streams_ = std::make_unique<StreamPool>(
+  reflection_streams_.push_back(std::make_unique<StreamPool>(
       kReflectionStreams,
       StreamPostOf(&services_->reflection, &RawReflection::RequestServerReflectionInfo,
                    queue_.get()),
-      [this](StreamPool* pool) { return reflection_->MakeStream(pool); });
+      [this](StreamPool* pool) { return reflection_->MakeStream(pool); }));
+  reflection_streams_.push_back(std::make_unique<StreamPool>(
+      kReflectionStreams,
+      StreamPostOf(&services_->old_reflection, &RawOldReflection::RequestServerReflectionInfo,
+                   queue_.get()),
+      [this](StreamPool* pool) { return reflection_->MakeOldStream(pool); }));
+  health_watch_ = std::make_unique<HealthWatch>(
+      kHealthWatchers, [this] { return ready(); },
+      [this](grpc::ServerContext* context, grpc::ByteBuffer* request,
+             grpc::ServerAsyncWriter<grpc::ByteBuffer>* writer, QueueEvent* event) {
+        services_->health.RequestWatch(context, request, writer, queue_.get(), queue_.get(), event);
+      });
   for (const auto& call : plain_calls_) call->Post();
   infer_calls_->Open();
   infer_streams_->Open();
-  reflection_streams_->Open();
+  for (const auto& pool : reflection_streams_) pool->Open();
+  for (const auto& call : late_calls_) call->Post();
+  health_watch_->Open();
 
   auto acceptor = Acceptor::Start(listening_fd, [this, listening_fd](int fd) {
     grpc::experimental::ExternalConnectionAcceptor::NewConnectionParameters connection;
@@ -146,113 +149,8 @@ absl::Status GrpcServer::Serve(int listening_fd) {
   return absl::OkStatus();
 }
 
-template <typename Service, typename Method>
-void GrpcServer::AddPlainCall(Service* service, Method method, PlainCall::Answer answer) {
-  for (int i = 0; i < kPlainCallsPerMethod; ++i) {
-    plain_calls_.push_back(
-        std::make_unique<PlainCall>(PostOf(service, method, queue_.get()), answer, &stopping_));
-  }
-}
-
-void GrpcServer::AddPlainCalls() {
-  RawInference* const oip = &services_->inference;
-  AddPlainCall(oip, &RawInference::RequestServerLive,
-               AnswerWith<inference::ServerLiveRequest, inference::ServerLiveResponse>(
-                   [](const auto&, auto* response) {
-                     response->set_live(true);
-                     return absl::OkStatus();
-                   }));
-  AddPlainCall(oip, &RawInference::RequestServerReady,
-               AnswerWith<inference::ServerReadyRequest, inference::ServerReadyResponse>(
-                   [this](const auto&, auto* response) {
-                     response->set_ready(ready());
-                     return absl::OkStatus();
-                   }));
-  AddPlainCall(oip, &RawInference::RequestModelReady,
-               AnswerWith<inference::ModelReadyRequest, inference::ModelReadyResponse>(
-                   [this](const auto& request, auto* response) {
-                     const absl::Status status =
-                         frontend_->ModelReady(request.name(), request.version());
-                     response->set_ready(status.ok() && !draining_);
-                     return absl::IsNotFound(status) ? status : absl::OkStatus();
-                   }));
-  AddPlainCall(oip, &RawInference::RequestServerMetadata,
-               AnswerWith<inference::ServerMetadataRequest, inference::ServerMetadataResponse>(
-                   [this](const auto&, auto* response) {
-                     response->set_name(options_.server_name);
-                     response->set_version(options_.server_version);
-                     for (const std::string& name : options_.extensions)
-                       response->add_extensions(name);
-                     return absl::OkStatus();
-                   }));
-  AddPlainCall(
-      &services_->health, &RawHealth::RequestCheck,
-      AnswerWith<HealthCheckRequest, HealthCheckResponse>(
-          [this](const auto& request, auto* response) -> absl::Status {
-            if (!request.service().empty() && request.service() != Oip::service_full_name()) {
-              return absl::NotFoundError("service: not one of this server's");
-            }
-            response->set_status(ready() ? HealthCheckResponse::SERVING
-                                         : HealthCheckResponse::NOT_SERVING);
-            return absl::OkStatus();
-          }));
-}
-
-void GrpcServer::AddCatalogCalls() {
-  RawInference* const oip = &services_->inference;
-  // `describe` on the catalog of now, held while it is read.
-  const auto with_catalog = [this](auto describe) {
-    return [this, describe](const auto& request, auto* response) -> absl::Status {
-      const std::shared_ptr<const Catalog> catalog = frontend_->catalog();
-      if (catalog == nullptr) return absl::UnavailableError("no model is loaded yet");
-      return describe(*catalog, request, response);
-    };
-  };
-  AddPlainCall(oip, &RawInference::RequestModelMetadata,
-               AnswerWith<inference::ModelMetadataRequest, inference::ModelMetadataResponse>(
-                   with_catalog([](const Catalog& catalog, const auto& request, auto* response) {
-                     return DescribeModel(catalog, request.name(), request.version(), response);
-                   })));
-  AddPlainCall(oip, &RawInference::RequestModelConfig,
-               AnswerWith<inference::ModelConfigRequest, inference::ModelConfigResponse>(
-                   with_catalog([](const Catalog& catalog, const auto& request, auto* response) {
-                     return DescribeConfig(catalog, request.name(), request.version(), response);
-                   })));
-  AddPlainCall(
-      oip, &RawInference::RequestRepositoryIndex,
-      AnswerWith<inference::RepositoryIndexRequest, inference::RepositoryIndexResponse>(
-          with_catalog([this](const Catalog& catalog, const auto& request, auto* response) {
-            return IndexRepository(*frontend_, catalog, draining_, request, response);
-          })));
-}
-
-void GrpcServer::AddSharedMemoryCalls() {
-  using namespace inference;  // NOLINT: names of two dozen messages
-  RawInference* const oip = &services_->inference;
-  ClientRegions* const regions = regions_;
-  AddPlainCall(
-      oip, &RawInference::RequestSystemSharedMemoryStatus,
-      AnswerWith<SystemSharedMemoryStatusRequest, SystemSharedMemoryStatusResponse>(
-          [regions](const auto& in, auto* out) { return AnswerStatus(*regions, in, out); }));
-  AddPlainCall(oip, &RawInference::RequestSystemSharedMemoryRegister,
-               AnswerWith<SystemSharedMemoryRegisterRequest, SystemSharedMemoryRegisterResponse>(
-                   [regions](const auto& in, auto*) { return AnswerRegister(regions, in); }));
-  AddPlainCall(
-      oip, &RawInference::RequestSystemSharedMemoryUnregister,
-      AnswerWith<SystemSharedMemoryUnregisterRequest, SystemSharedMemoryUnregisterResponse>(
-          [regions](const auto& in, auto*) { return AnswerUnregister(regions, in); }));
-  AddPlainCall(oip, &RawInference::RequestCudaSharedMemoryStatus,
-               AnswerWith<CudaSharedMemoryStatusRequest, CudaSharedMemoryStatusResponse>(
-                   [regions](const auto& in, auto*) { return AnswerCudaStatus(*regions, in); }));
-  AddPlainCall(oip, &RawInference::RequestCudaSharedMemoryRegister,
-               AnswerWith<CudaSharedMemoryRegisterRequest, CudaSharedMemoryRegisterResponse>(
-                   [regions](const auto&, auto*) { return AnswerCudaRegister(*regions); }));
-  AddPlainCall(oip, &RawInference::RequestCudaSharedMemoryUnregister,
-               AnswerWith<CudaSharedMemoryUnregisterRequest, CudaSharedMemoryUnregisterResponse>(
-                   [regions](const auto&, auto*) { return AnswerCudaUnregister(*regions); }));
-}
-
 size_t GrpcServer::Poll(size_t max_events) {
+  health_watch_->Look();
   size_t handled = 0;
   void* tag = nullptr;
   bool ok = false;
@@ -291,7 +189,8 @@ void GrpcServer::Drain() {
   draining_ = true;
   infer_calls_->Drain();
   infer_streams_->Drain();
-  reflection_streams_->Drain();
+  for (const auto& pool : reflection_streams_) pool->Drain();
+  health_watch_->Look();
 }
 
 size_t GrpcServer::in_flight() const {
@@ -304,7 +203,8 @@ void GrpcServer::Shutdown(int64_t grace_ns) {
   Drain();
   infer_calls_->Stop();
   infer_streams_->Stop();
-  reflection_streams_->Stop();
+  for (const auto& pool : reflection_streams_) pool->Stop();
+  health_watch_->Stop();
   stopping_ = true;
 
   // gRPC's shutdown blocks until all replies are written or the grace is over; meanwhile the queue
@@ -321,7 +221,9 @@ void GrpcServer::Shutdown(int64_t grace_ns) {
 
   infer_calls_->Close();
   infer_streams_->Close();
-  reflection_streams_->Close();
+  for (const auto& pool : reflection_streams_) pool->Close();
+  for (const auto& call : late_calls_) call->Close();
+  health_watch_->Close();
   {
     std::lock_guard<std::mutex> lock(wake_mutex_);
     wake_closed_ = true;

@@ -37,12 +37,14 @@
 
 #include "absl/status/statusor.h"
 #include "services/ingress/frontend.h"
+#include "services/ingress/grpc/late_call.h"
 #include "services/ingress/grpc/plain_call.h"
 
 namespace millrace {
 
 class Acceptor;
 class ClientRegions;
+class HealthWatch;
 class InferCalls;
 class InferStreams;
 class Reflection;
@@ -69,6 +71,10 @@ struct GrpcServerOptions {
   size_t max_requests_per_stream = 256;
   int max_streams_per_connection = 256;  // HTTP/2's: calls of any kind
   int max_metadata_bytes = 8 << 10;
+  // A connection of this age is told to go (GOAWAY), give or take a tenth; its calls may still take
+  // the grace. 0: none is.
+  int64_t max_connection_age_ms = 0;
+  int64_t connection_age_grace_ms = 0;
   // The hint (grpc-retry-pushback-ms) that goes with each UNAVAILABLE.
   int64_t retry_pushback_ms = 100;
   // Clients' shared memory, shared with other lanes; null: not allowed. Borrowed.
@@ -121,6 +127,10 @@ class GrpcServer {
   void AddPlainCalls();
   void AddCatalogCalls();
   void AddSharedMemoryCalls();
+  void AddSettingCalls();
+  void AddChangeCalls();
+  template <typename Request>
+  void Change(grpc::ByteBuffer* wire, LateCall::Reply reply);
   bool ready() const { return !draining_ && frontend_->ServerReady(); }
 
   Frontend* const frontend_;
@@ -139,7 +149,9 @@ class GrpcServer {
   std::unique_ptr<InferCalls> infer_calls_;
   std::unique_ptr<InferStreams> infer_streams_;
   std::unique_ptr<Reflection> reflection_;
-  std::unique_ptr<StreamPool> reflection_streams_;
+  std::vector<std::unique_ptr<StreamPool>> reflection_streams_;  // one for each version
+  std::vector<std::unique_ptr<LateCall>> late_calls_;
+  std::unique_ptr<HealthWatch> health_watch_;
   std::unique_ptr<Acceptor> acceptor_;
 
   WakeEvent wake_event_{this};

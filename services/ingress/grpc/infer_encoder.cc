@@ -116,11 +116,19 @@ grpc::ByteBuffer InferEncoder::EncodeStreamed(const InferAnswer& answer, std::st
   return Own(slice);
 }
 
-grpc::ByteBuffer InferEncoder::EncodeStreamError(const absl::Status& status, std::string_view id) {
+grpc::ByteBuffer InferEncoder::EncodeStreamError(const absl::Status& status, std::string_view id,
+                                                 int64_t retry_pushback_ms) {
   const std::string message = ToGrpcStatus(status).error_message();
   // An empty one would say that all is well.
   error_.set_error_message(message.empty() ? absl::StatusCodeToString(status.code()) : message);
-  error_.mutable_infer_response()->mutable_id()->assign(id);
+  inference::ModelInferResponse* response = error_.mutable_infer_response();
+  response->mutable_id()->assign(id);
+  auto& parameters = *response->mutable_parameters();
+  parameters.clear();
+  parameters["status"].set_string_param(absl::StatusCodeToString(status.code()));
+  if (absl::IsUnavailable(status) && retry_pushback_ms > 0) {
+    parameters["retry_pushback_ms"].set_int64_param(retry_pushback_ms);
+  }
   const size_t size = error_.ByteSizeLong();
   grpc_slice slice = grpc_slice_malloc(size);
   error_.SerializeWithCachedSizesToArray(GRPC_SLICE_START_PTR(slice));

@@ -33,8 +33,10 @@ class InferEncoder {
   // The same on a stream. `say_final`: with the parameter that says that no more answers follow.
   grpc::ByteBuffer EncodeStreamed(const InferAnswer& answer, std::string_view id, bool say_final,
                                   absl::Span<const OutputPlace> places = {});
-  // `status` is not OK; the answer has its message and the request's id.
-  grpc::ByteBuffer EncodeStreamError(const absl::Status& status, std::string_view id);
+  // `status` is not OK; the answer has its message, the request's id and the parameter "status",
+  // its code by name. For UNAVAILABLE also the parameter "retry_pushback_ms", where that is not 0.
+  grpc::ByteBuffer EncodeStreamError(const absl::Status& status, std::string_view id,
+                                     int64_t retry_pushback_ms);
 
  private:
   // Sets head_; the bytes that the raw contents take behind it.

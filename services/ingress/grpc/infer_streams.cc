@@ -114,8 +114,9 @@ void InferStreams::Request::Done(const InferAnswer& answer) {
 }
 
 void InferStreams::Request::Reply(const InferAnswer& answer) {
-  reply_ = answer.status.ok() ? owner_->encoder_.EncodeStreamed(answer, id_, say_final_, places_)
-                              : owner_->encoder_.EncodeStreamError(answer.status, id_);
+  reply_ = answer.status.ok()
+               ? owner_->encoder_.EncodeStreamed(answer, id_, say_final_, places_)
+               : owner_->encoder_.EncodeStreamError(answer.status, id_, owner_->retry_pushback_ms_);
 }
 
 void InferStreams::Request::CancelAtFrontend() {
@@ -221,6 +222,7 @@ InferStreams::InferStreams(Frontend* frontend, const InferStreamsOptions& option
                            RawStreamPost post)
     : frontend_(frontend),
       requests_per_stream_(options.requests_per_stream),
+      retry_pushback_ms_(options.retry_pushback_ms),
       decoder_(options.regions),
       pool_(options.streams, std::move(post), [this](StreamPool* pool) {
         auto stream = std::make_unique<Stream>(this, pool);

@@ -37,6 +37,7 @@ struct InferStreamsOptions {
   const ClientRegions* regions = nullptr;  // borrowed
   size_t streams = 0;                      // open at a time; one more is RESOURCE_EXHAUSTED
   size_t requests_per_stream = 0;
+  int64_t retry_pushback_ms = 0;  // said with each UNAVAILABLE
 };
 
 class InferStreams {
@@ -63,6 +64,7 @@ class InferStreams {
 
   Frontend* const frontend_;
   const size_t requests_per_stream_;
+  const int64_t retry_pushback_ms_;
   InferDecoder decoder_;
   InferEncoder encoder_;
   bool draining_ = false;

@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/datatype.h"
 #include "services/ingress/grpc/grpc_status.h"
+#include "services/ingress/verbs.h"
 
 namespace millrace {
 namespace {
@@ -116,27 +117,12 @@ absl::Status IndexRepository(const Frontend& frontend, const Catalog& catalog, b
   if (!request.repository_name().empty()) {
     return absl::UnimplementedError("repository_name: this server has one repository, unnamed");
   }
-  const auto add = [response](const std::string& name, const std::string& version,
-                              const char* state, const char* reason) {
+  for (const IndexEntry& entry : IndexOf(frontend, &catalog, draining, request.ready())) {
     auto* index = response->add_models();
-    index->set_name(name);
-    index->set_version(version);
-    index->set_state(state);
-    index->set_reason(reason);
-  };
-  for (const Model& model : catalog.models()) {
-    const bool ready = !draining && frontend.ModelReady(model.name(), model.version()).ok();
-    if (ready) {
-      add(model.name(), model.version(), "READY", "");
-    } else if (!request.ready()) {
-      add(model.name(), model.version(), "UNAVAILABLE",
-          draining ? "the server is shutting down" : "a stage that it needs is not ready");
-    }
-  }
-  if (request.ready()) return absl::OkStatus();
-  for (const FailedModel& failed : catalog.failed()) {
-    add(failed.name(), failed.version(), "UNAVAILABLE",
-        "it cannot be loaded; the server's log says why");
+    index->set_name(entry.name);
+    index->set_version(entry.version);
+    index->set_state(std::string(entry.state));
+    index->set_reason(std::string(entry.reason));
   }
   return absl::OkStatus();
 }

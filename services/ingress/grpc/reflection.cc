@@ -11,8 +11,8 @@ namespace {
 using google::protobuf::DescriptorPool;
 using google::protobuf::FileDescriptor;
 using google::protobuf::FileDescriptorProto;
-using grpc::reflection::v1alpha::ServerReflectionRequest;
-using grpc::reflection::v1alpha::ServerReflectionResponse;
+namespace v1 = grpc::reflection::v1;
+namespace v1alpha = grpc::reflection::v1alpha;
 using Files = std::unordered_set<const FileDescriptor*>;
 
 // Imports first.
@@ -25,12 +25,14 @@ void AddWithImports(const FileDescriptor* file, Files* files,
   order->push_back(file);
 }
 
-void Fail(grpc::StatusCode code, const char* message, ServerReflectionResponse* response) {
+template <typename Response>
+void Fail(grpc::StatusCode code, const char* message, Response* response) {
   response->mutable_error_response()->set_error_code(code);
   response->mutable_error_response()->set_error_message(message);
 }
 
-void Describe(const FileDescriptor* file, ServerReflectionResponse* response) {
+template <typename Response>
+void Describe(const FileDescriptor* file, Response* response) {
   if (file == nullptr) {
     return Fail(grpc::StatusCode::NOT_FOUND, "no public file or symbol has that name", response);
   }
@@ -47,6 +49,7 @@ void Describe(const FileDescriptor* file, ServerReflectionResponse* response) {
 }
 
 // One answer for each message, in turn.
+template <typename Request, typename Response>
 class ReflectionStream final : public StreamCall {
  public:
   ReflectionStream(const Reflection* reflection, StreamPool* pool)
@@ -56,16 +59,16 @@ class ReflectionStream final : public StreamCall {
   void OnArrived() override { Read(); }
   void OnMessage(grpc::ByteBuffer* message) override {
     if (!open()) return;
-    ServerReflectionRequest request;
+    Request request;
     if (absl::Status status = ParseMessage(message, &request); !status.ok()) {
       return Finish(ToGrpcStatus(status));
     }
-    ServerReflectionResponse response;
+    Response response;
     reflection_->Answer(request, &response);
     grpc::ByteBuffer reply;
     bool own_buffer = false;
-    const grpc::Status status = grpc::SerializationTraits<ServerReflectionResponse>::Serialize(
-        response, &reply, &own_buffer);
+    const grpc::Status status =
+        grpc::SerializationTraits<Response>::Serialize(response, &reply, &own_buffer);
     if (!status.ok()) return Finish(status);
     Write(reply, false);
   }
@@ -99,23 +102,23 @@ const FileDescriptor* Reflection::Public(const FileDescriptor* file) const {
   return public_files_.count(file) != 0 ? file : nullptr;
 }
 
-void Reflection::Answer(const ServerReflectionRequest& request,
-                        ServerReflectionResponse* response) const {
+template <typename Request, typename Response>
+void Reflection::Answer(const Request& request, Response* response) const {
   const DescriptorPool* const pool = DescriptorPool::generated_pool();
   response->set_valid_host(request.host());
   *response->mutable_original_request() = request;
   switch (request.message_request_case()) {
-    case ServerReflectionRequest::kListServices:
+    case Request::kListServices:
       for (const std::string& name : services_) {
         response->mutable_list_services_response()->add_service()->set_name(name);
       }
       return;
-    case ServerReflectionRequest::kFileByFilename:
+    case Request::kFileByFilename:
       return Describe(Public(pool->FindFileByName(request.file_by_filename())), response);
-    case ServerReflectionRequest::kFileContainingSymbol:
+    case Request::kFileContainingSymbol:
       return Describe(Public(pool->FindFileContainingSymbol(request.file_containing_symbol())),
                       response);
-    case ServerReflectionRequest::kAllExtensionNumbersOfType: {
+    case Request::kAllExtensionNumbersOfType: {
       const std::string& name = request.all_extension_numbers_of_type();
       const auto* type = pool->FindMessageTypeByName(name);
       if (type == nullptr || Public(type->file()) == nullptr) break;
@@ -123,16 +126,28 @@ void Reflection::Answer(const ServerReflectionRequest& request,
       response->mutable_all_extension_numbers_response()->set_base_type_name(name);
       return;
     }
-    case ServerReflectionRequest::kFileContainingExtension:
+    case Request::kFileContainingExtension:
       break;
-    case ServerReflectionRequest::MESSAGE_REQUEST_NOT_SET:
+    case Request::MESSAGE_REQUEST_NOT_SET:
       return Fail(grpc::StatusCode::INVALID_ARGUMENT, "the request asks nothing", response);
   }
   Fail(grpc::StatusCode::NOT_FOUND, "no public type or extension is that", response);
 }
 
+template void Reflection::Answer(const v1::ServerReflectionRequest&,
+                                 v1::ServerReflectionResponse*) const;
+template void Reflection::Answer(const v1alpha::ServerReflectionRequest&,
+                                 v1alpha::ServerReflectionResponse*) const;
+
 std::unique_ptr<StreamCall> Reflection::MakeStream(StreamPool* pool) const {
-  return std::make_unique<ReflectionStream>(this, pool);
+  return std::make_unique<
+      ReflectionStream<v1::ServerReflectionRequest, v1::ServerReflectionResponse>>(this, pool);
+}
+
+std::unique_ptr<StreamCall> Reflection::MakeOldStream(StreamPool* pool) const {
+  return std::make_unique<
+      ReflectionStream<v1alpha::ServerReflectionRequest, v1alpha::ServerReflectionResponse>>(this,
+                                                                                             pool);
 }
 
 }  // namespace millrace

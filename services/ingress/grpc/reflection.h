@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "common/api/reflection.pb.h"
+#include "common/api/reflection_v1.pb.h"
 #include "services/ingress/grpc/stream_call.h"
 
 namespace millrace {
@@ -25,11 +26,13 @@ class Reflection {
   // Full names of services whose descriptors are linked in.
   explicit Reflection(std::vector<std::string> services);
 
-  void Answer(const grpc::reflection::v1alpha::ServerReflectionRequest& request,
-              grpc::reflection::v1alpha::ServerReflectionResponse* response) const;
+  // Of either version: their messages have the same fields.
+  template <typename Request, typename Response>
+  void Answer(const Request& request, Response* response) const;
 
-  // A stream that answers with this.
+  // A stream that answers with this, of version v1 or v1alpha.
   std::unique_ptr<StreamCall> MakeStream(StreamPool* pool) const;
+  std::unique_ptr<StreamCall> MakeOldStream(StreamPool* pool) const;
 
  private:
   const google::protobuf::FileDescriptor* Public(

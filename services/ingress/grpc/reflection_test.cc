@@ -6,6 +6,7 @@
 #include <google/protobuf/dynamic_message.h>
 
 #include "common/api/reflection.grpc.pb.h"
+#include "common/api/reflection_v1.grpc.pb.h"
 #include "ipc/catalog.pb.h"
 #include "services/ingress/grpc/grpc_server_fixture_for_test.h"
 
@@ -81,35 +82,48 @@ TEST_F(ReflectionTest, AnswersWhatCannotBeFound) {
 }
 
 // The way of grpcurl: every listed service is described by what its stream tells, nothing else.
+template <typename Service, typename Request, typename Response>
+grpc::Status BuildAll(const std::shared_ptr<grpc::Channel>& channel) {
+  auto stub = Service::NewStub(channel);
+  grpc::ClientContext context;
+  auto stream = stub->ServerReflectionInfo(&context);
+  Request request;
+  request.set_list_services("*");
+  Response response;
+  EXPECT_TRUE(stream->Write(request) && stream->Read(&response));
+  std::vector<std::string> services;
+  for (const auto& service : response.list_services_response().service()) {
+    services.push_back(service.name());
+  }
+  EXPECT_THAT(services, ElementsAre("inference.GRPCInferenceService", "grpc.health.v1.Health",
+                                    "grpc.reflection.v1.ServerReflection",
+                                    "grpc.reflection.v1alpha.ServerReflection"));
+  google::protobuf::DescriptorPool pool;
+  for (const std::string& name : services) {
+    request.set_file_containing_symbol(name);
+    EXPECT_TRUE(stream->Write(request) && stream->Read(&response)) << name;
+    const auto& files = response.file_descriptor_response().file_descriptor_proto();
+    for (int i = files.size(); i-- > 0;) {
+      google::protobuf::FileDescriptorProto file;
+      EXPECT_TRUE(file.ParseFromString(files[i]));
+      EXPECT_NE(pool.BuildFile(file), nullptr) << file.name();
+    }
+    EXPECT_NE(pool.FindServiceByName(name), nullptr);
+  }
+  EXPECT_NE(pool.FindMethodByName("inference.GRPCInferenceService.RepositoryIndex"), nullptr);
+  stream->WritesDone();
+  return stream->Finish();
+}
+
 TEST_P(GrpcServerTest, AClientBuildsEveryServiceFromWhatItIsTold) {
-  auto stub = ServerReflection::NewStub(channel_);
-  const grpc::Status status = Ask([&] {
-    grpc::ClientContext context;
-    auto stream = stub->ServerReflectionInfo(&context);
-    ServerReflectionRequest request;
-    request.set_list_services("*");
-    ServerReflectionResponse response;
-    EXPECT_TRUE(stream->Write(request) && stream->Read(&response));
-    std::vector<std::string> services;
-    for (const auto& service : response.list_services_response().service()) {
-      services.push_back(service.name());
-    }
-    EXPECT_THAT(services, ElementsAre("inference.GRPCInferenceService", "grpc.health.v1.Health",
-                                      "grpc.reflection.v1alpha.ServerReflection"));
-    google::protobuf::DescriptorPool pool;
-    for (const std::string& name : services) {
-      EXPECT_TRUE(stream->Write(Symbol(name)) && stream->Read(&response)) << name;
-      const auto& files = response.file_descriptor_response().file_descriptor_proto();
-      for (int i = files.size(); i-- > 0;) {
-        google::protobuf::FileDescriptorProto file;
-        EXPECT_TRUE(file.ParseFromString(files[i]));
-        EXPECT_NE(pool.BuildFile(file), nullptr) << file.name();
-      }
-      EXPECT_NE(pool.FindServiceByName(name), nullptr);
-    }
-    EXPECT_NE(pool.FindMethodByName("inference.GRPCInferenceService.RepositoryIndex"), nullptr);
-    stream->WritesDone();
-    return stream->Finish();
+  grpc::Status status = Ask([&] {
+    return BuildAll<ServerReflection, ServerReflectionRequest, ServerReflectionResponse>(channel_);
+  });
+  EXPECT_TRUE(status.ok()) << status.error_message();
+  namespace v1 = grpc::reflection::v1;
+  status = Ask([&] {
+    return BuildAll<v1::ServerReflection, v1::ServerReflectionRequest,
+                    v1::ServerReflectionResponse>(channel_);
   });
   EXPECT_TRUE(status.ok()) << status.error_message();
 }

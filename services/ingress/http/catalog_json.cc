@@ -52,21 +52,6 @@ void MakeNumbers(Json* object, const char* member) {
   }
 }
 
-void AppendEntry(std::string_view name, std::string_view version, std::string_view reason,
-                 std::string* json) {
-  if (json->back() != '[') json->push_back(',');
-  json->append("{\"name\":");
-  AppendJsonString(name, json);
-  json->append(",\"version\":");
-  AppendJsonString(version, json);
-  Append(json, ",\"state\":\"", reason.empty() ? "READY\"" : "UNAVAILABLE\"");
-  if (!reason.empty()) {
-    json->append(",\"reason\":");
-    AppendJsonString(reason, json);
-  }
-  json->push_back('}');
-}
-
 }  // namespace
 
 absl::StatusOr<std::string> ConfigJson(const Model& model) {
@@ -93,20 +78,20 @@ absl::StatusOr<std::string> ConfigJson(const Model& model) {
   return config.dump(-1, ' ', false, Json::error_handler_t::replace);
 }
 
-std::string IndexJson(const Catalog* catalog, bool only_ready,
-                      absl::FunctionRef<bool(const Model&)> is_ready) {
+std::string IndexJson(absl::Span<const IndexEntry> index) {
   std::string json = "[";
-  if (catalog == nullptr) return "[]";
-  for (const Model& model : catalog->models()) {
-    const bool ready = is_ready(model);
-    if (!ready && only_ready) continue;
-    AppendEntry(model.name(), model.version(), ready ? "" : "it cannot run now", &json);
-  }
-  if (!only_ready) {
-    for (const FailedModel& failed : catalog->failed()) {
-      AppendEntry(failed.name(), failed.version(), "it cannot be served; the server's log says why",
-                  &json);
+  for (const IndexEntry& entry : index) {
+    if (json.back() != '[') json.push_back(',');
+    json.append("{\"name\":");
+    AppendJsonString(entry.name, &json);
+    json.append(",\"version\":");
+    AppendJsonString(entry.version, &json);
+    Append(&json, ",\"state\":\"", entry.state, "\"");
+    if (!entry.reason.empty()) {
+      json.append(",\"reason\":");
+      AppendJsonString(entry.reason, &json);
     }
+    json.push_back('}');
   }
   return json + "]";
 }
@@ -114,10 +99,10 @@ std::string IndexJson(const Catalog* catalog, bool only_ready,
 std::string ServerJson(std::string_view version, bool shared_memory) {
   std::string json = "{\"name\":\"millrace\",\"version\":";
   AppendJsonString(version, &json);
-  json.append(
-      ",\"extensions\":[\"binary_tensor_data\",\"model_configuration\",\"schedule_policy\"");
-  json.append(shared_memory ? ",\"system_shared_memory\"]}" : "]}");
-  return json;
+  json.append(",\"extensions\":[\"binary_tensor_data\"");
+  for (std::string_view name : ServedExtensions()) Append(&json, ",\"", name, "\"");
+  if (shared_memory) json.append(",\"system_shared_memory\"");
+  return json + "]}";
 }
 
 std::string ModelsJson(const Catalog* catalog) {

@@ -12,9 +12,10 @@
 #include <string>
 #include <string_view>
 
-#include "absl/functional/function_ref.h"
 #include "absl/status/statusor.h"
+#include "absl/types/span.h"
 #include "ipc/catalog.pb.h"
+#include "services/ingress/verbs.h"
 
 namespace millrace::http {
 
@@ -35,10 +36,7 @@ std::string ModelJson(const Catalog& catalog, const Model& model);
 // INTERNAL for a text that is no configuration.
 absl::StatusOr<std::string> ConfigJson(const Model& model);
 
-// [{"name":...,"version":...,"state":"READY"}] of every version that was found, in the catalog's
-// order; what `is_ready` denies is "UNAVAILABLE" with a "reason". An empty list before the first
-// catalog.
-std::string IndexJson(const Catalog* catalog, bool only_ready,
-                      absl::FunctionRef<bool(const Model&)> is_ready);
+// [{"name":...,"version":...,"state":"READY"}], in this order; "reason" where there is one.
+std::string IndexJson(absl::Span<const IndexEntry> index);
 
 }  // namespace millrace::http

@@ -38,7 +38,7 @@ Connection::~Connection() {
 void Connection::Enter(State state, int64_t limit_ms) {
   MR_CHECK(state_ != State::kClosed, "a closed connection stays closed");
   state_ = state;
-  limit_ns_ = limit_ms == kNever ? kNever : MonotonicNanos() + limit_ms * kNanosPerMilli;
+  limit_ns_ = limit_ms == kNoLimit ? kNoLimit : MonotonicNanos() + limit_ms * kNanosPerMilli;
 }
 
 void Connection::Start() {
@@ -68,7 +68,8 @@ void Connection::Drain() {
 }
 
 void Connection::ReadMore() {
-  const bool busy = state_ == State::kInFlight || state_ == State::kWriting;
+  const bool busy =
+      state_ == State::kInFlight || state_ == State::kChanging || state_ == State::kWriting;
   if (reading_ || peer_ended_ || state_ == State::kClosed || state_ == State::kAbandoned) return;
   if (busy && buffer_.size() >= kPipelineBytes) return;
   reading_ = true;
@@ -225,7 +226,7 @@ void Connection::Close() {
   if (state_ == State::kClosed || state_ == State::kAbandoned) return;
   wire_.Close();
   Discharge();
-  limit_ns_ = kNever;
+  limit_ns_ = kNoLimit;
   if (state_ == State::kInFlight) {
     state_ = State::kAbandoned;
     ++context_->counters.cancelled;

@@ -13,7 +13,7 @@
 //      while its request is in flight is noticed and its request cancelled. An end of stream counts
 //      as gone: a client must not half-close before its answer.
 //   3. After Infer, Done is called once whatever happened to the socket; closed() comes after it.
-//   4. Each state but kInFlight has a time limit; the lane guarantees an answer.
+//   4. Each state but kInFlight and kChanging has a time limit; the lane guarantees an answer.
 //   5. An error before the request was read whole closes the connection (after the answer): what
 //      follows cannot be told apart from the body.
 //   6. No exception leaves a public function.
@@ -33,6 +33,7 @@
 
 #include "services/ingress/frontend.h"
 #include "services/ingress/http/answer_writer.h"
+#include "services/ingress/http/change_request.h"
 #include "services/ingress/http/content_coding.h"
 #include "services/ingress/http/http_options.h"
 #include "services/ingress/http/index_request.h"
@@ -67,6 +68,7 @@ struct ServerContext {
   PredictParser predict_parser;
   IndexRequestParser index_parser;
   RegionPaths region_paths;
+  ChangeRequestParser change_parser;
   Unpacker unpacker;
   Packer packer;
   ParsedInfer parsed;
@@ -75,8 +77,6 @@ struct ServerContext {
   size_t buffered_bytes = 0;  // of bodies being received
   size_t closed = 0;          // connections the server may let go
 };
-
-inline constexpr int64_t kNever = std::numeric_limits<int64_t>::max();
 
 class Connection final : public Completion, public std::enable_shared_from_this<Connection> {
  public:
@@ -100,6 +100,7 @@ class Connection final : public Completion, public std::enable_shared_from_this<
     kHeader,     // part of a header is there
     kBody,       // the header was accepted
     kInFlight,   // with the frontend
+    kChanging,   // a change of models is under way
     kAbandoned,  // with the frontend; the client is gone and the socket closed
     kWriting,    // an answer is being written
     kLingering,  // answered for the last time; what the client still sends is dropped
@@ -117,6 +118,7 @@ class Connection final : public Completion, public std::enable_shared_from_this<
     }
   }
 
+  static constexpr int64_t kNoLimit = INT64_MAX;
   void Enter(State state, int64_t limit_ms);
   void ReadMore();
   void OnRead(boost::system::error_code error, size_t bytes);
@@ -130,6 +132,9 @@ class Connection final : public Completion, public std::enable_shared_from_this<
   absl::Status Unpack();
   absl::Status Parse(const Catalog* catalog);
   void StartInfer();
+  // connection_change.cc
+  void StartChange();
+  void OnChanged(const absl::Status& outcome);
 
   void Fail(const absl::Status& status);
   // `fields`: more of the header, each with its line end.

@@ -34,6 +34,7 @@ void Connection::OnRequest() {
     return Fail(status);
   }
   if (head_.route.infers()) return StartInfer();
+  if (head_.route.changes()) return StartChange();
   bool only_ready = false;
   if (head_.route.endpoint == Endpoint::kIndex) {
     const absl::Status status = context_->index_parser.Parse(parser_->get().body(), &only_ready);
@@ -81,7 +82,7 @@ void Connection::StartInfer() {
   ParsedInfer& parsed = context_->parsed;
   form_ = std::move(parsed.form);
   const int64_t deadline_ns = DeadlineNanos(arrival_ns_, head_.timeout_us, parsed.timeout_us);
-  Enter(State::kInFlight, kNever);
+  Enter(State::kInFlight, kNoLimit);
   ++context_->in_flight;
   id_ = 0;
   const RequestId id =

@@ -5,7 +5,9 @@
 #include "services/ingress/http/http_status.h"
 #include "services/ingress/http/json_writer.h"
 #include "services/ingress/http/openapi.h"
+#include "services/ingress/http/stats_json.h"
 #include "services/ingress/http/text.h"
+#include "services/ingress/verbs.h"
 
 namespace millrace::http {
 namespace {
@@ -25,6 +27,20 @@ Description DescribeModel(const Route& route, const Catalog* catalog) {
   absl::StatusOr<std::string> config = ConfigJson(**model);
   if (!config.ok()) return Fault(config.status());
   return {200, *std::move(config)};
+}
+
+Description DescribeStatistics(const Route& route, const Frontend& frontend,
+                               const Catalog* catalog) {
+  std::vector<ModelStatistic> statistics;
+  const absl::Status status = FindStatistics(frontend, route.model, route.version, &statistics);
+  if (!status.ok()) return Fault(status);
+  return {200, StatisticsJson(statistics, catalog)};
+}
+
+Description DescribeTrace(const Route& route, const Frontend& frontend) {
+  const absl::Status status = frontend.ModelReady(route.model, "");
+  if (absl::IsNotFound(status)) return Fault(status);
+  return {200, TraceJson()};
 }
 
 Description DescribeReadiness(const Route& route, const Frontend& frontend, bool draining) {
@@ -60,9 +76,16 @@ Description Describe(const Route& route, const Frontend& frontend, std::string_v
     case Endpoint::kModelConfig:
       return DescribeModel(route, catalog.get());
     case Endpoint::kIndex:
-      return {200, IndexJson(catalog.get(), only_ready, [&](const Model& model) {
-                return !draining && frontend.ModelReady(model.name(), model.version()).ok();
-              })};
+      return {200, IndexJson(IndexOf(frontend, catalog.get(), draining, only_ready))};
+    case Endpoint::kStatistics:
+    case Endpoint::kModelStatistics:
+      return DescribeStatistics(route, frontend, catalog.get());
+    case Endpoint::kTraceSetting:
+      return {200, TraceJson()};
+    case Endpoint::kModelTraceSetting:
+      return DescribeTrace(route, frontend);
+    case Endpoint::kLogging:
+      return {200, LogJson()};
     case Endpoint::kModelReady:
     case Endpoint::kV1Model:
       return DescribeReadiness(route, frontend, draining);
@@ -74,10 +97,12 @@ Description Describe(const Route& route, const Frontend& frontend, std::string_v
     case Endpoint::kCudaUnregister:
     case Endpoint::kInfer:
     case Endpoint::kPredict:
+    case Endpoint::kLoad:
+    case Endpoint::kUnload:
     case Endpoint::kUnknown:
       break;
   }
-  MR_CHECK(false, "inference, shared memory and unknown paths are handled before");
+  MR_CHECK(false, "inference, changes, shared memory and unknown paths are handled before");
   return {};
 }
 

@@ -23,11 +23,13 @@ TEST_F(DescribeTest, Server) {
   Expect("/openapi.json", 200, OpenApiText());
   Expect("/v2", 200,
          R"({"name":"millrace","version":"9.9","extensions":)"
-         R"(["binary_tensor_data","model_configuration","schedule_policy"]})");
+         R"(["binary_tensor_data","model_configuration","model_repository",)"
+         R"("model_repository(unload_dependents)","schedule_policy","statistics"]
+})");
   Expect("/v2/health/live", 200, R"({"live":true})");
-  Expect("/v2/health/ready", 200, R"({"ready":true})");
-  Expect("/v2/models", 200, R"({"models":["ints","plain","viewed"]})");
-  Expect("/v1/models", 200, R"({"models":["ints","plain","viewed"]})");
+Expect("/v2/health/ready", 200, R"({"ready":true})");
+Expect("/v2/models", 200, R"({"models":["ints","plain","viewed"]})");
+Expect("/v1/models", 200, R"({"models":["ints","plain","viewed"]})");
 }
 
 TEST_F(DescribeTest, Models) {
@@ -82,7 +84,7 @@ TEST_F(DescribeTest, Index) {
                              R"({"name":"viewed","version":"1","state":"READY"},)"
                              R"({"name":"ints","version":"1","state":"READY"})";
   const std::string broken = R"({"name":"broken","version":"1","state":"UNAVAILABLE",)"
-                             R"("reason":"it cannot be served; the server's log says why"})";
+                             R"("reason":"it cannot be loaded; the server's log says why"})";
   const auto index = [&](bool draining, bool only_ready) {
     return Describe(ParseTarget("/v2/repository/index"), frontend_, "9.9", draining, only_ready)
         .json;
@@ -92,9 +94,10 @@ TEST_F(DescribeTest, Index) {
   EXPECT_EQ(index(true, true), "[]");
   frontend_.set_ready(false);
   EXPECT_EQ(index(false, true), "[]");
-  EXPECT_TRUE(index(false, false)
-                  .starts_with(R"([{"name":"plain","version":"1",)"
-                               R"("state":"UNAVAILABLE","reason":"it cannot run now"},)"));
+  EXPECT_TRUE(
+      index(false, false)
+          .starts_with(R"([{"name":"plain","version":"1",)"
+                       R"("state":"UNAVAILABLE","reason":"a stage that it needs is not ready"},)"));
   frontend_.set_catalog(nullptr);
   EXPECT_EQ(index(false, false), "[]");
 }

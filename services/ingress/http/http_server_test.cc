@@ -286,5 +286,30 @@ TEST(HttpServer, RefusesWhatIsNoListeningSocket) {
   EXPECT_FALSE(HttpServer::Create(&frontend, {}, -1, -1).ok());
 }
 
+TEST(HttpServer, AChangeOfModelsIsAnsweredWhenItIsLive) {
+  TestServer test;
+  const int fd = test.Connect();
+  test.Send(fd, Post("/v2/repository/models/plain/load", ""));
+  test.Send(fd, "GET /v2/health/live HTTP/1.1\r\n\r\n");  // pipelined behind it
+  ASSERT_EQ(test.frontend().changes().size(), 1u);
+  EXPECT_EQ(test.frontend().changes()[0].model, "plain");
+  test.Settle();
+  EXPECT_EQ(test.unread(fd), "") << "nothing is said before it is live";
+  // Others are served meanwhile.
+  const int other = test.Connect();
+  EXPECT_EQ(test.Exchange(other, "GET /v2/health/live HTTP/1.1\r\n\r\n").code, 200);
+  test.frontend().Changed(absl::OkStatus());
+  EXPECT_EQ(test.Receive(fd).body, "{}");
+  EXPECT_EQ(test.Receive(fd).body, R"({"live":true})");
+  // A client that leaves: the change goes on, its end is told to nobody.
+  test.Send(fd, Post("/v2/repository/models/plain/unload", ""));
+  ASSERT_EQ(test.frontend().changes().size(), 2u);
+  close(fd);
+  test.Settle();
+  EXPECT_EQ(test.server().connections(), 1u);
+  test.frontend().Changed(absl::OkStatus());
+  close(other);
+}
+
 }  // namespace
 }  // namespace millrace::http

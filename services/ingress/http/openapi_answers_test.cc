@@ -143,6 +143,7 @@ void DamagedCatalog(OpenApi* api, Answers* answers) {
 }
 
 void Examples(OpenApi* api, Answers* answers) {
+  answers->frontend().set_change_status(absl::OkStatus());
   for (const Operation& operation : api->Operations()) {
     if (operation.method != "POST" || OfRegions(operation)) continue;
     const json& content = api->Of(operation)["requestBody"]["content"]["application/json"];
@@ -175,6 +176,18 @@ void FrontendsFaults(OpenApi* api, Answers* answers) {
     answers->SetStatus(absl::UnimplementedError("x"));
     if (!predict) answers->Expect(operation, Post(target, body), 501);
   }
+}
+
+ClientRegionsOptions Allowed() {
+  ClientRegionsOptions options;
+  options.allowed = true;
+  return options;
+}
+
+HttpOptions WithRegions(ClientRegions* regions) {
+  HttpOptions options;
+  options.regions = regions;
+  return options;
 }
 
 // Clients' shared memory: allowed, not allowed, and allowed for none.
@@ -222,9 +235,7 @@ void Regions(OpenApi* api, Answers* answers) {
   none.allowed = true;
   none.max_regions = 0;
   ClientRegions no_regions(none);
-  HttpOptions options;
-  options.regions = &no_regions;
-  Answers full(api, options);
+  Answers full(api, WithRegions(&no_regions));
   ask(&full, system + region + "/register", 429, body);
   Answers off(api);
   for (const Operation& operation : api->Operations()) {
@@ -232,32 +243,63 @@ void Regions(OpenApi* api, Answers* answers) {
   }
 }
 
+void RefusedChanges(OpenApi* api, Answers* answers) {
+  const std::pair<absl::Status, int> kFaults[] = {
+      {absl::FailedPreconditionError("x"), 400}, {absl::NotFoundError("x"), 404},
+      {absl::ResourceExhaustedError("x"), 429},  {absl::InternalError("x"), 500},
+      {absl::UnimplementedError("x"), 501},      {absl::UnavailableError("x"), 503},
+      {absl::DeadlineExceededError("x"), 504}};
+  for (const Operation& operation : api->Operations()) {
+    if (operation.path.find("/repository/models/") == std::string::npos) continue;
+    for (const auto& [status, code] : kFaults) {
+      answers->frontend().set_change_status(status);
+      answers->Expect(operation, Post(Fill(operation.path, "plain", "1"), "{}"), code);
+    }
+    answers->Expect(operation, Post(Fill(operation.path, "a..b", "1"), "{}"), 400);
+  }
+}
+
+// Every figure that a client could read without looking.
+void Statistics(Answers* answers) {
+  std::vector<ModelStatistic> all;
+  for (const char* name : {"plain", "viewed", "ints"}) {
+    ModelStatistic& one = all.emplace_back();
+    one.name = name;
+    one.version = "1";
+    one.success = {3, UINT64_MAX / 2};
+    one.batches.push_back({7, {1, 2}, {3, 4}, {5, 6}});
+  }
+  answers->frontend().set_statistics(all);
+  const Operation operation = {"/v2/models/{model}/stats", "GET"};
+  const Response response =
+      answers->Expect(operation, "GET /v2/models/plain/stats HTTP/1.1\r\n\r\n", 200);
+  const json stats = json::parse(response.body)["model_stats"];
+  ASSERT_EQ(stats.size(), 1u);
+  EXPECT_EQ(stats[0]["inference_stats"]["success"]["ns"], UINT64_MAX / 2);
+  EXPECT_EQ(stats[0]["batch_stats"][0]["compute_infer"]["ns"], 4);
+  EXPECT_EQ(stats[0]["inference_stats"].size(), 8u);
+}
+
 TEST(OpenApiAnswers, EveryPromisedAnswerIsGivenAndKeepsItsSchema) {
   OpenApi api(Document());
-  ClientRegionsOptions allowed;
-  allowed.allowed = true;
-  ClientRegions regions(allowed);
-  HttpOptions options;
-  options.regions = &regions;
-  Answers answers(&api, options);
+  ClientRegions regions(Allowed());
+  Answers answers(&api, WithRegions(&regions));
   Regions(&api, &answers);
+  Statistics(&answers);
   Reads(&api, &answers);
   DamagedCatalog(&api, &answers);
   Examples(&api, &answers);
   CommonRefusals(&api, &answers);
   FrontendsFaults(&api, &answers);
+  RefusedChanges(&api, &answers);
   Bounds(&api);
   EXPECT_EQ(api.Unseen(), std::vector<std::string>());
 }
 
 TEST(OpenApiAnswers, TensorsInSharedMemoryAndRawBodies) {
   OpenApi api(Document());
-  ClientRegionsOptions allowed;
-  allowed.allowed = true;
-  ClientRegions regions(allowed);
-  HttpOptions options;
-  options.regions = &regions;
-  Answers answers(&api, options);
+  ClientRegions regions(Allowed());
+  Answers answers(&api, WithRegions(&regions));
   SharedMemory memory("abcdefghijkl............");
   ASSERT_TRUE(regions.Register("r", memory.key(), 0, 24).ok());
   const Operation infer = {"/v2/models/{model}/infer", "POST"};

@@ -20,13 +20,21 @@ constexpr RoutePattern kRoutes[] = {
     {"/v2/health/live", Endpoint::kLive},
     {"/v2/health/ready", Endpoint::kReady},
     {"/v2/models", Endpoint::kModels},
+    {"/v2/models/stats", Endpoint::kStatistics},
     {"/v2/models/{model}", Endpoint::kModel},
     {"/v2/models/{model}/versions/{version}", Endpoint::kModel},
     {"/v2/models/{model}/ready", Endpoint::kModelReady},
     {"/v2/models/{model}/versions/{version}/ready", Endpoint::kModelReady},
     {"/v2/models/{model}/config", Endpoint::kModelConfig},
     {"/v2/models/{model}/versions/{version}/config", Endpoint::kModelConfig},
+    {"/v2/models/{model}/stats", Endpoint::kModelStatistics},
+    {"/v2/models/{model}/versions/{version}/stats", Endpoint::kModelStatistics},
+    {"/v2/models/{model}/trace/setting", Endpoint::kModelTraceSetting},
+    {"/v2/trace/setting", Endpoint::kTraceSetting},
+    {"/v2/logging", Endpoint::kLogging},
     {"/v2/repository/index", Endpoint::kIndex},
+    {"/v2/repository/models/{model}/load", Endpoint::kLoad},
+    {"/v2/repository/models/{model}/unload", Endpoint::kUnload},
     {"/v1/models", Endpoint::kModels},
     {"/v1/models/{model}", Endpoint::kV1Model},
     {"/v2/systemsharedmemory/status", Endpoint::kRegionStatus},
@@ -132,7 +140,8 @@ bool TakesPost(Endpoint endpoint) {
   return endpoint == Endpoint::kInfer || endpoint == Endpoint::kPredict ||
          endpoint == Endpoint::kIndex || endpoint == Endpoint::kRegionRegister ||
          endpoint == Endpoint::kRegionUnregister || endpoint == Endpoint::kCudaRegister ||
-         endpoint == Endpoint::kCudaUnregister;
+         endpoint == Endpoint::kCudaUnregister || endpoint == Endpoint::kLoad ||
+         endpoint == Endpoint::kUnload;
 }
 
 Route ParseTarget(std::string_view target) {

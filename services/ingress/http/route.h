@@ -31,6 +31,13 @@ enum class Endpoint {
   kV1Model,
   kPredict,
   kIndex,
+  kStatistics,
+  kModelStatistics,
+  kTraceSetting,
+  kModelTraceSetting,
+  kLogging,
+  kLoad,
+  kUnload,
   kRegionStatus,
   kRegionRegister,
   kRegionUnregister,
@@ -59,6 +66,8 @@ struct Route {
 
   bool post() const { return TakesPost(endpoint); }
   bool of_regions() const { return endpoint >= Endpoint::kRegionStatus; }
+  // Administration: what it does is not for everybody who may ask a model.
+  bool changes() const { return endpoint == Endpoint::kLoad || endpoint == Endpoint::kUnload; }
   bool infers() const { return endpoint == Endpoint::kInfer || endpoint == Endpoint::kPredict; }
 };
 

@@ -39,6 +39,14 @@ TEST(Route, Table) {
       {"/%762/%6dodels/m", Endpoint::kModel, "m", ""},
       {"/v2/models/m/versions/2/config", Endpoint::kModelConfig, "m", "2"},
       {"/v2/repository/index", Endpoint::kIndex, "", ""},
+      {"/v2/repository/models/m/load", Endpoint::kLoad, "m", ""},
+      {"/v2/repository/models/m/unload", Endpoint::kUnload, "m", ""},
+      {"/v2/models/stats", Endpoint::kStatistics, "", ""},
+      {"/v2/models/m/stats", Endpoint::kModelStatistics, "m", ""},
+      {"/v2/models/m/versions/3/stats", Endpoint::kModelStatistics, "m", "3"},
+      {"/v2/trace/setting", Endpoint::kTraceSetting, "", ""},
+      {"/v2/models/m/trace/setting", Endpoint::kModelTraceSetting, "m", ""},
+      {"/v2/logging", Endpoint::kLogging, "", ""},
       {"/v1/models/m", Endpoint::kV1Model, "m", ""},
       {"/v1/models/m:predict", Endpoint::kPredict, "m", ""},
       {"/v1/models/m%3Apredict", Endpoint::kPredict, "m", ""},
@@ -50,7 +58,9 @@ TEST(Route, Table) {
     EXPECT_EQ(route.version, want.version) << want.target;
     const bool infers = want.endpoint == Endpoint::kInfer || want.endpoint == Endpoint::kPredict;
     EXPECT_EQ(route.infers(), infers) << want.target;
-    EXPECT_EQ(route.post(), infers || want.endpoint == Endpoint::kIndex) << want.target;
+    const bool changes = want.endpoint == Endpoint::kLoad || want.endpoint == Endpoint::kUnload;
+    EXPECT_EQ(route.changes(), changes) << want.target;
+    EXPECT_EQ(route.post(), infers || changes || want.endpoint == Endpoint::kIndex) << want.target;
   }
 }
 

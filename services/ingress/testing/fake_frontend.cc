@@ -171,6 +171,31 @@ size_t FakeFrontend::Poll() {
   return due.size();
 }
 
+std::vector<ModelStatistic> FakeFrontend::Statistics(std::string_view model,
+                                                     std::string_view version) const {
+  std::vector<ModelStatistic> found;
+  for (const ModelStatistic& one : statistics_) {
+    if (!model.empty() && (one.name != model || (!version.empty() && one.version != version))) {
+      continue;
+    }
+    found.push_back(one);
+  }
+  return found;
+}
+
+void FakeFrontend::ChangeModel(const ModelChange& change, ChangeDone done) {
+  changes_.push_back(change);
+  if (change_status_.has_value()) return done(*change_status_);
+  changing_.push_back(std::move(done));
+}
+
+void FakeFrontend::Changed(const absl::Status& status) {
+  MR_CHECK(!changing_.empty(), "a change is answered that was asked for");
+  const ChangeDone done = std::move(changing_.front());
+  changing_.pop_front();
+  done(status);
+}
+
 absl::Status FakeFrontend::ModelReady(std::string_view model, std::string_view version) const {
   if (catalog_ != nullptr) {
     for (const Model& known : catalog_->models()) {

@@ -18,6 +18,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -64,6 +65,16 @@ class FakeFrontend final : public Frontend {
   void set_catalog(std::shared_ptr<const Catalog> catalog) { catalog_ = std::move(catalog); }
   void set_ready(bool ready) { ready_ = ready; }
 
+  void set_statistics(std::vector<ModelStatistic> statistics) {
+    statistics_ = std::move(statistics);
+  }
+
+  // The changes that were asked for; Changed answers the oldest that is not answered yet. Where
+  // set_change_status was called, each is answered at once.
+  const std::vector<ModelChange>& changes() const { return changes_; }
+  void Changed(const absl::Status& status);
+  void set_change_status(absl::Status status) { change_status_ = std::move(status); }
+
   // Lets a held request be answered by the next Poll.
   void Release(RequestId id);
   void ReleaseAll();
@@ -79,6 +90,11 @@ class FakeFrontend final : public Frontend {
   std::shared_ptr<const Catalog> catalog() const override { return catalog_; }
   bool ServerReady() const override { return ready_; }
   absl::Status ModelReady(std::string_view model, std::string_view version) const override;
+  // Those of set_statistics.
+  std::vector<ModelStatistic> Statistics(std::string_view model,
+                                         std::string_view version) const override;
+  // Kept; answered by Changed.
+  void ChangeModel(const ModelChange& change, ChangeDone done) override;
 
  private:
   struct Pending {
@@ -91,6 +107,10 @@ class FakeFrontend final : public Frontend {
   Answerer answerer_;
   std::shared_ptr<const Catalog> catalog_;
   bool ready_ = true;
+  std::vector<ModelStatistic> statistics_;
+  std::vector<ModelChange> changes_;
+  std::deque<ChangeDone> changing_;
+  std::optional<absl::Status> change_status_;
   RequestId next_id_ = 1;
   std::deque<FakeRequest> seen_;
   std::vector<RequestId> cancelled_;

@@ -1,0 +1,160 @@
+// Models loaded and unloaded: one change after the other, each answered when it is live everywhere.
+#include "gtest/gtest.h"
+#include "services/supervisor/fleet_fake.h"
+
+namespace millrace {
+namespace {
+
+class FleetChangesTest : public FleetTest {
+ protected:
+  void SetUp() override {
+    StartAll();
+    ingress_ = KeyOf(Stage::kIngress);
+    registry_ = KeyOf(Stage::kRegistry);
+  }
+  void AskFor(uint64_t request, const std::string& model) {
+    FromProcess message;
+    message.mutable_change_model()->set_request(request);
+    message.mutable_change_model()->set_load(true);
+    message.mutable_change_model()->set_model(model);
+    Say(ingress_, message);
+  }
+  // The changes that the registry was told, by their models.
+  std::vector<std::string> ToldToRegistry() {
+    std::vector<std::string> models;
+    for (const Told& told : hands.told) {
+      if (!told.message.has_change_model()) continue;
+      EXPECT_EQ(told.key, registry_);
+      models.push_back(told.message.change_model().model());
+      last_number_ = told.message.change_model().request();
+    }
+    return models;
+  }
+  void RegistryAnswers(int code, uint64_t generation) {
+    ToldToRegistry();
+    FromProcess message;
+    message.mutable_model_changed()->set_request(last_number_);
+    message.mutable_model_changed()->set_code(code);
+    message.mutable_model_changed()->set_message(code == 0 ? "" : "why");
+    message.mutable_model_changed()->set_generation(generation);
+    Say(registry_, message);
+  }
+  // Request and code of each answer that ingress was told.
+  std::vector<std::pair<uint64_t, int>> Answers() const {
+    std::vector<std::pair<uint64_t, int>> answers;
+    for (const Told& told : hands.told) {
+      if (!told.message.has_model_changed()) continue;
+      EXPECT_EQ(told.key, ingress_);
+      answers.emplace_back(told.message.model_changed().request(),
+                           told.message.model_changed().code());
+    }
+    return answers;
+  }
+  using Outcomes = std::vector<std::pair<uint64_t, int>>;
+  using Names = std::vector<std::string>;
+
+  uint32_t ingress_ = 0, registry_ = 0;
+  uint64_t last_number_ = 0;
+};
+
+TEST_F(FleetChangesTest, AChangeIsAnsweredWhenItsCatalogIsLive) {
+  AskFor(70, "m");
+  ASSERT_EQ(ToldToRegistry(), Names{"m"});
+  mute.insert(KeyOf(Stage::kExecution));
+  Publish(registry_, 2, 9);
+  RegistryAnswers(0, 2);
+  Play();
+  EXPECT_EQ(Answers(), Outcomes()) << "execution has not taken it up";
+  mute.clear();
+  FromProcess warm;
+  warm.mutable_catalog_ready()->set_generation(2);
+  Say(KeyOf(Stage::kExecution), warm);
+  EXPECT_EQ(fleet->live_generation(), 2u);
+  EXPECT_EQ(Answers(), (Outcomes{{70, 0}}));
+  // Ingress hears that the catalog is live before it hears that the change is done.
+  size_t live = 0, done = 0;
+  for (size_t i = 0; i < hands.told.size(); ++i) {
+    if (hands.told[i].message.has_catalog_live()) live = i;
+    if (hands.told[i].message.has_model_changed()) done = i;
+  }
+  EXPECT_LT(live, done);
+}
+
+TEST_F(FleetChangesTest, WhatTheRegistryRefusesIsAnsweredWithItsReason) {
+  AskFor(1, "m");
+  RegistryAnswers(5, 0);
+  EXPECT_EQ(Answers(), (Outcomes{{1, 5}}));
+  EXPECT_EQ(hands.told.back().message.model_changed().message(), "why");
+  EXPECT_EQ(fleet->live_generation(), 1u);
+}
+
+// Workers keep two catalogs: while a request of the one before is in flight, there is no third.
+TEST_F(FleetChangesTest, TheNextChangeWaitsForRequestsOfTheOldCatalog) {
+  AskFor(1, "a");
+  AskFor(2, "b");
+  EXPECT_EQ(ToldToRegistry(), Names{"a"}) << "one at a time";
+  for (uint32_t lane : lanes[ingress_]) hands.looks[lane].oldest_catalog = 1;
+  Publish(registry_, 2, 9);
+  RegistryAnswers(0, 2);
+  Play();
+  EXPECT_EQ(Answers(), (Outcomes{{1, 0}}));
+  Tick();
+  EXPECT_EQ(ToldToRegistry(), Names{"a"}) << "a request of generation 1 is in flight";
+  for (uint32_t lane : lanes[ingress_]) hands.looks[lane].oldest_catalog = 2;
+  Tick();
+  EXPECT_EQ(ToldToRegistry(), (Names{"a", "b"}));
+}
+
+TEST_F(FleetChangesTest, AChangeThatIsNotLiveInTimeIsAnsweredAllTheSame) {
+  AskFor(1, "m");
+  AskFor(2, "n");
+  hands.now_ns += 200 * kNanosPerSecond;
+  Tick();
+  EXPECT_EQ(Answers(), (Outcomes{{1, 4}, {2, 4}}));
+  RegistryAnswers(5, 0);
+  EXPECT_EQ(Answers().size(), 2u) << "nobody waits any more";
+}
+
+TEST_F(FleetChangesTest, ARegistryThatDiesAnswersNobodyAndTheNextOneKnowsWhatIsUnloaded) {
+  AskFor(1, "m");
+  Catalog catalog;
+  catalog.set_generation(2);
+  catalog.add_unloaded("gone");
+  const std::string bytes = catalog.SerializeAsString();
+  std::vector<Fd> fds;
+  fds.push_back(std::move(*MakeSealedCopy("catalog", bytes.data(), bytes.size())));
+  FromProcess message;
+  message.mutable_publish_catalog()->set_generation(2);
+  fleet->OnMessage(registry_, message, std::move(fds));
+  fleet->OnEnd(registry_, {0, 9});
+  EXPECT_EQ(Answers(), (Outcomes{{1, 14}}));
+  Play();
+  const uint32_t next = KeyOf(Stage::kRegistry);
+  for (const Told& told : hands.told) {
+    if (told.key != next || !told.message.has_configure()) continue;
+    ASSERT_EQ(told.message.configure().unloaded_size(), 1);
+    EXPECT_EQ(told.message.configure().unloaded(0), "gone");
+  }
+}
+
+TEST_F(FleetChangesTest, TooManyAreRefusedAndSoIsOneWhileTheServerStops) {
+  for (uint64_t i = 1; i <= 17; ++i) AskFor(i, "m");
+  EXPECT_EQ(Answers(), (Outcomes{{17, 14}}));
+  fleet->Stop();
+  EXPECT_EQ(Answers().size(), 17u);
+}
+
+TEST_F(FleetChangesTest, OnlyIngressAsksAndOnlyTheRegistryAnswers) {
+  FromProcess ask, answer;
+  ask.mutable_change_model()->set_model("m");
+  answer.mutable_model_changed()->set_request(1);
+  const uint32_t features = KeyOf(Stage::kFeatures), execution = KeyOf(Stage::kExecution);
+  Say(features, ask);
+  EXPECT_EQ(StateOf(features), ProcessState::kDying);
+  Say(execution, answer);
+  EXPECT_EQ(StateOf(execution), ProcessState::kDying);
+  EXPECT_EQ(ToldToRegistry(), Names());
+}
+
+}  // namespace
+}  // namespace millrace
