@@ -7,6 +7,11 @@ import argparse
 import sys
 
 import numpy
+
+# KServe's package reads the command line as it is imported, for a server that is not wanted here.
+ARGUMENTS, sys.argv = sys.argv[1:], sys.argv[:1]
+
+# pylint: disable=wrong-import-position
 from kserve import InferInput, InferRequest
 from kserve.inference_client import InferenceGRPCClient, InferenceRESTClient, RESTConfig
 
@@ -67,7 +72,7 @@ def main():
     parser.add_argument("--grpc", required=True)
     parser.add_argument("--http", required=True)
     parser.add_argument("--golden", required=True)
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(ARGUMENTS)
     golden = Golden(arguments.golden, MODEL)
     report = Report("kserve")
     report.check("REST, v2", rest_v2, "http://" + arguments.http, golden)

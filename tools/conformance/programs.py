@@ -93,8 +93,8 @@ def perf_analyzer(arguments, protocol, address, folder, concurrency, *more):
     environment = dict(os.environ, LD_LIBRARY_PATH=arguments.cuda_runtime)
     code, out, err = run(arguments.perf_analyzer, "-m", MODEL, "-i", protocol, "-u", address,
                          "--concurrency-range", str(concurrency), "--measurement-mode",
-                         "count_windows", "--measurement-request-count", "500", "-s", "90", "-r",
-                         "4", "-f", file, *more, env=environment)
+                         "count_windows", "--measurement-request-count", "500", "-s", "500", "-r",
+                         "10", "-f", file, *more, env=environment)
     expect(code == 0, (out + err).decode(errors="replace")[-600:])
     with open(file, newline="", encoding="utf-8") as rows:
         row = next(csv.DictReader(rows))

@@ -22,6 +22,7 @@ SERVICE = "inference.GRPCInferenceService"
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--grpc", required=True)
+    parser.add_argument("--http", help="not used")
     parser.add_argument("--golden", required=True)
     arguments = parser.parse_args()
     channel = grpc.insecure_channel(arguments.grpc)

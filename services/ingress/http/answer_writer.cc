@@ -125,7 +125,8 @@ absl::Status AppendPlace(const Output& output, const RegionPlace& place, std::st
     return absl::Status(status.code(),
                         Abseil(Concat("the output \"", output.name, "\": ", Message(status))));
   }
-  json->append("],\"parameters\":{\"shared_memory_region\":");
+  // Triton's C++ client looks for the first of these wherever there are parameters.
+  json->append("],\"parameters\":{\"binary_data_size\":0,\"shared_memory_region\":");
   AppendJsonString(place.region_name(), json);
   Append(json, ",\"shared_memory_byte_size\":", output.rest.size());
   if (place.offset() != 0) Append(json, ",\"shared_memory_offset\":", place.offset());

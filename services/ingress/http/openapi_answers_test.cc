@@ -310,8 +310,9 @@ TEST(OpenApiAnswers, TensorsInSharedMemoryAndRawBodies) {
              R"(,"shared_memory_offset":12}}]})");
   const Response got = answers.Expect(infer, Post("/v2/models/plain/infer", body), 200);
   EXPECT_EQ(memory.Bytes(), "abcdefghijklabcdefghijkl");
-  EXPECT_NE(got.body.find(R"("shape":[1,3],"parameters":{"shared_memory_region":"r",)"
-                          R"("shared_memory_byte_size":12,"shared_memory_offset":12}})"),
+  EXPECT_NE(got.body.find(
+                R"("shape":[1,3],"parameters":{"binary_data_size":0,"shared_memory_region":"r",)"
+                R"("shared_memory_byte_size":12,"shared_memory_offset":12}})"),
             std::string::npos)
       << got.body;
   // The client takes its memory away while the request is in flight.
