@@ -48,9 +48,10 @@ constexpr ConfigField kSchema[] = {
     Text("ingress", "local_listen", &Config::local_listen, TextRule::kUnixListen,
          "Socket of clients on this machine that share memory with the server (`ipc/client`). Its "
          "mode is 0600."),
-    Text("ingress", "local_uids", &Config::local_uids, TextRule::kUids,
-         "Users that may use it, beside root and the server's own; they need access to the socket's "
-         "file, too."),
+    Text(
+        "ingress", "local_uids", &Config::local_uids, TextRule::kUids,
+        "Users that may use it, beside root and the server's own; they need access to the socket's "
+        "file, too."),
     Integer("ingress", "local_clients", &Config::local_clients, 1, 1024,
             "Local clients connected at a time to one ingress process."),
     Integer("ingress", "local_in_flight", &Config::local_in_flight, 1, 256,

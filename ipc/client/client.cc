@@ -108,7 +108,8 @@ absl::Status LocalClient::Submit(mr_request* request, const mr_submit_options& o
   message.route = request->model->handle;
   message.id = IdOf(*request);
   message.deadline_ns = options.deadline_ns;
-  message.origin = options.outputs << kLocalPriorityBits | std::min<uint32_t>(options.priority, 255);
+  message.origin =
+      options.outputs << kLocalPriorityBits | std::min<uint32_t>(options.priority, 255);
   message.published_ticks = PublishedTicks(MonotonicNanos());
   message.block = request->block;
   if (request->block.length <= kInlineBytes) {

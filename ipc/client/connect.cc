@@ -23,7 +23,8 @@ constexpr uint32_t kMaxCode = 16;
 int MillisUntil(int64_t until_ns) {
   if (until_ns < 0) return -1;
   const int64_t left_ns = until_ns - MonotonicNanos();
-  return left_ns <= 0 ? 0 : static_cast<int>(std::min<int64_t>(left_ns / kNanosPerMilli + 1, 60'000));
+  return left_ns <= 0 ? 0
+                      : static_cast<int>(std::min<int64_t>(left_ns / kNanosPerMilli + 1, 60'000));
 }
 
 absl::Status Refusal(PacketReader* packet) {

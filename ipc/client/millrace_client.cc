@@ -46,7 +46,8 @@ int mr_abi(void) { return MR_CLIENT_ABI; }
 int mr_connect(const char* path, const mr_options* options, mr_client** client) {
   *client = nullptr;
   try {
-    auto connected = millrace::LocalClient::Connect(path == nullptr ? "" : path, OptionsOf(options));
+    auto connected =
+        millrace::LocalClient::Connect(path == nullptr ? "" : path, OptionsOf(options));
     if (!connected.ok()) {
       connect_error = std::string(connected.status().message());
       return static_cast<int>(connected.status().code());

@@ -1,27 +1,25 @@
-/* The local client: inference through shared memory, without the network stack.
- *
- * Purpose: a program on the server's machine writes its tensors once, in place, and reads answers
- *   where the server wrote them. Plain C, a stable ABI (structs begin with their size and only
- *   grow), built as libmillrace_client.so.
- * Who may call: one client object is one thread's at a time; different objects are independent.
- * Ownership: a client owns its models and requests; mr_close ends them all, with every pointer that
- *   was got from them.
- * Invariants:
- *   1. A request goes begin -> (write its data) -> submit -> wait -> (read its outputs) -> release.
- *      From submit on its data may not be written. It holds one of the client's places from begin
- *      to release; each submitted request comes out of mr_wait exactly once.
- *   2. Outputs are read-only views, valid until mr_release of their request, or mr_close.
- *   3. The server's end never faults or hangs its client: what is in flight then ends with
- *      MR_UNAVAILABLE, and so does every later call; mr_connect makes a new client.
- *   4. Submitted requests reach the server at the next mr_wait, mr_infer or mr_flush, or once 32
- *      are there: a batch wakes the server once.
- *   5. After warm-up a request allocates no memory and, while the server is awake, makes no system
- *      call.
- * What fails: a code of gRPC's (enum mr_code) and a sentence, mr_error of the client; of a request
- *   mr_request_error.
- */
-#ifndef MILLRACE_CLIENT_H_
-#define MILLRACE_CLIENT_H_
+// The local client: inference through shared memory, without the network stack.
+//
+// Purpose: a program on the server's machine writes its tensors once, in place, and reads answers
+//   where the server wrote them. Plain C, a stable ABI (structs begin with their size and only
+//   grow), built as libmillrace_client.so.
+// Who may call: one client object is one thread's at a time; different objects are independent.
+// Ownership: a client owns its models and requests; mr_close ends them all, with every pointer that
+//   was got from them.
+// Invariants:
+//   1. A request goes begin -> (write its data) -> submit -> wait -> (read its outputs) -> release.
+//      From submit on its data may not be written. It holds one of the client's places from begin
+//      to release; each submitted request comes out of mr_wait exactly once.
+//   2. Outputs are read-only views, valid until mr_release of their request, or mr_close.
+//   3. The server's end never faults or hangs its client: what is in flight then ends with
+//      MR_UNAVAILABLE, and so does every later call; mr_connect makes a new client.
+//   4. Submitted requests reach the server at the next mr_wait, mr_infer or mr_flush, or once 32
+//      are there: a batch wakes the server once.
+//   5. After warm-up a request allocates no memory and, while the server is awake, makes no system
+//      call.
+// What fails: a code of gRPC's (enum mr_code) and a sentence, mr_error of the client; of a request
+//   mr_request_error.
+#pragma once
 
 #include <stddef.h>
 #include <stdint.h>
@@ -48,26 +46,27 @@ enum mr_code {
 };
 
 enum mr_datatype { /* as the Open Inference Protocol names them */
-  MR_BOOL = 1,
-  MR_UINT8 = 2,
-  MR_UINT16 = 3,
-  MR_UINT32 = 4,
-  MR_UINT64 = 5,
-  MR_INT8 = 6,
-  MR_INT16 = 7,
-  MR_INT32 = 8,
-  MR_INT64 = 9,
-  MR_FP16 = 10,
-  MR_FP32 = 11,
-  MR_FP64 = 12,
-  MR_BYTES = 13, /* each element: u32 length, then its bytes */
-  MR_BF16 = 14
+                   MR_BOOL = 1,
+                   MR_UINT8 = 2,
+                   MR_UINT16 = 3,
+                   MR_UINT32 = 4,
+                   MR_UINT64 = 5,
+                   MR_INT8 = 6,
+                   MR_INT16 = 7,
+                   MR_INT32 = 8,
+                   MR_INT64 = 9,
+                   MR_FP16 = 10,
+                   MR_FP32 = 11,
+                   MR_FP64 = 12,
+                   MR_BYTES = 13, /* each element: u32 length, then its bytes */
+                   MR_BF16 = 14
 };
 
 enum mr_wait_mode { /* how mr_wait waits before it sleeps */
-  MR_WAIT_YIELD = 0, /* gives the core away between two looks, for 100 microseconds */
-  MR_WAIT_SPIN = 1,  /* for machines with a core for every lane */
-  MR_WAIT_PARK = 2   /* sleeps at once */
+                    MR_WAIT_YIELD =
+                        0, /* gives the core away between two looks, for 100 microseconds */
+                    MR_WAIT_SPIN = 1, /* for machines with a core for every lane */
+                    MR_WAIT_PARK = 2  /* sleeps at once */
 };
 
 typedef struct mr_client mr_client;
@@ -75,11 +74,11 @@ typedef struct mr_model mr_model;
 typedef struct mr_request mr_request;
 
 typedef struct mr_options {
-  size_t struct_bytes;       /* sizeof(mr_options) */
+  size_t struct_bytes;        /* sizeof(mr_options) */
   uint64_t max_request_bytes; /* of one request's tensors; 0: 64 KiB */
   uint64_t max_answer_bytes;  /* of one answer's; 0: 64 KiB */
-  int64_t timeout_ns;        /* of mr_connect and mr_open_model; 0: 10 s */
-  int wait_mode;             /* enum mr_wait_mode */
+  int64_t timeout_ns;         /* of mr_connect and mr_open_model; 0: 10 s */
+  int wait_mode;              /* enum mr_wait_mode */
 } mr_options;
 
 /* An input or output of a model. An input is either the ready tensor or a raw column. */
@@ -93,7 +92,7 @@ typedef struct mr_tensor_info {
 
 /* What a request shall hold, for mr_begin. */
 typedef struct mr_input {
-  uint32_t place;   /* in the model's inputs */
+  uint32_t place; /* in the model's inputs */
   int32_t datatype;
   uint32_t columns; /* elements of a row */
   uint32_t reserved;
@@ -101,11 +100,11 @@ typedef struct mr_input {
 } mr_input;
 
 typedef struct mr_submit_options {
-  size_t struct_bytes;  /* sizeof(mr_submit_options) */
-  int64_t deadline_ns;  /* CLOCK_MONOTONIC; 0: the server's default */
-  uint32_t priority;    /* 1 highest; 0 default */
-  uint32_t outputs;     /* a bit for each place of the model's outputs; 0: all */
-  void* user;           /* comes back by mr_request_user */
+  size_t struct_bytes; /* sizeof(mr_submit_options) */
+  int64_t deadline_ns; /* CLOCK_MONOTONIC; 0: the server's default */
+  uint32_t priority;   /* 1 highest; 0 default */
+  uint32_t outputs;    /* a bit for each place of the model's outputs; 0: all */
+  void* user;          /* comes back by mr_request_user */
 } mr_submit_options;
 
 typedef struct mr_tensor {
@@ -167,5 +166,3 @@ MR_API void mr_release(mr_client* client, mr_request* request);
 #ifdef __cplusplus
 }
 #endif
-
-#endif /* MILLRACE_CLIENT_H_ */

@@ -4,7 +4,8 @@
 //   Requests and answers do not travel here but in two links (ipc/link.h): the socket opens models,
 //   wakes, and tells that the other end has died.
 // Who may call: the client library and ingress's local lane; one thread for each socket.
-// The order of packets: Hello; Welcome with four descriptors (slots, returns, arena, words); Regions
+// The order of packets: Hello; Welcome with four descriptors (slots, returns, arena, words);
+// Regions
 //   with the client's four; Ready. Then the client sends Open, the server answers Opened or
 //   Refused with the tag of the question; both send Wake. Refused instead of Welcome or Ready
 //   ends the connection.
@@ -116,8 +117,8 @@ enum class Received { kPacket, kNothing, kEnd };
 
 // Never blocks. False: the socket is full or gone.
 bool SendPacket(int socket, std::string_view bytes, const std::vector<int>& fds = {});
-// Never blocks. `buffer` holds kMaxPacketBytes; a longer packet, or one with more than kLocalRegions
-// descriptors, ends the connection.
+// Never blocks. `buffer` holds kMaxPacketBytes; a longer packet, or one with more than
+// kLocalRegions descriptors, ends the connection.
 Received ReceivePacket(int socket, std::vector<char>* buffer, std::string_view* packet,
                        std::vector<Fd>* fds);
 // Whatever wakes the other end: a full socket does already.

@@ -83,9 +83,8 @@ TEST(Local, AKilledClientLeavesNothingAndTheOthersGoOn) {
   auto tree = Tree::Start({});
   const int ingress = tree->Process("ingress0")["pid"];
   GoldenLoad other(*tree, "breast_cancer", false, {"--in_flight=4", "--duration_ms=3000"}, "local");
-  tree->WaitUntil("the other is served", [&] {
-    return tree->Process("ingress0")["counters"].value("answered", 0) > 100;
-  });
+  tree->WaitUntil("the other is served",
+                  [&] { return tree->Process("ingress0")["counters"].value("answered", 0) > 100; });
   const size_t descriptors = OpenDescriptors(ingress);
   for (int i = 0; i < 5; ++i) {
     GoldenLoad victim(*tree, "digits", false,

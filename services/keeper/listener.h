@@ -1,7 +1,8 @@
 // Opening a listening socket from "host:port", "[address]:port" or "unix:/path".
 //
 // Purpose: sockets that outlive every other process. Who may call: the keeper, at its start.
-// Invariant: what is returned listens, does not block, and is closed on exec. One named "local" is a
+// Invariant: what is returned listens, does not block, and is closed on exec. One named "local" is
+// a
 //   Unix SEQPACKET socket of mode 0600, the others are streams.
 // What fails: INVALID_ARGUMENT for an address that is none, UNAVAILABLE where it cannot be had.
 #pragma once

@@ -63,7 +63,8 @@ class LocalTransport : public Transport {
                                                      mr_places(client_), " (local_in_flight)"));
     }
     const auto& first = golden_.requests[0].request;
-    code = mr_open_model(client_, first.model_name().c_str(), first.model_version().c_str(), &model_);
+    code =
+        mr_open_model(client_, first.model_name().c_str(), first.model_version().c_str(), &model_);
     if (code != MR_OK) return StatusOf(code, mr_error(client_));
     return Prepare();
   }
@@ -78,7 +79,8 @@ class LocalTransport : public Transport {
                         prepared.inputs.size(), &begun);
     if (code == MR_OK) {
       for (size_t i = 0; i < prepared.data.size(); ++i) {
-        memcpy(mr_input_data(begun, i, nullptr), prepared.data[i]->data(), prepared.data[i]->size());
+        memcpy(mr_input_data(begun, i, nullptr), prepared.data[i]->data(),
+               prepared.data[i]->size());
       }
       mr_submit_options options = {};
       options.struct_bytes = sizeof options;
@@ -138,7 +140,8 @@ class LocalTransport : public Transport {
         }
         const std::string& raw = golden.request.raw_input_contents(i);
         uint32_t columns = 1;
-        for (int d = 1; d < input.shape_size(); ++d) columns *= static_cast<uint32_t>(input.shape(d));
+        for (int d = 1; d < input.shape_size(); ++d)
+          columns *= static_cast<uint32_t>(input.shape(d));
         const auto type = ParseDataType(input.datatype()).value_or(DataType::kInvalid);
         prepared.rows = static_cast<uint32_t>(input.shape(0));
         prepared.inputs.push_back({place, static_cast<int32_t>(type), columns, 0, raw.size()});
@@ -265,7 +268,8 @@ class LocalMetadataClient : public Client {
     }
     return response;
   }
-  absl::StatusOr<inference::ModelInferResponse> Infer(const inference::ModelInferRequest&) override {
+  absl::StatusOr<inference::ModelInferResponse> Infer(
+      const inference::ModelInferRequest&) override {
     return absl::UnimplementedError("a local client infers through its transport");
   }
 

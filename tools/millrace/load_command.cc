@@ -285,8 +285,9 @@ void AddHow(CLI::App* load, LoadFlags* flags) {
   load->add_option("--arrivals", flags->arrivals, "Clock of the open loop: poisson or constant")
       ->check(CLI::IsMember({"poisson", "constant"}))
       ->capture_default_str();
-  load->add_option("--max-in-flight", flags->max_in_flight,
-                   "Open loop: what is due beyond is held back, and counted [4096, HTTP 256, local 128]")
+  load->add_option(
+          "--max-in-flight", flags->max_in_flight,
+          "Open loop: what is due beyond is held back, and counted [4096, HTTP 256, local 128]")
       ->check(CLI::Range(1, kMostInFlight))
       ->needs(rate);
   load->add_option("--duration", flags->duration_s, "Seconds [10; with --requests no limit]")

@@ -42,9 +42,10 @@ std::vector<std::string> ReadConfig(const ServeOptions& options, Config* config)
   if (options.grpc_given) config->grpc_listen = options.grpc;
   if (options.http_given) config->http_listen = options.http;
   if (options.local_given) config->local_listen = options.local;
-  const std::pair<const char*, const std::string&> addresses[] = {{"--grpc", config->grpc_listen},
-                                                                  {"--http", config->http_listen},
-                                                                  {"--local", config->local_listen}};
+  const std::pair<const char*, const std::string&> addresses[] = {
+      {"--grpc", config->grpc_listen},
+      {"--http", config->http_listen},
+      {"--local", config->local_listen}};
   for (const auto& [flag, address] : addresses) {
     const std::string_view fault = ListenFault(address);
     if (!fault.empty()) faults.push_back(std::string(flag) + ": " + std::string(fault));

@@ -67,7 +67,8 @@ void IngressLane::Succeed(uint16_t slot, PeerLane& from, const Message& message)
   }
   for (const WindowUse& use : flight.route) windows_.GiveBack(use);
   flight.route.clear();
-  std::shared_ptr<const ModelTable> table = std::move(flight.table);  // keeps names alive through Done
+  std::shared_ptr<const ModelTable> table =
+      std::move(flight.table);  // keeps names alive through Done
   InferAnswer answer;
   answer.model = model.name();
   answer.version = model.version();

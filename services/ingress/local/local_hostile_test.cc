@@ -150,8 +150,12 @@ TEST_F(LocalHostileTest, AWrongMagicIsRefused) {
 }
 
 TEST_F(LocalHostileTest, ABlockOutsideTheArenaCutsTheClientOff) {
-  const BlockRef blocks[] = {{0, 64}, {1 << 16, 1}, {(1 << 16) - 8, 64}, {UINT32_MAX, UINT32_MAX},
-                             {kLineBytes, UINT32_MAX}, {kLineBytes, 0}};
+  const BlockRef blocks[] = {{0, 64},
+                             {1 << 16, 1},
+                             {(1 << 16) - 8, 64},
+                             {UINT32_MAX, UINT32_MAX},
+                             {kLineBytes, UINT32_MAX},
+                             {kLineBytes, 0}};
   for (const BlockRef& block : blocks) {
     RawClient raw(rig_.path());
     raw.Connect();
@@ -216,9 +220,8 @@ TEST_F(LocalHostileTest, ABadHandleOrPackGetsASentenceAndTheConnectionStays) {
 
 // Requests without end and no look at an answer: sentences first, then the end.
 TEST_F(LocalHostileTest, AFloodOfRequestsCutsTheClientOff) {
-  rig_.Do([](FakeFrontend& frontend, LocalServer&) {
-    frontend.set_mode(FakeFrontend::Mode::kHold);
-  });
+  rig_.Do(
+      [](FakeFrontend& frontend, LocalServer&) { frontend.set_mode(FakeFrontend::Mode::kHold); });
   RawClient raw(rig_.path());
   raw.Connect();
   const Message message = raw.Request(1);

@@ -126,8 +126,8 @@ void LocalPeer::Infer(Flight* flight, const Message& message, absl::Span<const s
     } else {
       dims_.push_back(tensor.columns);
     }
-    inputs_.push_back({input.name, tensor.datatype, {dims_.data() + at, dims_.size() - at},
-                       View(tensor.data)});
+    inputs_.push_back(
+        {input.name, tensor.datatype, {dims_.data() + at, dims_.size() - at}, View(tensor.data)});
   }
   if (!bad.ok()) {
     InferAnswer answer;

@@ -9,7 +9,8 @@
 //      pack's head is copied once and the copy checked; tensors are copied by Infer, once.
 //   2. A client that breaks the rules of the shared memory is cut off, and only it; whoever asks
 //      for more than a limit gets a sentence.
-//   3. Nothing here can be made to wait by a client: packets and wake-ups are sent without blocking,
+//   3. Nothing here can be made to wait by a client: packets and wake-ups are sent without
+//   blocking,
 //      and no descriptor of ours that can be written goes to a client.
 //   4. After Close no memory of the client's is mapped and its requests are cancelled.
 // What fails: a request, with a status in its answer; the client, by Cut.
@@ -34,7 +35,7 @@ namespace millrace {
 
 struct LocalOptions {
   size_t max_clients = 64;
-  size_t in_flight = 128;               // of one client, answers it has not released included
+  size_t in_flight = 128;                // of one client, answers it has not released included
   uint64_t memory_bytes = 256ull << 20;  // of all clients' regions and ours for them, together
   uint64_t request_bytes = 1 << 20;      // of one request's tensors
   std::vector<uid_t> uids;               // who may, beside root and this process's user

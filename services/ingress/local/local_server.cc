@@ -144,8 +144,8 @@ void LocalServer::Admit(Fd socket) {
   }
   const int fd = socket.get();
   const uint64_t key = next_key_++;
-  peers_.push_back({key, std::make_unique<LocalPeer>(&shared_, std::move(socket),
-                                                     MonotonicNanos() + kGreetNs)});
+  peers_.push_back(
+      {key, std::make_unique<LocalPeer>(&shared_, std::move(socket), MonotonicNanos() + kGreetNs)});
   if (!Watch(fd, key)) peers_.pop_back();
 }
 

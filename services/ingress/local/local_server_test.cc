@@ -166,9 +166,8 @@ TEST_F(LocalServerTest, AnErrorHasItsCodeAndSentence) {
 }
 
 TEST_F(LocalServerTest, ACancelledRequestEndsAndItsPlaceIsFree) {
-  rig_.Do([](FakeFrontend& frontend, LocalServer&) {
-    frontend.set_mode(FakeFrontend::Mode::kHold);
-  });
+  rig_.Do(
+      [](FakeFrontend& frontend, LocalServer&) { frontend.set_mode(FakeFrontend::Mode::kHold); });
   Connect();
   mr_request* request = Begin(1);
   ASSERT_EQ(mr_submit(client_, request, nullptr), MR_OK);
@@ -201,9 +200,8 @@ TEST_F(LocalServerTest, PlacesRunOutWithASentence) {
 }
 
 TEST_F(LocalServerTest, AClientThatClosesHasItsWorkCancelledAndItsMemoryReturned) {
-  rig_.Do([](FakeFrontend& frontend, LocalServer&) {
-    frontend.set_mode(FakeFrontend::Mode::kHold);
-  });
+  rig_.Do(
+      [](FakeFrontend& frontend, LocalServer&) { frontend.set_mode(FakeFrontend::Mode::kHold); });
   uint64_t before = 0;
   rig_.Do([&](FakeFrontend&, LocalServer& server) { before = server.memory_left(); });
   Connect();
@@ -216,9 +214,8 @@ TEST_F(LocalServerTest, AClientThatClosesHasItsWorkCancelledAndItsMemoryReturned
   rig_.WaitUntil([&](FakeFrontend& frontend, LocalServer& server) {
     return frontend.in_flight() == 0 && server.clients() == 0 && server.memory_left() == before;
   });
-  rig_.Do([](FakeFrontend& frontend, LocalServer&) {
-    EXPECT_THAT(frontend.cancelled(), SizeIs(5));
-  });
+  rig_.Do(
+      [](FakeFrontend& frontend, LocalServer&) { EXPECT_THAT(frontend.cancelled(), SizeIs(5)); });
 }
 
 TEST_F(LocalServerTest, ClientsBeyondTheLimitAreRefusedPolitely) {
@@ -237,9 +234,8 @@ TEST_F(LocalServerTest, ClientsBeyondTheLimitAreRefusedPolitely) {
 }
 
 TEST_F(LocalServerTest, AServerThatDrainsRefusesAndAnswersWhatItHas) {
-  rig_.Do([](FakeFrontend& frontend, LocalServer&) {
-    frontend.set_mode(FakeFrontend::Mode::kHold);
-  });
+  rig_.Do(
+      [](FakeFrontend& frontend, LocalServer&) { frontend.set_mode(FakeFrontend::Mode::kHold); });
   Connect();
   ASSERT_EQ(mr_submit(client_, Begin(1), nullptr), MR_OK);
   mr_flush(client_);
@@ -340,9 +336,8 @@ TEST(LocalClientTest, WithoutAServerThereIsASentence) {
 
 TEST(LocalClientTest, AServerThatEndsLeavesNobodyHanging) {
   auto rig = std::make_unique<LocalRig>();
-  rig->Do([](FakeFrontend& frontend, LocalServer&) {
-    frontend.set_mode(FakeFrontend::Mode::kHold);
-  });
+  rig->Do(
+      [](FakeFrontend& frontend, LocalServer&) { frontend.set_mode(FakeFrontend::Mode::kHold); });
   mr_client* client = nullptr;
   mr_model* model = nullptr;
   ASSERT_EQ(mr_connect(rig->path().c_str(), nullptr, &client), MR_OK);

@@ -102,8 +102,7 @@ absl::Status LocalPeer::Welcome(PacketReader* hello) {
   const ArenaShape shape = ArenaShape::For(1, options.in_flight, window, block);
   uint64_t slots = kMinSlots;
   while (slots < kSlotsPerPlace * options.in_flight) slots *= 2;
-  const uint64_t ours =
-      shape.TotalBytes() + SlotsRegionBytes(slots) + ReturnsRegionBytes(slots);
+  const uint64_t ours = shape.TotalBytes() + SlotsRegionBytes(slots) + ReturnsRegionBytes(slots);
   if (ours > shared_->memory_left) {
     return absl::ResourceExhaustedError("no memory is left for another local client");
   }
@@ -125,8 +124,8 @@ absl::Status LocalPeer::Welcome(PacketReader* hello) {
   welcome.U32(static_cast<uint32_t>(options.in_flight));
   welcome.U64(options.request_bytes);
   welcome.U64(shared_->memory_left);
-  Send(welcome, {replies_->fd(), requests_->fd(), arena_->region().fd().get(),
-                 shared_->words.fd().get()});
+  Send(welcome,
+       {replies_->fd(), requests_->fd(), arena_->region().fd().get(), shared_->words.fd().get()});
   return absl::OkStatus();
 }
 
@@ -141,8 +140,8 @@ absl::Status LocalPeer::TakeRegions(const std::vector<Fd>& fds) {
     bytes += std::min(size, shared_->options.memory_bytes + 1);  // so that no sum overflows
   }
   if (bytes > shared_->memory_left) {
-    return absl::ResourceExhaustedError(absl::StrCat(
-        "the regions have ", bytes, " bytes, and ", shared_->memory_left, " are left"));
+    return absl::ResourceExhaustedError(absl::StrCat("the regions have ", bytes, " bytes, and ",
+                                                     shared_->memory_left, " are left"));
   }
   if (absl::Status s = requests_->Attach(fds[0].get()); !s.ok()) return s;
   if (absl::Status s = replies_->Attach(fds[1].get()); !s.ok()) return s;
@@ -196,8 +195,8 @@ void LocalPeer::Open(PacketReader* packet) {
   Describe(*model, handle.get(), &opened);
   if (handle->outputs.size() > kMaxLocalOutputs || handle->inputs.size() > kMaxPackTensors ||
       opened.bytes().size() > kMaxPacketBytes) {
-    return Refuse(packet->tag(),
-                  absl::ResourceExhaustedError("the model's signature is too long for a local client"));
+    return Refuse(packet->tag(), absl::ResourceExhaustedError(
+                                     "the model's signature is too long for a local client"));
   }
   handles_.push_back(std::move(handle));
   Send(opened);
@@ -214,9 +213,8 @@ void LocalPeer::Describe(const Model& model, Handle* handle, PacketWriter* packe
   std::vector<bool> text(handle->inputs.size());
   for (const Feature& feature : model.view().features()) {
     const bool known =
-        std::any_of(handle->inputs.begin(), handle->inputs.end(), [&](const Handle::Input& i) {
-          return i.column && i.name == feature.column();
-        });
+        std::any_of(handle->inputs.begin(), handle->inputs.end(),
+                    [&](const Handle::Input& i) { return i.column && i.name == feature.column(); });
     if (known) continue;
     Handle::Input& input = handle->inputs.emplace_back();
     input.name = feature.column();

@@ -29,7 +29,7 @@ constexpr int kChannels = 4;        // connections, where there are that many re
 
 struct Options {
   std::string millrace, local, grpc_echo, grpc_in_line, grpc_xgboost;  // addresses
-  std::string triton, mlserver;                                 // empty: not there
+  std::string triton, mlserver;                                        // empty: not there
   std::string rows_file, expect_file, json_file;
   int rounds = 9;
   int64_t round_ms = 300;
