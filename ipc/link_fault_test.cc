@@ -211,11 +211,11 @@ TEST(HostileHalfTest, SlotsBeyondTheSealedSizeAreRefused) {
   slots.as<SlotsRegion>()->slot_count = kSlots;
   LinkConsumer in = Must(LinkConsumer::Create(kProducer, kConsumer));
   EXPECT_TRUE(absl::IsFailedPrecondition(in.Attach(slots.fd().get())));
-  Region returns = Must(Region::Create(kReturnsType, kConsumer, 1024));
+  Region returns = Must(Region::Create(kReturnsType, kConsumer, page + 1));
   returns.as<ReturnsRegion>()->producer = kProducer;
   returns.as<ReturnsRegion>()->slot_count = kSlots;
   LinkProducer out = Must(LinkProducer::Create(kProducer, kConsumer));
-  // A page holds these words: the sealed size is what counts, not what the maker asked for.
+  // Two pages hold these words: the sealed size is what counts, not what the maker asked for.
   EXPECT_TRUE(out.Attach(returns.fd().get()).ok());
 }
 
