@@ -191,7 +191,8 @@ TEST(LinkFaultTest, EachHasASentenceOfItsOwn) {
 
 // A half whose count of slots cannot be ours is refused before a word of it is used.
 TEST(HostileHalfTest, ACountOfSlotsThatDiffersIsRefused) {
-  for (const uint32_t count : {0u, 1u, 15u, 100u, 128u, 255u, 256u, 511u, 513u, 1024u, UINT32_MAX}) {
+  for (const uint32_t count :
+       {0u, 1u, 15u, 100u, 128u, 255u, 256u, 511u, 513u, 1024u, UINT32_MAX}) {
     HostileProducer producer;
     producer.half.as<SlotsRegion>()->slot_count = count;
     LinkConsumer in = Must(LinkConsumer::Create(kProducer, kConsumer));
