@@ -109,7 +109,7 @@ class Worker : public LaneHandler {
   // Room for the dead while their last blocks come home.
   static constexpr size_t kOrigins = 2 * kMaxIngressLanes;
   // Polls after which everything that was published before the first of them was taken.
-  static constexpr int kPollsToDrain = 6;
+  static constexpr int kPollsToDrain = 10;  // a full ring, kSlots / Lane::kDrain, and two more
 
   struct Origin {
     std::shared_ptr<PeerLane> peer;  // null: free

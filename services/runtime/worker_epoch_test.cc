@@ -88,7 +88,7 @@ TEST_F(EpochTest, AnItemHoldsTheAnswerBackLaterOnesDoNot) {
   worker_.Poll();
   WorkItem before = *worker_.Pop();
   BumpEpoch(ingress_);
-  PollWorker(10);
+  PollWorker(20);
   EXPECT_EQ(Answered(execution_, ingress_), 0);
   Request(2);
   worker_.Poll();
@@ -103,7 +103,7 @@ TEST_F(EpochTest, WhatStandsInTheQueueHoldsTheAnswerBack) {
   Request(1);
   worker_.Poll();
   BumpEpoch(ingress_);
-  PollWorker(10);
+  PollWorker(20);
   EXPECT_EQ(Answered(execution_, ingress_), 0);
   ingress_.ledger->Close(1);
   EXPECT_FALSE(worker_.Pop().has_value());  // found unwanted: finished
@@ -116,7 +116,7 @@ TEST_F(EpochTest, AResultThatIsStillLentHoldsTheAnswerBack) {
   worker_.Poll();
   Reply(*worker_.Pop());
   BumpEpoch(ingress_);
-  PollWorker(10);
+  PollWorker(20);
   EXPECT_EQ(Answered(execution_, ingress_), 0);
   ingress_.lane.Poll();  // returns the block
   worker_.Poll();
@@ -144,7 +144,7 @@ TEST_F(EpochTest, AWorkerThatComesLaterAnswersTheEpochOfTheDay) {
   Worker worker(&late.lane);
   rig_.Link(ingress_, late);
   ingress_.lane.Poll();
-  for (int i = 0; i < 10; ++i) worker.Poll();
+  for (int i = 0; i < 20; ++i) worker.Poll();
   EXPECT_EQ(Answered(late, ingress_), 3);
 }
 

@@ -52,7 +52,7 @@ LocalRig::~LocalRig() {
 }
 
 void LocalRig::Run() {
-  // relaxed: the destructor only asks for the end; nothing is handed over.
+  // relaxed: the destructor only asks for the end.
   while (!stop_.load(std::memory_order_relaxed)) {
     size_t done = 0;
     {
