@@ -124,9 +124,9 @@ void AddModel(CLI::App* app, int* exit_code) {
   auto options = std::make_shared<AdminOptions>();
   CLI::App* model = app->add_subcommand("model", "Load and unload single models");
   model->require_subcommand(1);
-  CLI::App* load = AddAdminCommand(
-      model, "load", "Read a model again from the repository; ends when it is served",
-      options.get());
+  CLI::App* load = AddAdminCommand(model, "load",
+                                   "Read a model again from the repository; ends when it is served",
+                                   options.get());
   CLI::App* unload = AddAdminCommand(
       model, "unload", "Serve a model no more until it is loaded; ends when that is so",
       options.get());
@@ -137,8 +137,8 @@ void AddModel(CLI::App* app, int* exit_code) {
                    "Of an ensemble: also the members that no other ensemble needs");
   load->callback([=] { *exit_code = ChangeModel(*options, {{"verb", "load"}}); });
   unload->callback([=] {
-    *exit_code = ChangeModel(
-        *options, {{"verb", "unload"}, {"unload_dependents", options->dependents}});
+    *exit_code =
+        ChangeModel(*options, {{"verb", "unload"}, {"unload_dependents", options->dependents}});
   });
 }
 

@@ -2,7 +2,8 @@
 //
 // Purpose: body to a change of models. Who may call: one thread.
 // Invariants: 1. an empty body asks for nothing more; members that are not known are read and
-//   ignored, parameters that are not known are refused. 2. No parameter can bring a model or a path.
+//   ignored, parameters that are not known are refused. 2. No parameter can bring a model or a
+//   path.
 // What fails: INVALID_ARGUMENT with the field's name; UNIMPLEMENTED for a model in the request.
 #pragma once
 

@@ -24,11 +24,12 @@ TEST_F(DescribeTest, Server) {
   Expect("/v2", 200,
          R"({"name":"millrace","version":"9.9","extensions":)"
          R"(["binary_tensor_data","model_configuration","model_repository",)"
-         R"("model_repository(unload_dependents)","schedule_policy","statistics"]})");
+         R"("model_repository(unload_dependents)","schedule_policy","statistics"]
+})");
   Expect("/v2/health/live", 200, R"({"live":true})");
-  Expect("/v2/health/ready", 200, R"({"ready":true})");
-  Expect("/v2/models", 200, R"({"models":["ints","plain","viewed"]})");
-  Expect("/v1/models", 200, R"({"models":["ints","plain","viewed"]})");
+Expect("/v2/health/ready", 200, R"({"ready":true})");
+Expect("/v2/models", 200, R"({"models":["ints","plain","viewed"]})");
+Expect("/v1/models", 200, R"({"models":["ints","plain","viewed"]})");
 }
 
 TEST_F(DescribeTest, Models) {
@@ -93,9 +94,10 @@ TEST_F(DescribeTest, Index) {
   EXPECT_EQ(index(true, true), "[]");
   frontend_.set_ready(false);
   EXPECT_EQ(index(false, true), "[]");
-  EXPECT_TRUE(index(false, false)
-                  .starts_with(R"([{"name":"plain","version":"1",)"
-                               R"("state":"UNAVAILABLE","reason":"a stage that it needs is not ready"},)"));
+  EXPECT_TRUE(
+      index(false, false)
+          .starts_with(R"([{"name":"plain","version":"1",)"
+                       R"("state":"UNAVAILABLE","reason":"a stage that it needs is not ready"},)"));
   frontend_.set_catalog(nullptr);
   EXPECT_EQ(index(false, false), "[]");
 }

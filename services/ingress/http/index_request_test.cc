@@ -45,8 +45,7 @@ TEST(ChangeRequest, Bodies) {
     EXPECT_TRUE(parser.Parse(Padded(body), &change).ok()) << body;
     EXPECT_FALSE(change.unload_dependents) << body;
   }
-  EXPECT_TRUE(
-      parser.Parse(Padded(R"({"parameters":{"unload_dependents":true}})"), &change).ok());
+  EXPECT_TRUE(parser.Parse(Padded(R"({"parameters":{"unload_dependents":true}})"), &change).ok());
   EXPECT_TRUE(change.unload_dependents);
   const std::pair<const char*, const char*> kBad[] = {
       {R"({"parameters":{"unload_dependents":1}})",
@@ -58,12 +57,12 @@ TEST(ChangeRequest, Bodies) {
     EXPECT_EQ(Message(parser.Parse(Padded(body), &change)), sentence);
   }
   change.kind = ModelChange::Kind::kLoad;
-  for (const char* body : {R"({"parameters":{"config":"{}"}})",
-                           R"({"parameters":{"file:1/model.json":"AA=="}})"}) {
+  for (const char* body :
+       {R"({"parameters":{"config":"{}"}})", R"({"parameters":{"file:1/model.json":"AA=="}})"}) {
     EXPECT_TRUE(absl::IsUnimplemented(parser.Parse(Padded(body), &change))) << body;
   }
-  for (const char* body : {"[]", "{", "{}x", R"({"parameters":[]})",
-                           R"({"parameters":{"unload_dependents":true}})"}) {
+  for (const char* body :
+       {"[]", "{", "{}x", R"({"parameters":[]})", R"({"parameters":{"unload_dependents":true}})"}) {
     EXPECT_TRUE(absl::IsInvalidArgument(parser.Parse(Padded(body), &change))) << body;
   }
 }
