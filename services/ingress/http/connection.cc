@@ -1,22 +1,15 @@
 #include "services/ingress/http/connection.h"
 
-#include <sys/socket.h>
-
 #include <algorithm>
 #include <array>
 #include <boost/asio/buffer.hpp>
-#include <boost/asio/write.hpp>
 #include <boost/beast/http/error.hpp>
-#include <exception>
 #include <utility>
 
 #include "common/check.h"
 #include "common/clock.h"
-#include "services/ingress/http/catalog_json.h"
-#include "services/ingress/http/describe.h"
 #include "services/ingress/http/http_status.h"
 #include "services/ingress/http/json_writer.h"
-#include "services/ingress/http/openapi.h"
 #include "services/ingress/http/text.h"
 
 namespace millrace::http {
@@ -30,47 +23,22 @@ constexpr size_t kPipelineBytes = 16 << 10;
 // Capacity an idle connection may keep.
 constexpr size_t kKeepBytes = 64 << 10;
 
-void Shrink(std::string* text) {
-  text->clear();
-  if (text->capacity() > kKeepBytes) text->shrink_to_fit();
-}
-
-// When a request is late: the shorter of the two times; 0 where the client named none.
-int64_t DeadlineNanos(int64_t arrival_ns, int64_t header_us, int64_t parameter_us) {
-  constexpr int64_t kLongestMicros = 1'000'000'000'000'000;  // 31 years: the sum cannot overflow
-  if (header_us == 0 && parameter_us == 0) return 0;
-  int64_t us = kLongestMicros;
-  if (header_us != 0) us = std::min(us, header_us);
-  if (parameter_us != 0) us = std::min(us, parameter_us);
-  return arrival_ns + us * kNanosPerMicro;
-}
-
 }  // namespace
 
 Connection::Connection(ServerContext* context, Socket socket)
     : context_(context),
-      socket_(std::move(socket)),
-      buffer_(context->options.max_header_bytes + kPipelineBytes + sizeof(chunk_)) {}
+      wire_(std::move(socket)),
+      buffer_(context->options.max_header_bytes + kPipelineBytes + Wire::kReadBytes) {}
 
 Connection::~Connection() {
   MR_CHECK(state_ != State::kInFlight && state_ != State::kAbandoned,
            "the frontend still holds this completion");
 }
 
-template <typename Event>
-void Connection::Guarded(Event event) {
-  try {
-    event();
-  } catch (const std::exception&) {
-    // Out of memory, or a library's surprise: this client is lost, the server is not.
-    Close();
-  }
-}
-
 void Connection::Enter(State state, int64_t limit_ms) {
   MR_CHECK(state_ != State::kClosed, "a closed connection stays closed");
   state_ = state;
-  limit_ns_ = limit_ms == kNoLimit ? kNoLimit : MonotonicNanos() + limit_ms * kNanosPerMilli;
+  limit_ns_ = limit_ms == kNever ? kNever : MonotonicNanos() + limit_ms * kNanosPerMilli;
 }
 
 void Connection::Start() {
@@ -105,10 +73,9 @@ void Connection::ReadMore() {
   if (reading_ || peer_ended_ || state_ == State::kClosed || state_ == State::kAbandoned) return;
   if (busy && buffer_.size() >= kPipelineBytes) return;
   reading_ = true;
-  socket_.async_read_some(boost::asio::buffer(chunk_),
-                          [self = shared_from_this()](error_code error, size_t bytes) {
-                            self->Guarded([&] { self->OnRead(error, bytes); });
-                          });
+  wire_.Read([self = shared_from_this()](error_code error, size_t bytes) {
+    self->Guarded([&] { self->OnRead(error, bytes); });
+  });
 }
 
 void Connection::OnRead(error_code error, size_t bytes) {
@@ -121,8 +88,7 @@ void Connection::OnRead(error_code error, size_t bytes) {
     return;
   }
   if (state_ != State::kLingering) {
-    buffer_.commit(boost::asio::buffer_copy(buffer_.prepare(bytes),
-                                            boost::asio::buffer(chunk_.data(), bytes)));
+    buffer_.commit(boost::asio::buffer_copy(buffer_.prepare(bytes), wire_.received(bytes)));
     Advance();
   }
   ReadMore();
@@ -168,9 +134,7 @@ bool Connection::OnHeader() {
   if (!Charge(parser_->content_length().value_or(0))) return false;
   // The socket's buffer is empty, or this client does not read: then it is not worth waiting for.
   constexpr std::string_view kContinue = "HTTP/1.1 100 Continue\r\n\r\n";
-  if (head_.expects_continue &&
-      send(socket_.native_handle(), kContinue.data(), kContinue.size(),
-           MSG_DONTWAIT | MSG_NOSIGNAL) != static_cast<ssize_t>(kContinue.size())) {
+  if (head_.expects_continue && !wire_.WriteNow(kContinue)) {
     Close();
     return false;
   }
@@ -198,133 +162,14 @@ bool Connection::Charge(size_t bytes) {
   return false;
 }
 
+void Connection::Shrink(std::string* text) {
+  text->clear();
+  if (text->capacity() > kKeepBytes) text->shrink_to_fit();
+}
+
 void Connection::Discharge() {
   MR_CHECK(context_->buffered_bytes >= charged_, "what is given back was charged");
   context_->buffered_bytes -= std::exchange(charged_, 0);
-}
-
-void Connection::OnRequest() {
-  ++context_->counters.requests;
-  if (const absl::Status status = Unpack(); !status.ok()) {
-    if (absl::IsOutOfRange(status)) return FailAndClose(413, Message(status));
-    return Fail(status);
-  }
-  if (head_.route.infers()) return StartInfer();
-  if (head_.route.changes()) return StartChange();
-  bool only_ready = false;
-  if (head_.route.endpoint == Endpoint::kIndex) {
-    const absl::Status status = context_->index_parser.Parse(parser_->get().body(), &only_ready);
-    if (!status.ok()) return Fail(status);
-  }
-  const Description answer =
-      Describe(head_.route, *context_->frontend, context_->options.server_version,
-               context_->draining, only_ready);
-  answer_ = {head_.unchanged ? std::string() : answer.json, "", false};
-  std::string fields;
-  if (head_.route.endpoint == Endpoint::kOpenApi) fields = Concat("ETag: ", OpenApiTag(), "\r\n");
-  Send(head_.unchanged ? 304 : answer.code, fields);
-}
-
-absl::Status Connection::Unpack() {
-  std::string& body = parser_->get().body();
-  if (head_.coding == Coding::kIdentity || !head_.route.post() || body.empty()) {
-    return absl::OkStatus();
-  }
-  std::string unpacked;
-  absl::Status status =
-      context_->unpacker.Unpack(head_.coding, body, context_->options.max_body_bytes, &unpacked);
-  if (status.ok()) body.swap(unpacked);
-  return status;
-}
-
-absl::Status Connection::Parse(const Catalog* catalog) {
-  const std::string& body = parser_->get().body();
-  // A request without a body has a string without padding, too.
-  if (body.empty()) return absl::InvalidArgumentError("the body is empty");
-  if (head_.route.endpoint == Endpoint::kInfer) {
-    return context_->infer_parser.Parse(body, head_.json_bytes, &context_->parsed);
-  }
-  const absl::StatusOr<const Model*> model =
-      FindModel(catalog, head_.route.model, head_.route.version);
-  if (!model.ok()) return model.status();
-  return context_->predict_parser.Parse(body, **model, &context_->parsed);
-}
-
-void Connection::StartInfer() {
-  const std::shared_ptr<const Catalog> catalog = context_->frontend->catalog();
-  const absl::Status status = Parse(catalog.get());
-  if (!status.ok()) return Fail(status);
-  ParsedInfer& parsed = context_->parsed;
-  form_ = std::move(parsed.form);
-  const int64_t deadline_ns = DeadlineNanos(arrival_ns_, head_.timeout_us, parsed.timeout_us);
-  Enter(State::kInFlight, kNoLimit);
-  ++context_->in_flight;
-  id_ = 0;
-  const RequestId id =
-      context_->frontend->Infer({head_.route.model, head_.route.version, parsed.inputs,
-                                 parsed.outputs, deadline_ns, parsed.priority},
-                                this);
-  if (state_ == State::kInFlight) {
-    MR_CHECK(id != 0, "a request that is not answered has a name");
-    id_ = id;
-  }
-  // What the frontend needed it has copied; from here on the request holds no body.
-  Shrink(&parser_->get().body());
-  Discharge();
-}
-
-void Connection::Done(const InferAnswer& answer) {
-  MR_CHECK(state_ == State::kInFlight || state_ == State::kAbandoned, "Done is called once");
-  --context_->in_flight;
-  if (state_ == State::kAbandoned) {
-    state_ = State::kClosed;
-    ++context_->closed;
-    return;
-  }
-  // From here on Close is final: nothing is with the frontend any more.
-  Enter(State::kWriting, context_->options.write_timeout_ms);
-  Guarded([&] {
-    absl::Status status = answer.status;
-    if (status.ok()) status = WriteAnswer(answer, form_, &answer_);
-    if (!status.ok()) return Fail(status);
-    Send(200);
-  });
-}
-
-void Connection::Fail(const absl::Status& status) {
-  answer_ = {JsonError(Message(status)), "", false};
-  Send(HttpCode(status));
-}
-
-void Connection::FailAndClose(int code, std::string_view sentence, std::string_view fields) {
-  // A request that was read whole leaves the connection in order.
-  if (!parser_.has_value() || !parser_->is_done()) close_after_ = true;
-  if (parser_.has_value()) Shrink(&parser_->get().body());
-  Discharge();
-  answer_ = {JsonError(sentence), "", false};
-  Send(code, fields);
-}
-
-// Packs the body where that is asked for and worth it, and says what it is. A 304 has no body.
-void Connection::AppendEntityFields() {
-  const size_t json_bytes = answer_.json.size();
-  const size_t bytes = json_bytes + answer_.binary.size();
-  const HttpOptions& options = context_->options;
-  if (bytes >= options.compress_from_bytes && bytes <= options.compress_to_bytes) {
-    Append(&response_head_, "Vary: Accept-Encoding\r\n");
-    std::string packed;
-    if (head_.accepts_gzip && context_->packer.Pack(answer_.json, answer_.binary, &packed)) {
-      Append(&response_head_, "Content-Encoding: gzip\r\n");
-      answer_.json.swap(packed);
-      answer_.binary.clear();
-    }
-  }
-  Append(&response_head_, "Content-Length: ", answer_.json.size() + answer_.binary.size(),
-         "\r\nContent-Type: ", answer_.has_binary ? "application/octet-stream" : "application/json",
-         "\r\n");
-  if (answer_.has_binary) {
-    Append(&response_head_, "Inference-Header-Content-Length: ", json_bytes, "\r\n");
-  }
 }
 
 void Connection::Send(int code, std::string_view fields) {
@@ -349,7 +194,7 @@ void Connection::Send(int code, std::string_view fields) {
       boost::asio::buffer(head),
       boost::asio::buffer(answer_.json.data(), body ? answer_.json.size() : 0),
       boost::asio::buffer(answer_.binary.data(), body ? answer_.binary.size() : 0)};
-  boost::asio::async_write(socket_, parts, [self = shared_from_this()](error_code error, size_t) {
+  wire_.Write(parts, [self = shared_from_this()](error_code error, size_t) {
     self->Guarded([&] { self->OnWritten(error); });
   });
 }
@@ -359,8 +204,7 @@ void Connection::OnWritten(error_code error) {
   if (error || peer_ended_) return Close();
   if (!close_after_) return NextRequest();
   // To close with unread bytes would reset the connection and take the answer from the client.
-  socket_.shutdown(Socket::shutdown_send, error);
-  if (error) return Close();
+  if (!wire_.EndWriting()) return Close();
   buffer_.clear();
   Enter(State::kLingering, context_->options.linger_ms);
   ReadMore();
@@ -380,10 +224,9 @@ void Connection::NextRequest() {
 
 void Connection::Close() {
   if (state_ == State::kClosed || state_ == State::kAbandoned) return;
-  error_code ignored;
-  socket_.close(ignored);
+  wire_.Close();
   Discharge();
-  limit_ns_ = kNoLimit;
+  limit_ns_ = kNever;
   if (state_ == State::kInFlight) {
     state_ = State::kAbandoned;
     ++context_->counters.cancelled;

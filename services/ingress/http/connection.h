@@ -1,6 +1,8 @@
 // One client's connection: its requests one after the other, each answered before the next is read.
 //
-// Purpose: the state machine between bytes of a socket and the Frontend.
+// Purpose: the state machine between bytes of a socket (wire.h) and the Frontend. Its source is in
+//   two parts: connection.cc reads, writes and keeps time; connection_request.cc is what happens to
+//   a request that was read whole.
 // Who may call: the lane's thread only.
 // Ownership: the server holds a connection until closed(); handlers in the event loop hold it while
 //   an operation is pending. The ServerContext outlives all.
@@ -21,11 +23,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include <array>
-#include <boost/asio/basic_stream_socket.hpp>
-#include <boost/asio/generic/stream_protocol.hpp>
-#include <boost/asio/io_context.hpp>
 #include <boost/beast/core/flat_buffer.hpp>
+#include <exception>
+#include <limits>
 #include <memory>
 #include <optional>
 #include <string>
@@ -41,11 +41,9 @@
 #include "services/ingress/http/parsed_infer.h"
 #include "services/ingress/http/predict_parser.h"
 #include "services/ingress/http/request_head.h"
+#include "services/ingress/http/wire.h"
 
 namespace millrace::http {
-
-using Socket = boost::asio::basic_stream_socket<boost::asio::generic::stream_protocol,
-                                                boost::asio::io_context::executor_type>;
 
 // What the connections of one server share; one thread, so the parsers' scratch is used in turn.
 struct ServerContext {
@@ -64,6 +62,8 @@ struct ServerContext {
   size_t buffered_bytes = 0;  // of bodies being received
   size_t closed = 0;          // connections the server may let go
 };
+
+inline constexpr int64_t kNever = std::numeric_limits<int64_t>::max();
 
 class Connection final : public Completion, public std::enable_shared_from_this<Connection> {
  public:
@@ -96,9 +96,15 @@ class Connection final : public Completion, public std::enable_shared_from_this<
 
   // Runs an event; an exception of a library ends the connection.
   template <typename Event>
-  void Guarded(Event event);
+  void Guarded(Event event) {
+    try {
+      event();
+    } catch (const std::exception&) {
+      // Out of memory, or a library's surprise: this client is lost, the server is not.
+      Close();
+    }
+  }
 
-  static constexpr int64_t kNoLimit = INT64_MAX;
   void Enter(State state, int64_t limit_ms);
   void ReadMore();
   void OnRead(boost::system::error_code error, size_t bytes);
@@ -123,11 +129,13 @@ class Connection final : public Completion, public std::enable_shared_from_this<
   void AppendEntityFields();
   void OnWritten(boost::system::error_code error);
   void NextRequest();
+  // Empties it, and keeps no more capacity than an idle connection may.
+  static void Shrink(std::string* text);
   void Discharge();
   void Close();
 
   ServerContext* context_;
-  Socket socket_;
+  Wire wire_;
   State state_ = State::kIdle;
   int64_t limit_ns_ = 0;  // when the state's time is up
   bool reading_ = false;
@@ -135,8 +143,6 @@ class Connection final : public Completion, public std::enable_shared_from_this<
   bool close_after_ = false;
   size_t charged_ = 0;
 
-  // A pending read writes here, since buffer_ may move its bytes while one is pending.
-  std::array<char, 16 << 10> chunk_;
   boost::beast::flat_buffer buffer_;  // read and not yet parsed
   std::optional<Parser> parser_;
   RequestHead head_;

@@ -1,0 +1,154 @@
+// What happens to a request that was read whole, up to its answer.
+#include <algorithm>
+#include <utility>
+
+#include "common/check.h"
+#include "common/clock.h"
+#include "services/ingress/http/catalog_json.h"
+#include "services/ingress/http/connection.h"
+#include "services/ingress/http/describe.h"
+#include "services/ingress/http/http_status.h"
+#include "services/ingress/http/json_writer.h"
+#include "services/ingress/http/openapi.h"
+#include "services/ingress/http/text.h"
+
+namespace millrace::http {
+namespace {
+
+// When a request is late: the shorter of the two times; 0 where the client named none.
+int64_t DeadlineNanos(int64_t arrival_ns, int64_t header_us, int64_t parameter_us) {
+  constexpr int64_t kLongestMicros = 1'000'000'000'000'000;  // 31 years: the sum cannot overflow
+  if (header_us == 0 && parameter_us == 0) return 0;
+  int64_t us = kLongestMicros;
+  if (header_us != 0) us = std::min(us, header_us);
+  if (parameter_us != 0) us = std::min(us, parameter_us);
+  return arrival_ns + us * kNanosPerMicro;
+}
+
+}  // namespace
+
+void Connection::OnRequest() {
+  ++context_->counters.requests;
+  if (const absl::Status status = Unpack(); !status.ok()) {
+    if (absl::IsOutOfRange(status)) return FailAndClose(413, Message(status));
+    return Fail(status);
+  }
+  if (head_.route.infers()) return StartInfer();
+  if (head_.route.changes()) return StartChange();
+  bool only_ready = false;
+  if (head_.route.endpoint == Endpoint::kIndex) {
+    const absl::Status status = context_->index_parser.Parse(parser_->get().body(), &only_ready);
+    if (!status.ok()) return Fail(status);
+  }
+  const Description answer =
+      Describe(head_.route, *context_->frontend, context_->options.server_version,
+               context_->draining, only_ready);
+  answer_ = {head_.unchanged ? std::string() : answer.json, "", false};
+  std::string fields;
+  if (head_.route.endpoint == Endpoint::kOpenApi) fields = Concat("ETag: ", OpenApiTag(), "\r\n");
+  Send(head_.unchanged ? 304 : answer.code, fields);
+}
+
+absl::Status Connection::Unpack() {
+  std::string& body = parser_->get().body();
+  if (head_.coding == Coding::kIdentity || !head_.route.post() || body.empty()) {
+    return absl::OkStatus();
+  }
+  std::string unpacked;
+  absl::Status status =
+      context_->unpacker.Unpack(head_.coding, body, context_->options.max_body_bytes, &unpacked);
+  if (status.ok()) body.swap(unpacked);
+  return status;
+}
+
+absl::Status Connection::Parse(const Catalog* catalog) {
+  const std::string& body = parser_->get().body();
+  // A request without a body has a string without padding, too.
+  if (body.empty()) return absl::InvalidArgumentError("the body is empty");
+  if (head_.route.endpoint == Endpoint::kInfer) {
+    return context_->infer_parser.Parse(body, head_.json_bytes, &context_->parsed);
+  }
+  const absl::StatusOr<const Model*> model =
+      FindModel(catalog, head_.route.model, head_.route.version);
+  if (!model.ok()) return model.status();
+  return context_->predict_parser.Parse(body, **model, &context_->parsed);
+}
+
+void Connection::StartInfer() {
+  const std::shared_ptr<const Catalog> catalog = context_->frontend->catalog();
+  const absl::Status status = Parse(catalog.get());
+  if (!status.ok()) return Fail(status);
+  ParsedInfer& parsed = context_->parsed;
+  form_ = std::move(parsed.form);
+  const int64_t deadline_ns = DeadlineNanos(arrival_ns_, head_.timeout_us, parsed.timeout_us);
+  Enter(State::kInFlight, kNever);
+  ++context_->in_flight;
+  id_ = 0;
+  const RequestId id =
+      context_->frontend->Infer({head_.route.model, head_.route.version, parsed.inputs,
+                                 parsed.outputs, deadline_ns, parsed.priority},
+                                this);
+  if (state_ == State::kInFlight) {
+    MR_CHECK(id != 0, "a request that is not answered has a name");
+    id_ = id;
+  }
+  // What the frontend needed it has copied; from here on the request holds no body.
+  Shrink(&parser_->get().body());
+  Discharge();
+}
+
+void Connection::Done(const InferAnswer& answer) {
+  MR_CHECK(state_ == State::kInFlight || state_ == State::kAbandoned, "Done is called once");
+  --context_->in_flight;
+  if (state_ == State::kAbandoned) {
+    state_ = State::kClosed;
+    ++context_->closed;
+    return;
+  }
+  // From here on Close is final: nothing is with the frontend any more.
+  Enter(State::kWriting, context_->options.write_timeout_ms);
+  Guarded([&] {
+    absl::Status status = answer.status;
+    if (status.ok()) status = WriteAnswer(answer, form_, &answer_);
+    if (!status.ok()) return Fail(status);
+    Send(200);
+  });
+}
+
+void Connection::Fail(const absl::Status& status) {
+  answer_ = {JsonError(Message(status)), "", false};
+  Send(HttpCode(status));
+}
+
+void Connection::FailAndClose(int code, std::string_view sentence, std::string_view fields) {
+  // A request that was read whole leaves the connection in order.
+  if (!parser_.has_value() || !parser_->is_done()) close_after_ = true;
+  if (parser_.has_value()) Shrink(&parser_->get().body());
+  Discharge();
+  answer_ = {JsonError(sentence), "", false};
+  Send(code, fields);
+}
+
+// Packs the body where that is asked for and worth it, and says what it is. A 304 has no body.
+void Connection::AppendEntityFields() {
+  const size_t json_bytes = answer_.json.size();
+  const size_t bytes = json_bytes + answer_.binary.size();
+  const HttpOptions& options = context_->options;
+  if (bytes >= options.compress_from_bytes && bytes <= options.compress_to_bytes) {
+    Append(&response_head_, "Vary: Accept-Encoding\r\n");
+    std::string packed;
+    if (head_.accepts_gzip && context_->packer.Pack(answer_.json, answer_.binary, &packed)) {
+      Append(&response_head_, "Content-Encoding: gzip\r\n");
+      answer_.json.swap(packed);
+      answer_.binary.clear();
+    }
+  }
+  Append(&response_head_, "Content-Length: ", answer_.json.size() + answer_.binary.size(),
+         "\r\nContent-Type: ", answer_.has_binary ? "application/octet-stream" : "application/json",
+         "\r\n");
+  if (answer_.has_binary) {
+    Append(&response_head_, "Inference-Header-Content-Length: ", json_bytes, "\r\n");
+  }
+}
+
+}  // namespace millrace::http

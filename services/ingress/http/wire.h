@@ -1,0 +1,61 @@
+// The byte side of a connection: its socket, what is read from it and what is written to it.
+//
+// Purpose: Connection knows requests and states and no socket; what lies between the two (TLS) has
+//   its place here. Who may call: the lane's thread only.
+// Ownership: owns the socket; the handlers that are given hold the Connection that holds this.
+// Invariants:
+//   1. At most one Read and one Write are pending. 2. After Close no byte is read or written, and
+//   pending handlers run with an error. 3. What was read stays in received() until the next Read.
+// What fails: reads and writes, with the error that their handler gets.
+#pragma once
+
+#include <stddef.h>
+
+#include <array>
+#include <boost/asio/basic_stream_socket.hpp>
+#include <boost/asio/buffer.hpp>
+#include <boost/asio/generic/stream_protocol.hpp>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/write.hpp>
+#include <string_view>
+#include <utility>
+
+namespace millrace::http {
+
+using Socket = boost::asio::basic_stream_socket<boost::asio::generic::stream_protocol,
+                                                boost::asio::io_context::executor_type>;
+
+class Wire {
+ public:
+  static constexpr size_t kReadBytes = 16 << 10;  // at a time
+
+  explicit Wire(Socket socket) : socket_(std::move(socket)) {}
+  Wire(const Wire&) = delete;
+  Wire& operator=(const Wire&) = delete;
+
+  // `handler(error, bytes)`: that many bytes are in received().
+  template <typename Handler>
+  void Read(Handler handler) {
+    socket_.async_read_some(boost::asio::buffer(chunk_), std::move(handler));
+  }
+  boost::asio::const_buffer received(size_t bytes) const { return {chunk_.data(), bytes}; }
+
+  // `handler(error, bytes)`: all of `parts` was written, or the socket failed.
+  template <typename Parts, typename Handler>
+  void Write(const Parts& parts, Handler handler) {
+    boost::asio::async_write(socket_, parts, std::move(handler));
+  }
+
+  // Writes `text` if all of it fits now; only while no Write is pending.
+  bool WriteNow(std::string_view text);
+  // Says that nothing more comes; false where the socket is lost.
+  bool EndWriting();
+  void Close();
+
+ private:
+  Socket socket_;
+  // A pending read writes here, and not into a buffer that may move its bytes meanwhile.
+  std::array<char, kReadBytes> chunk_;
+};
+
+}  // namespace millrace::http
