@@ -115,6 +115,44 @@ TEST(Life, StoppingUnderLoadEndsEverythingInOrder) {
   EXPECT_EQ(report["answered"].get<int64_t>() + report["failed"].get<int64_t>(), report["sent"]);
 }
 
+// Each change is live when it is answered, and no request of either model is lost.
+TEST(Life, ModelsAreLoadedAndUnloadedUnderTraffic) {
+  auto tree = Tree::Start({});
+  GoldenLoad same(*tree, "randhie_xgb", true, {"--in_flight=8", "--duration_ms=0"});
+  GoldenLoad other(*tree, "randhie", true, {"--in_flight=8", "--duration_ms=0"});
+  const auto served = [&](const std::string& name) {
+    const nlohmann::json status = tree->Status();
+    for (const auto& model : status["catalog"]["models"]) {
+      if (model["name"] == name) return true;
+    }
+    return false;
+  };
+  for (int i = 0; i < 5; ++i) {
+    nlohmann::json reply = tree->Admin({{"verb", "load"}, {"model", "randhie_xgb"}});
+    EXPECT_EQ(reply["ok"], true) << reply.dump();
+    reply = tree->Admin({{"verb", "unload"}, {"model", "digits"}});
+    EXPECT_EQ(reply["ok"], true) << reply.dump();
+    EXPECT_FALSE(served("digits"));
+    reply = tree->Admin({{"verb", "load"}, {"model", "digits"}});
+    EXPECT_EQ(reply["ok"], true) << reply.dump();
+    EXPECT_TRUE(served("digits"));
+  }
+  EXPECT_EQ(tree->Admin({{"verb", "unload"}, {"model", "randhie_xgb"}})["ok"], false)
+      << "the ensemble needs it";
+  EXPECT_EQ(tree->Admin({{"verb", "load"}, {"model", "nobody"}})["ok"], false);
+  for (GoldenLoad* load : {&same, &other}) {
+    const nlohmann::json report = load->End();
+    EXPECT_EQ(report["answered"], report["sent"]) << report.dump();
+    EXPECT_EQ(report["mismatched"], 0) << report.dump();
+  }
+  ExpectGolden(*tree, "digits", false);
+  // What is unloaded stays out when the registry starts anew.
+  EXPECT_EQ(tree->Admin({{"verb", "unload"}, {"model", "digits"}})["ok"], true);
+  tree->Hurt("registry0", SIGKILL);
+  EXPECT_FALSE(served("digits"));
+  EXPECT_EQ(tree->Stop(), 0);
+}
+
 TEST(Life, AStageScalesUpWhileItServes) {
   auto tree = Tree::Start({});
   GoldenLoad load(*tree, "randhie", true, {"--in_flight=32", "--duration_ms=3000"});

@@ -38,7 +38,7 @@ Connection::~Connection() {
 void Connection::Enter(State state, int64_t limit_ms) {
   MR_CHECK(state_ != State::kClosed, "a closed connection stays closed");
   state_ = state;
-  limit_ns_ = limit_ms == kNoLimit ? kNoLimit : MonotonicNanos() + limit_ms * kNanosPerMilli;
+  limit_ns_ = limit_ms == kNever ? kNever : MonotonicNanos() + limit_ms * kNanosPerMilli;
 }
 
 void Connection::Start() {
@@ -226,7 +226,7 @@ void Connection::Close() {
   if (state_ == State::kClosed || state_ == State::kAbandoned) return;
   wire_.Close();
   Discharge();
-  limit_ns_ = kNoLimit;
+  limit_ns_ = kNever;
   if (state_ == State::kInFlight) {
     state_ = State::kAbandoned;
     ++context_->counters.cancelled;

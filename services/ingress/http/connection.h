@@ -118,7 +118,6 @@ class Connection final : public Completion, public std::enable_shared_from_this<
     }
   }
 
-  static constexpr int64_t kNoLimit = INT64_MAX;
   void Enter(State state, int64_t limit_ms);
   void ReadMore();
   void OnRead(boost::system::error_code error, size_t bytes);

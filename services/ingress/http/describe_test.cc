@@ -24,12 +24,11 @@ TEST_F(DescribeTest, Server) {
   Expect("/v2", 200,
          R"({"name":"millrace","version":"9.9","extensions":)"
          R"(["binary_tensor_data","model_configuration","model_repository",)"
-         R"("model_repository(unload_dependents)","schedule_policy","statistics"]
-})");
+         R"x("model_repository(unload_dependents)","schedule_policy","statistics"]})x");
   Expect("/v2/health/live", 200, R"({"live":true})");
-Expect("/v2/health/ready", 200, R"({"ready":true})");
-Expect("/v2/models", 200, R"({"models":["ints","plain","viewed"]})");
-Expect("/v1/models", 200, R"({"models":["ints","plain","viewed"]})");
+  Expect("/v2/health/ready", 200, R"({"ready":true})");
+  Expect("/v2/models", 200, R"({"models":["ints","plain","viewed"]})");
+  Expect("/v1/models", 200, R"({"models":["ints","plain","viewed"]})");
 }
 
 TEST_F(DescribeTest, Models) {

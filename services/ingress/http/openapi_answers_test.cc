@@ -8,7 +8,7 @@
 #include "services/ingress/client_shm/shared_memory_for_test.h"
 #include "services/ingress/http/http_client_for_test.h"
 #include "services/ingress/http/openapi.h"
-#include "services/ingress/http/openapi_for_test.h"
+#include "services/ingress/http/openapi_answers_for_test.h"
 #include "services/ingress/http/padded_for_test.h"
 #include "services/ingress/http/text.h"
 
@@ -27,41 +27,6 @@ std::string Bare(const Operation& operation, std::string_view target, std::strin
 bool OfRegions(const Operation& operation) {
   return operation.path.find("sharedmemory") != std::string::npos;
 }
-
-// A server, and answers of it held to the document.
-class Answers {
- public:
-  explicit Answers(OpenApi* api, const HttpOptions& options = {}) : api_(api), test_(options) {}
-
-  TestServer& test() { return test_; }
-  FakeFrontend& frontend() { return test_.frontend(); }
-
-  // `whole`: the server has read the header, so that it knows that HEAD wants no body.
-  Response Expect(const Operation& operation, const std::string& text, int code,
-                  bool whole = true) {
-    const int fd = test_.Connect();
-    test_.Send(fd, text);
-    Response response = test_.Receive(fd, operation.method == "HEAD" || code == 304);
-    EXPECT_EQ(response.code, code) << text.substr(0, 200) << response.body;
-    EXPECT_EQ(api_->Check(operation, response), "") << text.substr(0, 200);
-    if (whole && operation.method == "HEAD") {
-      EXPECT_EQ(test_.unread(fd), "") << operation.path;
-    }
-    close(fd);
-    test_.Settle();
-    return response;
-  }
-
-  void SetStatus(const absl::Status& status) {
-    frontend().set_answerer([status](const FakeRequest&) {
-      return FakeAnswer{status, "", "", {}};
-    });
-  }
-
- private:
-  OpenApi* api_;
-  TestServer test_;
-};
 
 void CommonRefusals(OpenApi* api, Answers* answers) {
   for (const Operation& operation : api->Operations()) {

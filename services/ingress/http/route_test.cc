@@ -87,7 +87,6 @@ TEST(Route, Unknown) {
                              "/v1/models/m:explain",
                              "/v1/models/m:",
                              "/v2/repository",
-                             "/v2/repository/models/m/load",
                              "/v2/models/m/versions/1/infer/x",
                              "/v2/models/m/versions/1/explain",
                              "https://host/v2",
