@@ -78,6 +78,9 @@ struct ServerContext {
   size_t closed = 0;          // connections the server may let go
 };
 
+// A state without a limit of time.
+inline constexpr int64_t kNever = std::numeric_limits<int64_t>::max();
+
 class Connection final : public Completion, public std::enable_shared_from_this<Connection> {
  public:
   Connection(ServerContext* context, Socket socket);

@@ -15,7 +15,7 @@ void Connection::StartChange() {
   if (!status.ok()) return Fail(status);
   parser_->get().body().clear();
   Discharge();
-  Enter(State::kChanging, kNoLimit);
+  Enter(State::kChanging, kNever);
   // The change outlives its client, the connection does not.
   context_->frontend->ChangeModel(change, [weak = weak_from_this()](const absl::Status& outcome) {
     if (const std::shared_ptr<Connection> self = weak.lock()) self->OnChanged(outcome);

@@ -82,7 +82,7 @@ void Connection::StartInfer() {
   ParsedInfer& parsed = context_->parsed;
   form_ = std::move(parsed.form);
   const int64_t deadline_ns = DeadlineNanos(arrival_ns_, head_.timeout_us, parsed.timeout_us);
-  Enter(State::kInFlight, kNoLimit);
+  Enter(State::kInFlight, kNever);
   ++context_->in_flight;
   id_ = 0;
   const RequestId id =

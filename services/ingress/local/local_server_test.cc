@@ -271,6 +271,12 @@ class PlainFrontend : public Frontend {
   absl::Status ModelReady(std::string_view, std::string_view) const override {
     return absl::OkStatus();
   }
+  std::vector<ModelStatistic> Statistics(std::string_view, std::string_view) const override {
+    return {};
+  }
+  void ChangeModel(const ModelChange&, ChangeDone done) override {
+    done(absl::UnimplementedError("nothing changes here"));
+  }
 
  private:
   std::shared_ptr<const Catalog> catalog_ = FakeCatalog();
