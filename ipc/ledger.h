@@ -39,6 +39,11 @@ struct LedgerEntry {
   uint64_t trace[2] = {};
   uint64_t reserved[6] = {};
 };
+
+// The order of a priority in every queue, the least first: 1 is the highest, 0 the default, in the
+// middle: as the last of the numbered ones would be unfair to it.
+inline constexpr uint32_t PriorityRank(uint8_t priority) { return priority == 0 ? 128 : priority; }
+
 inline constexpr size_t kLedgerWords = sizeof(LedgerEntry) / 8;
 static_assert(sizeof(LedgerEntry) == 120 && std::is_trivially_copyable_v<LedgerEntry>);
 

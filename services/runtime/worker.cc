@@ -10,16 +10,10 @@
 namespace millrace {
 namespace {
 
-// The heap's order: the top is the highest priority (1 before 2; 0, the default, in the middle as
-// the last of the numbered ones would be unfair to it), then the earliest deadline.
-constexpr uint32_t kDefaultPriority = 128;
-
-uint32_t Rank(const WorkItem& item) {
-  return item.entry.priority == 0 ? kDefaultPriority : item.entry.priority;
-}
-
+// The heap's order: the top is the highest priority, then the earliest deadline.
 bool Later(const WorkItem& a, const WorkItem& b) {
-  if (Rank(a) != Rank(b)) return Rank(a) > Rank(b);
+  const uint32_t rank = PriorityRank(a.entry.priority), other = PriorityRank(b.entry.priority);
+  if (rank != other) return rank > other;
   return a.message.deadline_ns > b.message.deadline_ns;
 }
 

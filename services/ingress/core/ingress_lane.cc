@@ -118,6 +118,11 @@ absl::Status IngressLane::Admit(const InferRequest& request, int64_t now, Checke
   if (*deadline_ns <= now + static_cast<int64_t>(queued_ns)) {
     return absl::DeadlineExceededError("the deadline is nearer than the queues are long");
   }
+  RunEstimate& run = counters_[checked->model->place]->run();
+  if (*deadline_ns <= now + static_cast<int64_t>(queued_ns) + run.ns()) {
+    run.Refused();
+    return absl::DeadlineExceededError("the deadline is nearer than the model is fast");
+  }
   if (free_slots_.empty()) return absl::UnavailableError("too many requests are in flight");
   return absl::OkStatus();
 }
@@ -198,8 +203,8 @@ RequestId IngressLane::Infer(const InferRequest& request, Completion* completion
   flight.stored_ns = MonotonicNanos();
   ++in_flight_;
   lane_->page().Add(Counter::kTaken);
-  // Nobody overtakes those that wait already.
-  if (!waiting_.empty() || !Dispatch(slot)) waiting_.push_back(slot);
+  // Nobody overtakes those that wait already, but by priority or deadline among them.
+  if (!waiting_.empty() || !Dispatch(slot)) Wait(slot);
   return RequestIdOf(slot);
 }
 
@@ -290,15 +295,18 @@ void IngressLane::Submit(uint16_t slot, const LedgerEntry& entry) {
   }
 }
 
+void IngressLane::Wait(uint16_t slot) {
+  waiting_.Push(slot, PriorityRank(flights_[slot].priority), flights_[slot].deadline_ns);
+}
+
 void IngressLane::DispatchWaiting() {
   if (!dispatch_again_ || waiting_.empty()) return;
   dispatch_again_ = false;
   while (!waiting_.empty()) {
     // Off the queue first: a worker found faulty while this one is sent puts its flights in front.
-    const uint16_t slot = waiting_.front();
-    waiting_.pop_front();
+    const uint16_t slot = waiting_.PopFront();
     if (Dispatch(slot)) continue;
-    waiting_.push_front(slot);
+    waiting_.PutBack(slot);
     return;
   }
 }

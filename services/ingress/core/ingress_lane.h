@@ -110,6 +110,7 @@ class IngressLane : public Frontend, public LaneHandler {
   // Sends a waiting flight if its route can be had now.
   bool Dispatch(uint16_t slot);
   void Submit(uint16_t slot, const LedgerEntry& entry);
+  void Wait(uint16_t slot);
   void DispatchWaiting();
   void Replay(uint16_t slot, const PeerLane& dead);
   bool WasExecuting(const PeerLane& dead, uint16_t slot) const;

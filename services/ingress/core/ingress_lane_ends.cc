@@ -24,7 +24,7 @@ void IngressLane::Abandon(Flight& flight) {
 
 Completion* IngressLane::Retire(uint16_t slot) {
   Flight& flight = flights_[slot];
-  if (flight.state == FlightState::kWaiting) waiting_.erase(slot);
+  if (flight.state == FlightState::kWaiting) waiting_.Erase(slot);
   ledger_->Close(slot);
   lane_->Release(flight.input);
   flight.state = FlightState::kFree;
@@ -47,6 +47,7 @@ void IngressLane::Fail(uint16_t slot, const absl::Status& status) {
 void IngressLane::CountSuccess(const Flight& flight, const Message& message) {
   const int64_t now = MonotonicNanos();
   StageTimes times = StageTimes::Unpack(message.times);
+  flight.counters->run().Ran(times.input_ns + times.infer_ns + times.output_ns);
   times.input_ns += flight.stored_ns - flight.accepted_ns;
   times.queue_ns += flight.submitted_ns - flight.stored_ns;
   // The members of an ensemble run in batches of their own plans; the ensemble runs once a request.
@@ -169,7 +170,7 @@ void IngressLane::Replay(uint16_t slot, const PeerLane& dead) {
   ledger_->Close(slot);
   flight.attempt += 1;
   flight.state = FlightState::kWaiting;
-  waiting_.push_front(slot);
+  Wait(slot);
   lane_->page().Add(Counter::kReplayed);
 }
 

@@ -92,7 +92,7 @@ class IngressLaneTest : public ::testing::Test {
     lane_.Poll();
     return execution;
   }
-  RequestId Infer(float value, Answer* answer, int64_t deadline_ns = 0) {
+  RequestId Infer(float value, Completion* answer, int64_t deadline_ns = 0, uint32_t priority = 0) {
     const int64_t shape[] = {1, 1};
     const TensorView input = {
         "input", DataType::kFp32, shape, {reinterpret_cast<const char*>(&value), sizeof value}};
@@ -284,6 +284,30 @@ TEST_F(IngressLaneTest, ADeadlineInThePastIsRefused) {
   Answer answer;
   EXPECT_EQ(Infer(1, &answer, MonotonicNanos() - 1), 0u);
   EXPECT_EQ(answer.status.code(), absl::StatusCode::kDeadlineExceeded);
+}
+
+// A model that ran for so long lets in nobody who has less, until refusals have worn that away.
+TEST_F(IngressLaneTest, ADeadlineNearerThanTheModelIsFastIsRefusedAtFirst) {
+  auto execution = AddExecution();
+  Answer slow;
+  Infer(1, &slow);
+  execution->worker.Poll();
+  auto item = execution->worker.Pop();
+  ASSERT_TRUE(item.has_value());
+  item->times.input_ns = kNanosPerSecond;  // as features would tell
+  execution->AnswerOne(*item);
+  lane_.Poll();
+  ASSERT_EQ(slow.times, 1);
+  Answer patient;
+  EXPECT_NE(Infer(1, &patient, MonotonicNanos() + 5 * kNanosPerSecond), 0u);
+  int refused = 0;
+  Answer hasty;
+  while (Infer(1, &hasty, MonotonicNanos() + kNanosPerSecond / 4) == 0) {
+    EXPECT_EQ(hasty.status.code(), absl::StatusCode::kDeadlineExceeded);
+    ASSERT_LT(++refused, 100);
+  }
+  EXPECT_GT(refused, 5);
+  Settle({execution.get()});
 }
 
 TEST_F(IngressLaneTest, AnErrorOfAWorkerIsTheAnswer) {

@@ -27,6 +27,7 @@
 #include <vector>
 
 #include "ipc/stage_times.h"
+#include "services/ingress/core/run_estimate.h"
 #include "services/ingress/model_statistics.h"
 
 namespace millrace {
@@ -44,6 +45,8 @@ class ModelCounters {
   void CountSuccess(const Success& success);
   void CountFailure(uint64_t total_ns);
   void ReadInto(ModelStatistic* out) const;
+  // The lane's own; nobody else reads it.
+  RunEstimate& run() { return run_; }
 
  private:
   // A word with one writer.
@@ -79,6 +82,7 @@ class ModelCounters {
 
   void CountBatch(const StageTimes& times);
 
+  RunEstimate run_;
   Word last_ms_, rows_, executions_;
   Sum success_, fail_, queue_, input_, infer_, output_;
   std::array<Batch, kMaxBatchSizes> batches_;

@@ -1,12 +1,16 @@
-// The slots of flights that wait for a worker, in order, in memory that is made once.
+// The slots of flights that wait for a worker: the highest priority first, then the nearest
+// deadline, then the longest wait. In memory that is made once.
 //
 // Purpose: a queue that allocates nothing on the path of requests. Who may call: the ingress lane.
-// Invariant: it never holds more slots than it was made for. Nothing fails.
+// Invariants: 1. a slot is in it once at most; 2. it never holds more slots than it was made for.
+// Nothing fails.
 #pragma once
 
 #include <stddef.h>
 #include <stdint.h>
 
+#include <tuple>
+#include <utility>
 #include <vector>
 
 #include "common/check.h"
@@ -15,43 +19,82 @@ namespace millrace {
 
 class SlotQueue {
  public:
-  explicit SlotQueue(size_t capacity) : ring_(capacity) {}
+  // For slots 0 to `slots` - 1.
+  explicit SlotQueue(size_t slots) : keys_(slots), places_(slots, kNowhere) {
+    heap_.reserve(slots);
+  }
 
-  bool empty() const { return size_ == 0; }
-  size_t size() const { return size_; }
-  uint16_t front() const { return ring_[first_]; }
+  bool empty() const { return heap_.empty(); }
+  size_t size() const { return heap_.size(); }
+  uint16_t front() const { return heap_[0]; }
 
-  void push_back(uint16_t slot) {
-    MR_CHECK(size_ < ring_.size(), "more flights wait than there are slots");
-    ring_[At(size_++)] = slot;
+  // `rank`: PriorityRank (ipc/ledger.h).
+  void Push(uint16_t slot, uint32_t rank, int64_t deadline_ns) {
+    MR_CHECK(slot < places_.size() && places_[slot] == kNowhere, "a slot waits once");
+    keys_[slot] = {rank, deadline_ns, next_++};
+    heap_.push_back(slot);
+    places_[slot] = static_cast<uint16_t>(heap_.size() - 1);
+    Rise(heap_.size() - 1);
   }
-  void push_front(uint16_t slot) {
-    MR_CHECK(size_ < ring_.size(), "more flights wait than there are slots");
-    first_ = first_ == 0 ? ring_.size() - 1 : first_ - 1;
-    ring_[first_] = slot;
-    ++size_;
+  // The slot that was taken last, as it stood.
+  void PutBack(uint16_t slot) {
+    const Key key = keys_[slot];
+    Push(slot, std::get<0>(key), std::get<1>(key));
+    keys_[slot] = key;
+    Rise(places_[slot]);
   }
-  void pop_front() {
-    first_ = At(1);
-    --size_;
+  uint16_t PopFront() {
+    const uint16_t slot = heap_[0];
+    Erase(slot);
+    return slot;
   }
-  void erase(uint16_t slot) {
-    size_t kept = 0;
-    for (size_t i = 0; i < size_; ++i) {
-      if (ring_[At(i)] != slot) ring_[At(kept++)] = ring_[At(i)];
-    }
-    size_ = kept;
+  void Erase(uint16_t slot) {
+    const size_t place = places_[slot];
+    if (place == kNowhere) return;
+    places_[slot] = kNowhere;
+    const uint16_t last = heap_.back();
+    heap_.pop_back();
+    if (last == slot) return;
+    Set(place, last);
+    Rise(place);
+    Sink(places_[last]);
   }
 
  private:
-  size_t At(size_t i) const {
-    const size_t at = first_ + i;
-    return at < ring_.size() ? at : at - ring_.size();
+  static constexpr uint16_t kNowhere = UINT16_MAX;
+  using Key = std::tuple<uint32_t, int64_t, uint64_t>;  // rank, deadline, order of arrival
+
+  bool Before(size_t a, size_t b) const { return keys_[heap_[a]] < keys_[heap_[b]]; }
+  void Set(size_t place, uint16_t slot) {
+    heap_[place] = slot;
+    places_[slot] = static_cast<uint16_t>(place);
+  }
+  void Swap(size_t a, size_t b) {
+    const uint16_t slot = heap_[a];
+    Set(a, heap_[b]);
+    Set(b, slot);
+  }
+  void Rise(size_t place) {
+    for (; place > 0 && Before(place, (place - 1) / 2); place = (place - 1) / 2) {
+      Swap(place, (place - 1) / 2);
+    }
+  }
+  void Sink(size_t place) {
+    while (true) {
+      size_t first = place;
+      for (size_t child = 2 * place + 1; child <= 2 * place + 2; ++child) {
+        if (child < heap_.size() && Before(child, first)) first = child;
+      }
+      if (first == place) return;
+      Swap(place, first);
+      place = first;
+    }
   }
 
-  std::vector<uint16_t> ring_;
-  size_t first_ = 0;
-  size_t size_ = 0;
+  std::vector<Key> keys_;         // by slot
+  std::vector<uint16_t> places_;  // by slot, in the heap
+  std::vector<uint16_t> heap_;
+  uint64_t next_ = 0;
 };
 
 }  // namespace millrace
