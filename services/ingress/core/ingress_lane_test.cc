@@ -92,7 +92,7 @@ class IngressLaneTest : public ::testing::Test {
     lane_.Poll();
     return execution;
   }
-  RequestId Infer(float value, Completion* answer, int64_t deadline_ns = 0, uint32_t priority = 0) {
+  RequestId Infer(float value, Answer* answer, int64_t deadline_ns = 0) {
     const int64_t shape[] = {1, 1};
     const TensorView input = {
         "input", DataType::kFp32, shape, {reinterpret_cast<const char*>(&value), sizeof value}};
