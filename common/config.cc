@@ -120,11 +120,25 @@ class Parser {
     if (const std::string_view fault = ClientShmFault(config); !fault.empty()) {
       Between("ingress.allow_client_shm", "ingress.workers", std::string(fault));
     }
+    CheckKeys();
     const bool any_port = config.grpc_listen.size() > 2 &&
                           config.grpc_listen.compare(config.grpc_listen.size() - 2, 2, ":0") == 0;
     if (config.grpc_listen == config.http_listen && !config.grpc_listen.empty() && !any_port) {
       Between("ingress.grpc_listen", "ingress.http_listen",
               "must not be the address of ingress.http_listen");
+    }
+  }
+
+  void CheckKeys() {
+    const Config& config = result_.config;
+    for (const auto& [field, listen] : {std::pair("ingress.grpc_listen", &config.grpc_listen),
+                                        std::pair("ingress.http_listen", &config.http_listen)}) {
+      const std::string_view fault = OpenListenFault(config, *listen);
+      if (!fault.empty()) Between(field, field, std::string(fault));
+    }
+    if (!config.keys_file.empty() && config.allow_anonymous == "true") {
+      Between("ingress.allow_anonymous", "ingress.keys_file",
+              "must be false where ingress.keys_file is set");
     }
   }
 
@@ -185,6 +199,13 @@ std::string_view ClientShmFault(const Config& config) {
   return "must be false where ingress.workers is more than 1: a region that a client registers "
          "with "
          "one of these processes would be unknown to the other";
+}
+
+std::string_view OpenListenFault(const Config& config, std::string_view listen) {
+  if (!config.keys_file.empty() || config.allow_anonymous == "true") return "";
+  if (IsLocalListen(listen)) return "";
+  return "can be reached from other machines: set ingress.keys_file, or ingress.allow_anonymous: "
+         "true to serve everybody";
 }
 
 ConfigResult ParseConfig(std::string_view yaml) {

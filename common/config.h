@@ -29,6 +29,7 @@ struct Config {
   std::string local_uids;  // "1000,1001": users beside root and the server's own
   // Unix socket of `millrace status` and `scale`; empty: $XDG_RUNTIME_DIR or /run/millrace.
   std::string admin_socket;
+  std::string keys_file;  // of API keys; empty: none are asked for
   // CPUs that a stage's processes may use ("0-1,4"); empty: all.
   std::string ingress_cpus, features_cpus, execution_cpus, aggregation_cpus;
   std::string wait = "auto";    // how lanes wait: auto, spin, yield or park
@@ -36,6 +37,7 @@ struct Config {
   std::string device_library;   // the plug-in; empty: the one beside the execution program
   std::string allow_client_shm = "false";  // shared memory of clients: false or true
   std::string client_shm_prefix;           // of its names, comma-separated; empty: any
+  std::string allow_anonymous = "false";   // on the network without keys: false or true
   std::string fast_sums = "false";         // whether a device may sum in any order: false or true
   int64_t ingress_workers = 1;             // 1..2
   int64_t features_workers = 1;            // 1..8
@@ -79,6 +81,10 @@ std::vector<std::string> FormatFaults(std::string_view file,
 // What is wrong with the fields for shared memory of clients, which a command line may change after
 // the file was checked; empty: nothing is.
 std::string_view ClientShmFault(const Config& config);
+
+// What is wrong with listening there, for want of keys; empty: nothing is. For addresses of a
+// command line, too.
+std::string_view OpenListenFault(const Config& config, std::string_view listen);
 
 // The reference page (Markdown), from the schema.
 std::string ConfigReference();

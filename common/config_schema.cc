@@ -1,5 +1,7 @@
 #include "common/config_schema.h"
 
+#include <arpa/inet.h>
+
 #include <algorithm>
 #include <utility>
 
@@ -76,6 +78,15 @@ constexpr ConfigField kSchema[] = {
         "Age, give or take a tenth, at which a gRPC connection is told to go, so that its client "
         "connects again, perhaps elsewhere. Its calls may still take `max_deadline_ms`; a stream "
         "that lasts longer is cut off. 0: never."),
+
+    Text("ingress", "keys_file", &Config::keys_file, TextRule::kOptionalPath,
+         "YAML file of API keys, made with `millrace key new` "
+         "(`services/ingress/access/README.md`). "
+         "It is read again when it changes. Empty: no keys are asked for, and only this machine is "
+         "served."),
+    Choice("ingress", "allow_anonymous", &Config::allow_anonymous, kSwitchChoices,
+           "Whether, without a key file, other machines are served too. Changes of what is served "
+           "are refused there all the same."),
 
     Choice(
         "ingress", "allow_client_shm", &Config::allow_client_shm, kSwitchChoices,
@@ -213,6 +224,15 @@ std::string TextFault(const ConfigField& field, std::string_view text) {
       break;
   }
   return "";
+}
+
+bool IsLocalListen(std::string_view text) {
+  if (text.empty() || text.substr(0, 5) == "unix:") return true;
+  const std::string host(text.substr(0, text.rfind(':')));
+  in_addr ip;
+  // Numbers only: "127.example.com" is a name, and may lead anywhere.
+  if (inet_pton(AF_INET, host.c_str(), &ip) == 1) return ntohl(ip.s_addr) >> 24 == 127;
+  return host == "localhost" || host == "[::1]";
 }
 
 std::string_view ListenFault(std::string_view text) {

@@ -59,6 +59,9 @@ std::string_view ConfigSectionSentence(std::string_view section);
 // Says what is wrong with `text` as the value of that field; empty: nothing is.
 std::string TextFault(const ConfigField& field, std::string_view text);
 
+// Whether only this machine reaches that address: empty, a Unix socket, 127.*, [::1], localhost.
+bool IsLocalListen(std::string_view text);
+
 // Says what is wrong with `text` as the value of a listening address; empty: nothing is.
 std::string_view ListenFault(std::string_view text);
 

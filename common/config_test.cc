@@ -160,7 +160,7 @@ TEST(ParseConfig, ChecksFieldsAgainstEachOther) {
   EXPECT_THAT(Faults("\nsupervisor: {hang_ms: 10000}\n"),
               ElementsAre("f.yaml:2: ingress.default_deadline_ms: must be more than "
                           "supervisor.hang_ms"));
-  EXPECT_THAT(Faults("ingress:\n  http_listen: a:1\n  grpc_listen: a:1\n"),
+  EXPECT_THAT(Faults("ingress:\n  http_listen: localhost:1\n  grpc_listen: localhost:1\n"),
               ElementsAre("f.yaml:3: ingress.grpc_listen: must not be the address of "
                           "ingress.http_listen"));
   EXPECT_THAT(Faults("ingress:\n  workers: 2\n  allow_client_shm: true\n"),
@@ -168,8 +168,31 @@ TEST(ParseConfig, ChecksFieldsAgainstEachOther) {
                                      "ingress.workers is more than 1: ")));
   EXPECT_THAT(Faults("ingress: {workers: 2, client_shm_prefix: a_}\n"), IsEmpty());
   EXPECT_THAT(Faults("ingress: {allow_client_shm: true, client_shm_prefix: 'a_,b_'}\n"), IsEmpty());
-  EXPECT_THAT(Faults("ingress: {http_listen: 'a:0', grpc_listen: 'a:0'}\n"), IsEmpty());
+  EXPECT_THAT(Faults("ingress: {http_listen: '[::1]:0', grpc_listen: '[::1]:0'}\n"), IsEmpty());
   EXPECT_THAT(Faults("ingress: {http_listen: '', grpc_listen: ''}\n"), IsEmpty());
+}
+
+TEST(ParseConfig, WithoutKeysOnlyThisMachineMayBeServed) {
+  const auto ingress = [](const std::string& fields) {
+    return Faults("ingress: {" + fields + "}");
+  };
+  for (const char* open :
+       {"0.0.0.0:1", "[::]:1", "10.0.0.1:1", "host:1", "127.host:1", "127.1:1"}) {
+    const std::string listen = "http_listen: '" + std::string(open) + "'";
+    EXPECT_THAT(ingress(listen), ElementsAre(StartsWith("f.yaml:1: ingress.http_listen: can be "
+                                                        "reached from other machines: ")))
+        << open;
+    EXPECT_EQ(ingress("grpc_listen: '" + std::string(open) + "'").size(), 1u) << open;
+    EXPECT_THAT(ingress(listen + ", keys_file: /k"), IsEmpty()) << open;
+    EXPECT_THAT(ingress(listen + ", allow_anonymous: true"), IsEmpty()) << open;
+  }
+  for (const char* local :
+       {"127.0.0.1:1", "127.9.9.9:1", "localhost:1", "[::1]:1", "unix:/s", ""}) {
+    EXPECT_THAT(ingress("http_listen: '" + std::string(local) + "'"), IsEmpty()) << local;
+  }
+  EXPECT_THAT(ingress("keys_file: /k, allow_anonymous: true"),
+              ElementsAre("f.yaml:1: ingress.allow_anonymous: must be false where "
+                          "ingress.keys_file is set"));
 }
 
 TEST(ParseConfig, WhatIsNotOneMapOfYamlIsAFaultWithItsLine) {

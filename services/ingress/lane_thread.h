@@ -20,6 +20,7 @@
 #include "absl/status/statusor.h"
 #include "common/config.h"
 #include "ipc/idler.h"
+#include "services/ingress/access/access.h"
 #include "services/ingress/client_shm/regions.h"
 #include "services/ingress/core/ingress_lane.h"
 
@@ -44,7 +45,8 @@ struct ServerParts {
   int wake_fd;
   const Config& config;
   int listening_fd;
-  ClientRegions* regions;  // clients' shared memory, one table for all lanes of the process
+  ClientRegions* regions;      // clients' shared memory, one table for all lanes of the process
+  std::shared_ptr<Keys> keys;  // API keys, likewise
 };
 
 absl::StatusOr<std::unique_ptr<ProtocolServer>> MakeGrpcServer(const ServerParts& parts);

@@ -63,6 +63,10 @@ class IngressProcess : public StageProcess {
     options.prefixes = SplitPrefixes(start.config.client_shm_prefix);
     options.max_request_bytes = start.config.max_request_bytes;
     regions_ = std::make_unique<ClientRegions>(options);
+    absl::StatusOr<std::shared_ptr<Keys>> keys =
+        Keys::Open(start.config.keys_file, start.config.allow_anonymous == "true");
+    if (!keys.ok()) return keys.status();
+    keys_ = *std::move(keys);
     changes_.Start(std::move(start.tell));
     const IngressShared shared = {&statistics_, [this](const ModelChange& change, ChangeDone done) {
                                     changes_.Ask(change, std::move(done));
@@ -76,7 +80,7 @@ class IngressProcess : public StageProcess {
       if (listener == listeners_.end()) return absl::InternalError("a lane without its listener");
       thread->Start([this, make = kServerOfLane[number], lane, ingress = &thread->ingress(),
                      config = start.config, socket = listener->second.get()] {
-        return make({ingress, lane->wake_fd(), config, socket, regions_.get()});
+        return make({ingress, lane->wake_fd(), config, socket, regions_.get(), keys_});
       });
       threads_.push_back(std::move(thread));
     }
@@ -112,7 +116,8 @@ class IngressProcess : public StageProcess {
  private:
   std::map<std::string, Fd> listeners_;
   std::unique_ptr<ClientRegions> regions_;  // outlives the lanes
-  StatisticsBook statistics_;               // outlives the lanes
+  std::shared_ptr<Keys> keys_;
+  StatisticsBook statistics_;  // outlives the lanes
   Changes changes_;
   std::vector<std::unique_ptr<LaneThread>> threads_;
 };

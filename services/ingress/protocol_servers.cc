@@ -99,6 +99,7 @@ absl::StatusOr<std::unique_ptr<ProtocolServer>> MakeGrpcServer(const ServerParts
   for (std::string_view name : ServedExtensions()) options.extensions.emplace_back(name);
   if (parts.regions->allowed()) options.extensions.push_back("system_shared_memory");
   options.regions = parts.regions;
+  options.keys = parts.keys;
   options.max_message_bytes = parts.config.max_request_bytes + (64 << 10);
   options.max_in_flight = parts.config.max_in_flight;
   options.max_connection_age_ms = parts.config.grpc_max_connection_age_ms;
@@ -113,6 +114,7 @@ absl::StatusOr<std::unique_ptr<ProtocolServer>> MakeHttpServer(const ServerParts
   HttpOptions options;
   options.server_version = kVersion;
   options.regions = parts.regions;
+  options.keys = parts.keys;
   options.max_body_bytes = kTextBytesPerByte * parts.config.max_request_bytes + (64 << 10);
   absl::StatusOr<std::unique_ptr<HttpServer>> server =
       HttpServer::Create(parts.lane, options, parts.listening_fd, parts.wake_fd);

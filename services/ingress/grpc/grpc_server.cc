@@ -9,6 +9,7 @@
 
 #include "absl/synchronization/mutex.h"
 #include "services/ingress/grpc/acceptor.h"
+#include "services/ingress/grpc/call_gate.h"
 #include "services/ingress/grpc/health_watch.h"
 #include "services/ingress/grpc/infer_calls.h"
 #include "services/ingress/grpc/infer_streams.h"
@@ -78,6 +79,7 @@ absl::Status GrpcServer::Serve(int listening_fd) {
   gpr_set_log_function([](gpr_log_func_args*) {});
   // Debian builds Abseil so that each lock is entered in a graph of all: 3 % of a lane's time.
   absl::SetMutexDeadlockDetectionMode(absl::OnDeadlockCycle::kIgnore);
+  gate_ = std::make_unique<CallGate>(options_.keys, ReachOf(listening_fd));
   services_ = std::make_unique<RawServices>();
   grpc::ServerBuilder builder;
   SetLimits(options_, &builder);
@@ -103,13 +105,13 @@ absl::Status GrpcServer::Serve(int listening_fd) {
   AddChangeCalls();
   infer_calls_ = std::make_unique<InferCalls>(
       frontend_,
-      InferCallsOptions{regions_, options_.max_in_flight + options_.waiting_calls,
+      InferCallsOptions{gate_.get(), regions_, options_.max_in_flight + options_.waiting_calls,
                         options_.waiting_calls, options_.retry_pushback_ms},
       PostOf(&services_->inference, &RawInference::RequestModelInfer, queue_.get()));
   infer_streams_ = std::make_unique<InferStreams>(
       frontend_,
-      InferStreamsOptions{regions_, options_.max_infer_streams, options_.max_requests_per_stream,
-                          options_.retry_pushback_ms},
+      InferStreamsOptions{gate_.get(), regions_, options_.max_infer_streams,
+                          options_.max_requests_per_stream, options_.retry_pushback_ms},
       StreamPostOf(&services_->inference, &RawInference::RequestModelStreamInfer, queue_.get()));
   reflection_ = std::make_unique<Reflection>(std::vector<std::string>{
       Oip::service_full_name(), grpc::health::v1::Health::service_full_name(),

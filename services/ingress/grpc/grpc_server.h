@@ -43,10 +43,12 @@
 namespace millrace {
 
 class Acceptor;
+class CallGate;
 class ClientRegions;
 class HealthWatch;
 class InferCalls;
 class InferStreams;
+class Keys;
 class Reflection;
 class StreamPool;
 struct RawServices;
@@ -79,6 +81,8 @@ struct GrpcServerOptions {
   int64_t retry_pushback_ms = 100;
   // Clients' shared memory, shared with other lanes; null: not allowed. Borrowed.
   ClientRegions* regions = nullptr;
+  // API keys, shared with other lanes; null: none, so that only this machine is served.
+  std::shared_ptr<Keys> keys;
 };
 
 class GrpcServer {
@@ -123,12 +127,13 @@ class GrpcServer {
   GrpcServer(Frontend* frontend, const GrpcServerOptions& options);
   absl::Status Serve(int listening_fd);
   template <typename Service, typename Method>
-  void AddPlainCall(Service* service, Method method, PlainCall::Answer answer);
+  void AddPlainCall(const char* name, Service* service, Method method, PlainCall::Answer answer);
   void AddPlainCalls();
   void AddCatalogCalls();
   void AddSharedMemoryCalls();
   void AddSettingCalls();
   void AddChangeCalls();
+  PlainCall::Check CheckOf(const char* method);
   template <typename Request>
   void Change(grpc::ByteBuffer* wire, LateCall::Reply reply);
   bool ready() const { return !draining_ && frontend_->ServerReady(); }
@@ -137,6 +142,7 @@ class GrpcServer {
   const GrpcServerOptions options_;
   std::unique_ptr<ClientRegions> no_regions_;  // where there are no others
   ClientRegions* regions_;
+  std::unique_ptr<CallGate> gate_;
   bool draining_ = false;
   bool stopping_ = false;  // nothing is posted any more
 

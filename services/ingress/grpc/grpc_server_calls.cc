@@ -2,8 +2,10 @@
 #include <utility>
 
 #include "services/ingress/grpc/admin_messages.h"
+#include "services/ingress/grpc/call_gate.h"
 #include "services/ingress/grpc/grpc_server.h"
 #include "services/ingress/grpc/late_call.h"
+#include "services/ingress/grpc/method_scopes.h"
 #include "services/ingress/grpc/model_describer.h"
 #include "services/ingress/grpc/plain_call.h"
 #include "services/ingress/grpc/raw_services.h"
@@ -20,29 +22,36 @@ constexpr int kPlainCallsPerMethod = 2;
 
 }  // namespace
 
+PlainCall::Check GrpcServer::CheckOf(const char* method) {
+  return [gate = gate_.get(), scope = ScopeOfMethod(method)](grpc::ServerContext* context) {
+    return gate->Check(scope, context);
+  };
+}
+
 template <typename Service, typename Method>
-void GrpcServer::AddPlainCall(Service* service, Method method, PlainCall::Answer answer) {
+void GrpcServer::AddPlainCall(const char* name, Service* service, Method method,
+                              PlainCall::Answer answer) {
   for (int i = 0; i < kPlainCallsPerMethod; ++i) {
-    plain_calls_.push_back(
-        std::make_unique<PlainCall>(PostOf(service, method, queue_.get()), answer, &stopping_));
+    plain_calls_.push_back(std::make_unique<PlainCall>(PostOf(service, method, queue_.get()),
+                                                       CheckOf(name), answer, &stopping_));
   }
 }
 
 void GrpcServer::AddPlainCalls() {
   RawInference* const oip = &services_->inference;
-  AddPlainCall(oip, &RawInference::RequestServerLive,
+  AddPlainCall("ServerLive", oip, &RawInference::RequestServerLive,
                AnswerWith<inference::ServerLiveRequest, inference::ServerLiveResponse>(
                    [](const auto&, auto* response) {
                      response->set_live(true);
                      return absl::OkStatus();
                    }));
-  AddPlainCall(oip, &RawInference::RequestServerReady,
+  AddPlainCall("ServerReady", oip, &RawInference::RequestServerReady,
                AnswerWith<inference::ServerReadyRequest, inference::ServerReadyResponse>(
                    [this](const auto&, auto* response) {
                      response->set_ready(ready());
                      return absl::OkStatus();
                    }));
-  AddPlainCall(oip, &RawInference::RequestModelReady,
+  AddPlainCall("ModelReady", oip, &RawInference::RequestModelReady,
                AnswerWith<inference::ModelReadyRequest, inference::ModelReadyResponse>(
                    [this](const auto& request, auto* response) {
                      const absl::Status status =
@@ -50,7 +59,7 @@ void GrpcServer::AddPlainCalls() {
                      response->set_ready(status.ok() && !draining_);
                      return absl::IsNotFound(status) ? status : absl::OkStatus();
                    }));
-  AddPlainCall(oip, &RawInference::RequestServerMetadata,
+  AddPlainCall("ServerMetadata", oip, &RawInference::RequestServerMetadata,
                AnswerWith<inference::ServerMetadataRequest, inference::ServerMetadataResponse>(
                    [this](const auto&, auto* response) {
                      response->set_name(options_.server_name);
@@ -60,7 +69,7 @@ void GrpcServer::AddPlainCalls() {
                      return absl::OkStatus();
                    }));
   AddPlainCall(
-      &services_->health, &RawHealth::RequestCheck,
+      "Check", &services_->health, &RawHealth::RequestCheck,
       AnswerWith<HealthCheckRequest, HealthCheckResponse>(
           [this](const auto& request, auto* response) -> absl::Status {
             if (!request.service().empty() && request.service() != Oip::service_full_name()) {
@@ -82,18 +91,18 @@ void GrpcServer::AddCatalogCalls() {
       return describe(*catalog, request, response);
     };
   };
-  AddPlainCall(oip, &RawInference::RequestModelMetadata,
+  AddPlainCall("ModelMetadata", oip, &RawInference::RequestModelMetadata,
                AnswerWith<inference::ModelMetadataRequest, inference::ModelMetadataResponse>(
                    with_catalog([](const Catalog& catalog, const auto& request, auto* response) {
                      return DescribeModel(catalog, request.name(), request.version(), response);
                    })));
-  AddPlainCall(oip, &RawInference::RequestModelConfig,
+  AddPlainCall("ModelConfig", oip, &RawInference::RequestModelConfig,
                AnswerWith<inference::ModelConfigRequest, inference::ModelConfigResponse>(
                    with_catalog([](const Catalog& catalog, const auto& request, auto* response) {
                      return DescribeConfig(catalog, request.name(), request.version(), response);
                    })));
   AddPlainCall(
-      oip, &RawInference::RequestRepositoryIndex,
+      "RepositoryIndex", oip, &RawInference::RequestRepositoryIndex,
       AnswerWith<inference::RepositoryIndexRequest, inference::RepositoryIndexResponse>(
           with_catalog([this](const Catalog& catalog, const auto& request, auto* response) {
             return IndexRepository(*frontend_, catalog, draining_, request, response);
@@ -106,40 +115,40 @@ void GrpcServer::AddSharedMemoryCalls() {
   RawInference* const oip = &services_->inference;
   ClientRegions* const regions = regions_;
   AddPlainCall(
-      oip, &RawInference::RequestSystemSharedMemoryStatus,
+      "SystemSharedMemoryStatus", oip, &RawInference::RequestSystemSharedMemoryStatus,
       AnswerWith<SystemSharedMemoryStatusRequest, SystemSharedMemoryStatusResponse>(
           [regions](const auto& in, auto* out) { return AnswerStatus(*regions, in, out); }));
-  AddPlainCall(oip, &RawInference::RequestSystemSharedMemoryRegister,
+  AddPlainCall("SystemSharedMemoryRegister", oip, &RawInference::RequestSystemSharedMemoryRegister,
                AnswerWith<SystemSharedMemoryRegisterRequest, SystemSharedMemoryRegisterResponse>(
                    [regions](const auto& in, auto*) { return AnswerRegister(regions, in); }));
   AddPlainCall(
-      oip, &RawInference::RequestSystemSharedMemoryUnregister,
+      "SystemSharedMemoryUnregister", oip, &RawInference::RequestSystemSharedMemoryUnregister,
       AnswerWith<SystemSharedMemoryUnregisterRequest, SystemSharedMemoryUnregisterResponse>(
           [regions](const auto& in, auto*) { return AnswerUnregister(regions, in); }));
-  AddPlainCall(oip, &RawInference::RequestCudaSharedMemoryStatus,
+  AddPlainCall("CudaSharedMemoryStatus", oip, &RawInference::RequestCudaSharedMemoryStatus,
                AnswerWith<CudaSharedMemoryStatusRequest, CudaSharedMemoryStatusResponse>(
                    [regions](const auto& in, auto*) { return AnswerCudaStatus(*regions, in); }));
-  AddPlainCall(oip, &RawInference::RequestCudaSharedMemoryRegister,
+  AddPlainCall("CudaSharedMemoryRegister", oip, &RawInference::RequestCudaSharedMemoryRegister,
                AnswerWith<CudaSharedMemoryRegisterRequest, CudaSharedMemoryRegisterResponse>(
                    [regions](const auto&, auto*) { return AnswerCudaRegister(*regions); }));
-  AddPlainCall(oip, &RawInference::RequestCudaSharedMemoryUnregister,
+  AddPlainCall("CudaSharedMemoryUnregister", oip, &RawInference::RequestCudaSharedMemoryUnregister,
                AnswerWith<CudaSharedMemoryUnregisterRequest, CudaSharedMemoryUnregisterResponse>(
                    [regions](const auto&, auto*) { return AnswerCudaUnregister(*regions); }));
 }
 
 void GrpcServer::AddSettingCalls() {
   RawInference* const oip = &services_->inference;
-  AddPlainCall(oip, &RawInference::RequestModelStatistics,
+  AddPlainCall("ModelStatistics", oip, &RawInference::RequestModelStatistics,
                AnswerWith<inference::ModelStatisticsRequest, inference::ModelStatisticsResponse>(
                    [this](const auto& request, auto* response) {
                      return TellStatistics(*frontend_, request, response);
                    }));
-  AddPlainCall(oip, &RawInference::RequestTraceSetting,
+  AddPlainCall("TraceSetting", oip, &RawInference::RequestTraceSetting,
                AnswerWith<inference::TraceSettingRequest, inference::TraceSettingResponse>(
                    [this](const auto& request, auto* response) {
                      return AnswerTraceSetting(*frontend_, request, response);
                    }));
-  AddPlainCall(oip, &RawInference::RequestLogSettings,
+  AddPlainCall("LogSettings", oip, &RawInference::RequestLogSettings,
                AnswerWith<inference::LogSettingsRequest, inference::LogSettingsResponse>(
                    [](const auto& request, auto* response) {
                      return AnswerLogSettings(request, response);
@@ -158,19 +167,20 @@ void GrpcServer::Change(grpc::ByteBuffer* wire, LateCall::Reply reply) {
                          [reply](const absl::Status& status) { reply(ToGrpcStatus(status)); });
 }
 
-// The two methods that change what is served: administration (a check of the caller's scope belongs
-// in Change).
+// The two methods that change what is served.
 void GrpcServer::AddChangeCalls() {
   RawInference* const oip = &services_->inference;
   for (int i = 0; i < kPlainCallsPerMethod; ++i) {
     late_calls_.push_back(std::make_unique<LateCall>(
         PostOf(oip, &RawInference::RequestRepositoryModelLoad, queue_.get()),
+        CheckOf("RepositoryModelLoad"),
         [this](grpc::ByteBuffer* wire, LateCall::Reply reply) {
           Change<inference::RepositoryModelLoadRequest>(wire, std::move(reply));
         },
         &stopping_));
     late_calls_.push_back(std::make_unique<LateCall>(
         PostOf(oip, &RawInference::RequestRepositoryModelUnload, queue_.get()),
+        CheckOf("RepositoryModelUnload"),
         [this](grpc::ByteBuffer* wire, LateCall::Reply reply) {
           Change<inference::RepositoryModelUnloadRequest>(wire, std::move(reply));
         },

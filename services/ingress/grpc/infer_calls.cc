@@ -7,6 +7,7 @@
 #include "common/check.h"
 #include "services/ingress/grpc/call_deadline.h"
 #include "services/ingress/grpc/grpc_status.h"
+#include "services/ingress/grpc/method_scopes.h"
 
 namespace millrace {
 namespace {
@@ -86,7 +87,8 @@ void InferCalls::Call::Run() {
   state_ = State::kRunning;
   InferDecoder& decoder = owner_->decoder_;
   absl::Status status = owner_->draining_ ? absl::UnavailableError("the server is shutting down")
-                                          : decoder.Decode(&wire_);
+                                          : owner_->gate_->Check(owner_->scope_, &*context_);
+  if (status.ok()) status = decoder.Decode(&wire_);
   if (!status.ok()) {
     wire_.Clear();
     Refuse(status);
@@ -155,10 +157,13 @@ void InferCalls::Call::FreeIfOver() {
 
 InferCalls::InferCalls(Frontend* frontend, const InferCallsOptions& options, RawPost post)
     : frontend_(frontend),
+      gate_(options.gate),
+      scope_(ScopeOfMethod("ModelInfer")),
       waiting_calls_(options.waiting_calls),
       retry_pushback_(absl::StrCat(options.retry_pushback_ms)),
       post_(std::move(post)),
       decoder_(options.regions) {
+  MR_CHECK(gate_ != nullptr, "somebody says who may call");
   MR_CHECK(options.waiting_calls > 0 && options.calls >= options.waiting_calls,
            "some calls are posted ahead");
   calls_.reserve(options.calls);

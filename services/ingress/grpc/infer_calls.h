@@ -19,6 +19,7 @@
 #include <vector>
 
 #include "services/ingress/frontend.h"
+#include "services/ingress/grpc/call_gate.h"
 #include "services/ingress/grpc/infer_decoder.h"
 #include "services/ingress/grpc/infer_encoder.h"
 #include "services/ingress/grpc/raw_services.h"
@@ -26,6 +27,7 @@
 namespace millrace {
 
 struct InferCallsOptions {
+  CallGate* gate = nullptr;                // borrowed, never null
   const ClientRegions* regions = nullptr;  // borrowed
   size_t calls = 0;                        // objects in all
   size_t waiting_calls = 0;                // of them posted ahead
@@ -56,6 +58,8 @@ class InferCalls {
   void Free(Call* call);
 
   Frontend* const frontend_;
+  CallGate* const gate_;
+  const Scope scope_;
   const size_t waiting_calls_;
   const std::string retry_pushback_;
   const RawPost post_;

@@ -126,7 +126,8 @@ grpc::ByteBuffer InferEncoder::EncodeStreamError(const absl::Status& status, std
   auto& parameters = *response->mutable_parameters();
   parameters.clear();
   parameters["status"].set_string_param(absl::StatusCodeToString(status.code()));
-  if (absl::IsUnavailable(status) && retry_pushback_ms > 0) {
+  const bool may_retry = absl::IsUnavailable(status) || absl::IsResourceExhausted(status);
+  if (may_retry && retry_pushback_ms > 0) {
     parameters["retry_pushback_ms"].set_int64_param(retry_pushback_ms);
   }
   const size_t size = error_.ByteSizeLong();

@@ -34,7 +34,8 @@ class InferEncoder {
   grpc::ByteBuffer EncodeStreamed(const InferAnswer& answer, std::string_view id, bool say_final,
                                   absl::Span<const OutputPlace> places = {});
   // `status` is not OK; the answer has its message, the request's id and the parameter "status",
-  // its code by name. For UNAVAILABLE also the parameter "retry_pushback_ms", where that is not 0.
+  // its code by name. For UNAVAILABLE and RESOURCE_EXHAUSTED also the
+  // parameter "retry_pushback_ms", where that is not 0.
   grpc::ByteBuffer EncodeStreamError(const absl::Status& status, std::string_view id,
                                      int64_t retry_pushback_ms);
 

@@ -5,6 +5,7 @@
 #include "common/check.h"
 #include "services/ingress/grpc/call_deadline.h"
 #include "services/ingress/grpc/grpc_status.h"
+#include "services/ingress/grpc/method_scopes.h"
 
 namespace millrace {
 namespace {
@@ -35,6 +36,7 @@ class InferStreams::Request final : public Completion {
   RequestId request_id_ = 0;  // at the frontend; 0 when there is nothing to cancel
   size_t place_ = 0;          // among its stream's outstanding ones
   bool say_final_ = false;
+  int64_t retry_after_ms_ = 0;       // of a key that is over its rate or quota
   std::string id_;                   // the client's
   std::vector<OutputPlace> places_;  // of outputs in shared memory
   grpc::ByteBuffer reply_;
@@ -60,6 +62,7 @@ class InferStreams::Stream final : public StreamCall {
 
  private:
   friend class InferStreams;
+  friend class Request;
 
   void ReadMore();
   void WriteNext();
@@ -67,6 +70,7 @@ class InferStreams::Stream final : public StreamCall {
   void Release(Request* request);
 
   InferStreams* const owner_;
+  Permit permit_;
   int64_t deadline_ns_ = 0;
   bool half_closed_ = false;
   bool over_ = false;
@@ -78,7 +82,9 @@ class InferStreams::Stream final : public StreamCall {
 
 void InferStreams::Request::Run(grpc::ByteBuffer* wire, int64_t stream_deadline_ns) {
   InferDecoder& decoder = owner_->decoder_;
-  const absl::Status status = decoder.Decode(wire);
+  absl::Status status = decoder.Decode(wire);
+  retry_after_ms_ = 0;
+  if (status.ok()) status = owner_->gate_->Use(stream_->permit_, &retry_after_ms_);
   id_.assign(decoder.id());
   say_final_ = decoder.wants_final();
   if (!status.ok()) {
@@ -114,9 +120,11 @@ void InferStreams::Request::Done(const InferAnswer& answer) {
 }
 
 void InferStreams::Request::Reply(const InferAnswer& answer) {
-  reply_ = answer.status.ok()
-               ? owner_->encoder_.EncodeStreamed(answer, id_, say_final_, places_)
-               : owner_->encoder_.EncodeStreamError(answer.status, id_, owner_->retry_pushback_ms_);
+  reply_ = answer.status.ok() ? owner_->encoder_.EncodeStreamed(answer, id_, say_final_, places_)
+                              : owner_->encoder_.EncodeStreamError(
+                                    answer.status, id_,
+                                    absl::IsUnavailable(answer.status) ? owner_->retry_pushback_ms_
+                                                                       : retry_after_ms_);
 }
 
 void InferStreams::Request::CancelAtFrontend() {
@@ -129,6 +137,8 @@ void InferStreams::Stream::OnArrived() {
   deadline_ns_ = DeadlineNanos(context());
   half_closed_ = false;
   over_ = false;
+  const absl::Status status = owner_->gate_->Admit(owner_->scope_, context(), &permit_);
+  if (!status.ok()) return Finish(ToGrpcStatus(status));
   FinishIfIdle();  // of a server that drains
   ReadMore();
 }
@@ -221,6 +231,8 @@ void InferStreams::Stream::Release(Request* request) {
 InferStreams::InferStreams(Frontend* frontend, const InferStreamsOptions& options,
                            RawStreamPost post)
     : frontend_(frontend),
+      gate_(options.gate),
+      scope_(ScopeOfMethod("ModelStreamInfer")),
       requests_per_stream_(options.requests_per_stream),
       retry_pushback_ms_(options.retry_pushback_ms),
       decoder_(options.regions),
@@ -229,6 +241,7 @@ InferStreams::InferStreams(Frontend* frontend, const InferStreamsOptions& option
         streams_.push_back(stream.get());
         return stream;
       }) {
+  MR_CHECK(gate_ != nullptr, "somebody says who may call");
   MR_CHECK(options.requests_per_stream > 0, "a stream holds a request");
 }
 

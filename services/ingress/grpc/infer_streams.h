@@ -16,7 +16,10 @@
 //   earlier.
 //   5. A stream ends by OK after its client's last word and the last answer; by UNAVAILABLE after
 //      Drain and the last answer.
-//   6. After Close nothing is posted to the queue; a late Done is ignored.
+//   6. Who may call is asked at the stream's start, and again for each request, which also counts
+//      against its key's rate and quota; a refusal of the latter says when to come again
+//      ("retry_pushback_ms").
+//   7. After Close nothing is posted to the queue; a late Done is ignored.
 // Nothing fails: what is wrong with a request is its answer.
 #pragma once
 
@@ -27,6 +30,7 @@
 #include <vector>
 
 #include "services/ingress/frontend.h"
+#include "services/ingress/grpc/call_gate.h"
 #include "services/ingress/grpc/infer_decoder.h"
 #include "services/ingress/grpc/infer_encoder.h"
 #include "services/ingress/grpc/stream_call.h"
@@ -34,6 +38,7 @@
 namespace millrace {
 
 struct InferStreamsOptions {
+  CallGate* gate = nullptr;                // borrowed, never null
   const ClientRegions* regions = nullptr;  // borrowed
   size_t streams = 0;                      // open at a time; one more is RESOURCE_EXHAUSTED
   size_t requests_per_stream = 0;
@@ -63,6 +68,8 @@ class InferStreams {
   void Give(Request* request);
 
   Frontend* const frontend_;
+  CallGate* const gate_;
+  const Scope scope_;
   const size_t requests_per_stream_;
   const int64_t retry_pushback_ms_;
   InferDecoder decoder_;

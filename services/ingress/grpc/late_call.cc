@@ -6,8 +6,9 @@
 
 namespace millrace {
 
-LateCall::LateCall(RawPost post, Handle handle, const bool* stopping)
+LateCall::LateCall(RawPost post, Check check, Handle handle, const bool* stopping)
     : post_(std::move(post)),
+      check_(std::move(check)),
       handle_(std::move(handle)),
       stopping_(stopping),
       alive_(std::make_shared<LateCall*>(this)) {}
@@ -26,6 +27,9 @@ void LateCall::Fire(bool ok) {
   if (state_ == State::kFinishing) return Post();
   MR_CHECK(state_ == State::kWaiting, "an event belongs to a call that waits or finishes");
   state_ = State::kHandled;
+  if (const absl::Status status = check_(&*context_); !status.ok()) {
+    return Finish(ToGrpcStatus(status));
+  }
   handle_(&request_, [weak = std::weak_ptr<LateCall*>(alive_)](const grpc::Status& status) {
     if (const auto alive = weak.lock()) (*alive)->Finish(status);
   });

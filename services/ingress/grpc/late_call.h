@@ -12,6 +12,7 @@
 #include <memory>
 #include <optional>
 
+#include "services/ingress/grpc/grpc_status.h"
 #include "services/ingress/grpc/raw_services.h"
 
 namespace millrace {
@@ -22,8 +23,11 @@ class LateCall final : public QueueEvent {
   using Reply = std::function<void(const grpc::Status& status)>;
   using Handle = std::function<void(grpc::ByteBuffer* request, Reply reply)>;
 
+  // Before it is handed on; what is not OK is the answer.
+  using Check = std::function<absl::Status(grpc::ServerContext* context)>;
+
   // `stopping` is read before each new wait.
-  LateCall(RawPost post, Handle handle, const bool* stopping);
+  LateCall(RawPost post, Check check, Handle handle, const bool* stopping);
 
   void Post();
   // The queue is shutting down.
@@ -36,6 +40,7 @@ class LateCall final : public QueueEvent {
   void Finish(const grpc::Status& status);
 
   const RawPost post_;
+  const Check check_;
   const Handle handle_;
   const bool* const stopping_;
   State state_ = State::kFree;

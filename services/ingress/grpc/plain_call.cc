@@ -16,7 +16,8 @@ void PlainCall::Fire(bool ok) {
   if (!waiting_) return Post();
   waiting_ = false;
   grpc::ByteBuffer reply;
-  const grpc::Status status = answer_(&request_, &reply);
+  grpc::Status status = ToGrpcStatus(check_(&*context_));
+  if (status.ok()) status = answer_(&request_, &reply);
   if (status.ok()) {
     writer_->Finish(reply, status, static_cast<QueueEvent*>(this));
   } else {

@@ -20,15 +20,22 @@ class PlainCall final : public QueueEvent {
   // The request's bytes to the reply's.
   using Answer = std::function<grpc::Status(grpc::ByteBuffer* request, grpc::ByteBuffer* reply)>;
 
+  // Before the answer; what is not OK is the answer.
+  using Check = std::function<absl::Status(grpc::ServerContext* context)>;
+
   // `stopping` is read before each new wait.
-  PlainCall(RawPost post, Answer answer, const bool* stopping)
-      : post_(std::move(post)), answer_(std::move(answer)), stopping_(stopping) {}
+  PlainCall(RawPost post, Check check, Answer answer, const bool* stopping)
+      : post_(std::move(post)),
+        check_(std::move(check)),
+        answer_(std::move(answer)),
+        stopping_(stopping) {}
 
   void Post();
   void Fire(bool ok) override;
 
  private:
   const RawPost post_;
+  const Check check_;
   const Answer answer_;
   const bool* const stopping_;
   bool waiting_ = false;

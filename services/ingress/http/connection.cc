@@ -130,6 +130,7 @@ bool Connection::OnHeader() {
     FailAndClose(fault.code, fault.sentence, fault.fields);
     return false;
   }
+  if (!Admit()) return false;
   if (parser_->is_done()) return true;
   if (!Charge(parser_->content_length().value_or(0))) return false;
   // The socket's buffer is empty, or this client does not read: then it is not worth waiting for.
@@ -180,7 +181,9 @@ void Connection::Send(int code, std::string_view fields) {
   head.clear();
   Append(&head, "HTTP/1.1 ", code, " ", ReasonPhrase(code), "\r\n");
   if (code != 304) AppendEntityFields();
-  if (MayRetry(code)) Append(&head, "Retry-After: 1\r\n");
+  if (MayRetry(code) && fields.find("Retry-After:") == std::string_view::npos) {
+    Append(&head, "Retry-After: 1\r\n");
+  }
   head.append(fields);
   if (close_after_) {
     Append(&head, "Connection: close\r\n");

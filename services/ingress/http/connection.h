@@ -31,6 +31,7 @@
 #include <string>
 #include <string_view>
 
+#include "services/ingress/access/access.h"
 #include "services/ingress/frontend.h"
 #include "services/ingress/http/answer_writer.h"
 #include "services/ingress/http/change_request.h"
@@ -48,9 +49,10 @@ namespace millrace::http {
 
 // What the connections of one server share; one thread, so the parsers' scratch is used in turn.
 struct ServerContext {
-  ServerContext(Frontend* frontend, const HttpOptions& options)
+  ServerContext(Frontend* frontend, const HttpOptions& options, Reach reach)
       : frontend(frontend),
         options(options),
+        gate(options.keys, reach),
         infer_parser(options.regions),
         region_paths(options.regions) {}
 
@@ -63,6 +65,7 @@ struct ServerContext {
 
   Frontend* frontend;
   HttpOptions options;
+  Gate gate;
   HttpCounters counters;
   InferParser infer_parser;
   PredictParser predict_parser;
@@ -126,6 +129,8 @@ class Connection final : public Completion, public std::enable_shared_from_this<
   void OnRead(boost::system::error_code error, size_t bytes);
   void Advance();
   bool OnHeader();
+  // Whether the client may do this; else it is told why not.
+  bool Admit();
   void OnParseFault(boost::system::error_code error);
   bool Charge(size_t bytes);
 

@@ -1,5 +1,4 @@
-// Connection: requests that change what is served. Administration: a check of the caller's scope
-// belongs in StartChange.
+// Connection: requests that change what is served.
 #include "services/ingress/http/connection.h"
 #include "services/ingress/verbs.h"
 

@@ -27,6 +27,23 @@ int64_t DeadlineNanos(int64_t arrival_ns, int64_t header_us, int64_t parameter_u
 
 }  // namespace
 
+bool Connection::Admit() {
+  Gate& gate = context_->gate;
+  const Scope scope = ScopeOf(head_.route.endpoint);
+  const std::string_view key = gate.AsksForKey(scope) ? ReadKey(*parser_) : std::string_view();
+  const Verdict verdict = gate.Check(scope, key, arrival_ns_);
+  if (verdict.ok()) return true;
+  std::string fields;
+  if (verdict.code == absl::StatusCode::kUnauthenticated) {
+    fields = "WWW-Authenticate: Bearer realm=\"millrace\"\r\n";
+  } else if (verdict.retry_after_ns > 0) {
+    const int64_t seconds = (verdict.retry_after_ns + kNanosPerSecond - 1) / kNanosPerSecond;
+    fields = Concat("Retry-After: ", seconds, "\r\n");
+  }
+  FailAndClose(HttpCode(verdict.status()), verdict.sentence, fields);
+  return false;
+}
+
 void Connection::OnRequest() {
   ++context_->counters.requests;
   if (const absl::Status status = Unpack(); !status.ok()) {

@@ -10,14 +10,17 @@
 #include <stdint.h>
 
 #include <array>
+#include <memory>
 #include <string>
 
 namespace millrace {
 
 class ClientRegions;
+class Keys;
 
 struct HttpOptions {
   ClientRegions* regions = nullptr;      // clients' shared memory, borrowed; null: not allowed
+  std::shared_ptr<Keys> keys;            // API keys; null: none, so only this machine is served
   std::string server_version = "0.1.0";  // of GET /v2
   size_t max_connections = 1024;         // one more gets 503 and is closed
   size_t max_header_bytes = 16 << 10;    // of one request: 431

@@ -51,7 +51,8 @@ int Duplicate(int fd) { return fcntl(fd, F_DUPFD_CLOEXEC, 0); }
 
 class HttpServer::Impl {
  public:
-  Impl(Frontend* frontend, const HttpOptions& options) : context_(frontend, options) {}
+  Impl(Frontend* frontend, const HttpOptions& options, int listening_fd)
+      : context_(frontend, options, ReachOf(listening_fd)) {}
   ~Impl() { MR_CHECK(context_.in_flight == 0, "the frontend still holds requests of this server"); }
 
   absl::Status Open(int listening_fd, int wake_fd);
@@ -226,7 +227,7 @@ absl::StatusOr<std::unique_ptr<HttpServer>> HttpServer::Create(Frontend* fronten
                                                                int listening_fd, int wake_fd) {
   MR_CHECK(frontend != nullptr, "a server needs somebody to ask");
   try {
-    auto impl = std::make_unique<Impl>(frontend, options);
+    auto impl = std::make_unique<Impl>(frontend, options, listening_fd);
     if (absl::Status status = impl->Open(listening_fd, wake_fd); !status.ok()) return status;
     return std::unique_ptr<HttpServer>(new HttpServer(std::move(impl)));
   } catch (const std::exception& fault) {

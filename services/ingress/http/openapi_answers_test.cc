@@ -4,6 +4,7 @@
 
 #include <map>
 
+#include "services/ingress/access/key_file_for_test.h"
 #include "services/ingress/client_shm/regions.h"
 #include "services/ingress/client_shm/shared_memory_for_test.h"
 #include "services/ingress/http/http_client_for_test.h"
@@ -208,6 +209,31 @@ void Regions(OpenApi* api, Answers* answers) {
   }
 }
 
+// Without a key, with one of another scope, and with one that is used up.
+void Keyed(OpenApi* api) {
+  HttpOptions options;
+  options.keys = KeysForTest();
+  Answers answers(api, options);
+  bool used_up = false;
+  for (const Operation& operation : api->Operations()) {
+    const std::string target = Fill(operation.path, "plain", "1");
+    const Scope scope = ScopeOf(ParseTarget(target).endpoint);
+    // The document says of each operation whether it needs a key.
+    EXPECT_EQ(api->Of(operation).contains("security"), scope == kScopeNone) << operation.path;
+    if (scope == kScopeNone) {
+      answers.Expect(operation, Bare(operation, target, ""), 200);
+      continue;
+    }
+    answers.Expect(operation, Bare(operation, target, ""), 401);
+    const char* other = scope == kScopeInfer ? "metrics" : "infer";
+    answers.Expect(operation, Bare(operation, target, Concat("X-API-Key: ", other, "\r\n")), 403);
+    const std::string once = Bare(operation, target, "Authorization: Bearer once\r\n");
+    if (!used_up) answers.Expect(operation, once, 200);
+    used_up = true;
+    answers.Expect(operation, once, 429);
+  }
+}
+
 void RefusedChanges(OpenApi* api, Answers* answers) {
   const std::pair<absl::Status, int> kFaults[] = {
       {absl::FailedPreconditionError("x"), 400}, {absl::NotFoundError("x"), 404},
@@ -258,6 +284,7 @@ TEST(OpenApiAnswers, EveryPromisedAnswerIsGivenAndKeepsItsSchema) {
   FrontendsFaults(&api, &answers);
   RefusedChanges(&api, &answers);
   Bounds(&api);
+  Keyed(&api);
   EXPECT_EQ(api.Unseen(), std::vector<std::string>());
 }
 

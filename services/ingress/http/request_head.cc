@@ -2,6 +2,7 @@
 
 #include "absl/strings/numbers.h"
 #include "common/check.h"
+#include "services/ingress/access/access.h"
 #include "services/ingress/http/openapi.h"
 #include "services/ingress/http/text.h"
 
@@ -11,6 +12,7 @@ namespace {
 namespace beast_http = boost::beast::http;
 
 constexpr std::string_view kJsonLength = "Inference-Header-Content-Length";
+constexpr std::string_view kApiKey = "X-API-Key";
 constexpr std::string_view kTimeout = "X-Request-Timeout-Ms";
 constexpr int64_t kLongestTimeoutMs = int64_t{1} << 40;  // 34 years
 
@@ -92,6 +94,11 @@ HeadFault ReadHead(const Parser& parser, RequestHead* head) {
   }
   head->timeout_us = number.value_or(0) * 1000;
   return {};
+}
+
+std::string_view ReadKey(const Parser& parser) {
+  const std::string_view key = BearerKey(Get(parser, beast_http::field::authorization));
+  return key.empty() ? Get(parser, Name(kApiKey)) : key;
 }
 
 }  // namespace millrace::http

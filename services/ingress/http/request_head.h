@@ -43,4 +43,8 @@ struct HeadFault {
 
 HeadFault ReadHead(const Parser& parser, RequestHead* head);
 
+// The API key that is shown: as `Authorization: Bearer KEY`, else as X-API-Key; empty: none. A view
+// of the parser.
+std::string_view ReadKey(const Parser& parser);
+
 }  // namespace millrace::http

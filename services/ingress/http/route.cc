@@ -3,6 +3,8 @@
 #include <array>
 #include <optional>
 
+#include "common/check.h"
+
 namespace millrace::http {
 namespace {
 
@@ -142,6 +144,45 @@ bool TakesPost(Endpoint endpoint) {
          endpoint == Endpoint::kRegionUnregister || endpoint == Endpoint::kCudaRegister ||
          endpoint == Endpoint::kCudaUnregister || endpoint == Endpoint::kLoad ||
          endpoint == Endpoint::kUnload;
+}
+
+// Without a default, so that a new endpoint does not compile before it has a scope.
+Scope ScopeOf(Endpoint endpoint) {
+  switch (endpoint) {
+    case Endpoint::kUnknown:
+    case Endpoint::kAlive:
+    case Endpoint::kOpenApi:
+    case Endpoint::kLive:
+    case Endpoint::kReady:
+      return kScopeNone;
+    case Endpoint::kServer:
+    case Endpoint::kModels:
+    case Endpoint::kModel:
+    case Endpoint::kModelReady:
+    case Endpoint::kModelConfig:
+    case Endpoint::kInfer:
+    case Endpoint::kV1Model:
+    case Endpoint::kPredict:
+    case Endpoint::kRegionStatus:
+    case Endpoint::kRegionRegister:
+    case Endpoint::kRegionUnregister:
+    case Endpoint::kCudaStatus:
+    case Endpoint::kCudaRegister:
+    case Endpoint::kCudaUnregister:
+      return kScopeInfer;
+    case Endpoint::kStatistics:
+    case Endpoint::kModelStatistics:
+      return kScopeMetrics;
+    case Endpoint::kIndex:
+    case Endpoint::kTraceSetting:
+    case Endpoint::kModelTraceSetting:
+    case Endpoint::kLogging:
+    case Endpoint::kLoad:
+    case Endpoint::kUnload:
+      return kScopeAdmin;
+  }
+  MR_CHECK(false, "an endpoint is one of the list");
+  return kScopeAdmin;
 }
 
 Route ParseTarget(std::string_view target) {

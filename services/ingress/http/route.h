@@ -13,6 +13,7 @@
 #include <string_view>
 
 #include "absl/types/span.h"
+#include "services/ingress/access/scope.h"
 
 namespace millrace::http {
 
@@ -57,6 +58,9 @@ absl::Span<const RoutePattern> RouteTable();
 
 // Whether it takes POST and nothing else; all others take GET and HEAD.
 bool TakesPost(Endpoint endpoint);
+
+// Who may use it: the HTTP half of the one table (the other: grpc/method_scopes.h).
+Scope ScopeOf(Endpoint endpoint);
 
 struct Route {
   Endpoint endpoint = Endpoint::kUnknown;

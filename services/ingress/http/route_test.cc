@@ -64,6 +64,19 @@ TEST(Route, Table) {
   }
 }
 
+// By the paths' words, not by the endpoints: each route has the scope that its path says.
+TEST(Route, EveryRouteHasItsScope) {
+  for (const RoutePattern& route : RouteTable()) {
+    const std::string path(route.path);
+    const auto has = [&](const char* word) { return path.find(word) != std::string::npos; };
+    Scope want = kScopeInfer;
+    if (path == "/" || path == "/openapi.json" || has("/health/")) want = kScopeNone;
+    if (has("/stats")) want = kScopeMetrics;
+    if (has("/repository/") || has("/trace/") || has("/logging")) want = kScopeAdmin;
+    EXPECT_EQ(ScopeOf(route.endpoint), want) << path;
+  }
+}
+
 TEST(Route, Unknown) {
   for (const char* target : {"",
                              "*",
