@@ -23,6 +23,7 @@ inline constexpr int kExitLoadUsage = 2;     // the command line, files, no such
 inline constexpr int kExitLoadNoServer = 3;  // nobody answers there
 
 void AddServe(CLI::App* app, int* exit_code);
+void AddKey(CLI::App* app, int* exit_code);
 void AddLoad(CLI::App* app, int* exit_code);
 void AddConfigReference(CLI::App* app, int* exit_code);
 void AddStatus(CLI::App* app, int* exit_code);

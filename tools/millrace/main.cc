@@ -17,7 +17,7 @@ int Main(int argc, char** argv) {
   app.require_subcommand(1);
   int exit_code = kExitGood;
   for (auto* add : {AddServe, AddStatus, AddWaitReady, AddScale, AddModel, AddStop, AddInfer,
-                    AddVerify, AddLoad, AddConfigReference}) {
+                    AddVerify, AddLoad, AddKey, AddConfigReference}) {
     add(&app, &exit_code);
   }
   if (argc < 2) {

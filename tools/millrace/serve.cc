@@ -29,6 +29,12 @@ struct ServeOptions {
   bool allow_client_shm = false;
 };
 
+void AddOpenFault(const char* flag, const Config& config, const std::string& listen,
+                  std::vector<std::string>* faults) {
+  const std::string_view fault = OpenListenFault(config, listen);
+  if (!fault.empty()) faults->push_back(std::string(flag) + ": " + std::string(fault));
+}
+
 // The faults of the file and of the addresses that stand in for the file's.
 std::vector<std::string> ReadConfig(const ServeOptions& options, Config* config) {
   std::string text;
@@ -56,6 +62,8 @@ std::vector<std::string> ReadConfig(const ServeOptions& options, Config* config)
     const std::string_view fault = ListenFault(address);
     if (!fault.empty()) faults.push_back(std::string(flag) + ": " + std::string(fault));
   }
+  if (options.grpc_given) AddOpenFault("--grpc", *config, config->grpc_listen, &faults);
+  if (options.http_given) AddOpenFault("--http", *config, config->http_listen, &faults);
   if (options.local_given && !options.local.empty() && options.local.rfind("unix:", 0) != 0) {
     faults.push_back("--local: must be unix:/path");
   }
