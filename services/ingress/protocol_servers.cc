@@ -10,6 +10,7 @@
 #include "common/version.h"
 #include "services/ingress/grpc/grpc_server.h"
 #include "services/ingress/http/http_server.h"
+#include "services/ingress/http/tls_paths.h"
 #include "services/ingress/lane_thread.h"
 #include "services/ingress/verbs.h"
 
@@ -20,6 +21,10 @@ constexpr size_t kEventsATurn = 64;
 // A 4-byte number takes up to 17 characters and a comma as text.
 constexpr size_t kTextBytesPerByte = 5;
 constexpr int64_t kGraceNs = 200 * kNanosPerMilli;
+
+TlsPaths TlsPathsOf(const Config& config) {
+  return {config.tls_certificate, config.tls_key, config.tls_client_ca};
+}
 
 // Sleeps on the lane's eventfd for a lane that is blocked in gRPC's completion queue.
 // Edge-triggered: each write is told once, whether or not the lane has read the eventfd empty.
@@ -113,6 +118,7 @@ absl::StatusOr<std::unique_ptr<ProtocolServer>> MakeHttpServer(const ServerParts
   HttpOptions options;
   options.server_version = kVersion;
   options.regions = parts.regions;
+  options.tls = TlsPathsOf(parts.config);
   options.max_body_bytes = kTextBytesPerByte * parts.config.max_request_bytes + (64 << 10);
   absl::StatusOr<std::unique_ptr<HttpServer>> server =
       HttpServer::Create(parts.lane, options, parts.listening_fd, parts.wake_fd);
