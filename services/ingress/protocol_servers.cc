@@ -10,6 +10,7 @@
 #include "common/version.h"
 #include "services/ingress/grpc/grpc_server.h"
 #include "services/ingress/http/http_server.h"
+#include "services/ingress/http/tls_files.h"
 #include "services/ingress/http/tls_paths.h"
 #include "services/ingress/lane_thread.h"
 #include "services/ingress/verbs.h"
@@ -104,6 +105,12 @@ absl::StatusOr<std::unique_ptr<ProtocolServer>> MakeGrpcServer(const ServerParts
   for (std::string_view name : ServedExtensions()) options.extensions.emplace_back(name);
   if (parts.regions->allowed()) options.extensions.push_back("system_shared_memory");
   options.regions = parts.regions;
+  options.tls = TlsPathsOf(parts.config);
+  // gRPC says nothing of files that it cannot use, and then refuses everyone.
+  if (options.tls.on()) {
+    const auto files = TlsFiles::Load(options.tls, MonotonicNanos());
+    if (!files.ok()) return files.status();
+  }
   options.max_message_bytes = parts.config.max_request_bytes + (64 << 10);
   options.max_in_flight = parts.config.max_in_flight;
   options.max_connection_age_ms = parts.config.grpc_max_connection_age_ms;
