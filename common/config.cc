@@ -121,6 +121,13 @@ class Parser {
       Between("ingress.allow_client_shm", "ingress.workers", std::string(fault));
     }
     CheckKeys();
+    if (config.tls_certificate.empty() != config.tls_key.empty()) {
+      Between("ingress.tls_certificate", "ingress.tls_key",
+              "is of use only together with ingress.tls_key");
+    } else if (!config.tls_client_ca.empty() && config.tls_key.empty()) {
+      Between("ingress.tls_client_ca", "ingress.tls_client_ca",
+              "is of use only together with ingress.tls_certificate and ingress.tls_key");
+    }
     const bool any_port = config.grpc_listen.size() > 2 &&
                           config.grpc_listen.compare(config.grpc_listen.size() - 2, 2, ":0") == 0;
     if (config.grpc_listen == config.http_listen && !config.grpc_listen.empty() && !any_port) {

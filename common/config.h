@@ -38,11 +38,13 @@ struct Config {
   std::string allow_client_shm = "false";  // shared memory of clients: false or true
   std::string client_shm_prefix;           // of its names, comma-separated; empty: any
   std::string allow_anonymous = "false";   // on the network without keys: false or true
-  std::string fast_sums = "false";         // whether a device may sum in any order: false or true
-  int64_t ingress_workers = 1;             // 1..2
-  int64_t features_workers = 1;            // 1..8
-  int64_t execution_workers = 1;           // 1..8
-  int64_t aggregation_workers = 1;         // 1..8
+  // PEM files of TLS, for gRPC and HTTP: both of the first two or neither; the last needs them.
+  std::string tls_certificate, tls_key, tls_client_ca;
+  std::string fast_sums = "false";  // whether a device may sum in any order: false or true
+  int64_t ingress_workers = 1;      // 1..2
+  int64_t features_workers = 1;     // 1..8
+  int64_t execution_workers = 1;    // 1..8
+  int64_t aggregation_workers = 1;  // 1..8
   int64_t default_deadline_ms = 10'000;
   int64_t max_deadline_ms = 60'000;
   int64_t max_request_bytes = 1 << 20;     // of one request's tensors, and of one answer's

@@ -96,6 +96,14 @@ constexpr ConfigField kSchema[] = {
          "Names of shared memory that clients may register: those that begin so. Any name must "
          "also be one that the server's user may read and write by its mode."),
 
+    Text("ingress", "tls_certificate", &Config::tls_certificate, TextRule::kOptionalPath,
+         "PEM file of the certificate, and those above it, with which gRPC and HTTP speak TLS (1.2 "
+         "and up). Empty: they are plain. A changed file is taken without a restart."),
+    Text("ingress", "tls_key", &Config::tls_key, TextRule::kOptionalPath,
+         "PEM file of its key, without a passphrase."),
+    Text("ingress", "tls_client_ca", &Config::tls_client_ca, TextRule::kOptionalPath,
+         "PEM file of authorities. Where set, each client must show a certificate of one of them."),
+
     Integer("features", "workers", &Config::features_workers, 1, 8,
             "Processes that turn named columns into tensors."),
     Text("features", "cpus", &Config::features_cpus, TextRule::kCpus, kCpusSentence),

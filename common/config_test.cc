@@ -166,6 +166,16 @@ TEST(ParseConfig, ChecksFieldsAgainstEachOther) {
   EXPECT_THAT(Faults("ingress:\n  workers: 2\n  allow_client_shm: true\n"),
               ElementsAre(StartsWith("f.yaml:3: ingress.allow_client_shm: must be false where "
                                      "ingress.workers is more than 1: ")));
+  EXPECT_THAT(Faults("ingress:\n  tls_key: k\n"),
+              ElementsAre("f.yaml:2: ingress.tls_certificate: is of use only together with "
+                          "ingress.tls_key"));
+  EXPECT_THAT(Faults("ingress:\n  tls_certificate: c\n  tls_client_ca: a\n"),
+              ElementsAre("f.yaml:2: ingress.tls_certificate: is of use only together with "
+                          "ingress.tls_key"));
+  EXPECT_THAT(Faults("ingress:\n  tls_client_ca: a\n"),
+              ElementsAre("f.yaml:2: ingress.tls_client_ca: is of use only together with "
+                          "ingress.tls_certificate and ingress.tls_key"));
+  EXPECT_THAT(Faults("ingress: {tls_certificate: c, tls_key: k, tls_client_ca: a}\n"), IsEmpty());
   EXPECT_THAT(Faults("ingress: {workers: 2, client_shm_prefix: a_}\n"), IsEmpty());
   EXPECT_THAT(Faults("ingress: {allow_client_shm: true, client_shm_prefix: 'a_,b_'}\n"), IsEmpty());
   EXPECT_THAT(Faults("ingress: {http_listen: '[::1]:0', grpc_listen: '[::1]:0'}\n"), IsEmpty());

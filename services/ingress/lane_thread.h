@@ -49,6 +49,9 @@ struct ServerParts {
   std::shared_ptr<Keys> keys;  // API keys, likewise
 };
 
+// Whether the files that TLS needs can be used; OK without TLS.
+absl::Status CheckTls(const Config& config);
+
 absl::StatusOr<std::unique_ptr<ProtocolServer>> MakeGrpcServer(const ServerParts& parts);
 absl::StatusOr<std::unique_ptr<ProtocolServer>> MakeHttpServer(const ServerParts& parts);
 absl::StatusOr<std::unique_ptr<ProtocolServer>> MakeLocalServer(const ServerParts& parts);

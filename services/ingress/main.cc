@@ -67,6 +67,9 @@ class IngressProcess : public StageProcess {
         Keys::Open(start.config.keys_file, start.config.allow_anonymous == "true");
     if (!keys.ok()) return keys.status();
     keys_ = *std::move(keys);
+    // Here, where a fault ends the start with a sentence: gRPC says nothing of files that it cannot
+    // use, and then refuses everyone.
+    if (absl::Status status = CheckTls(start.config); !status.ok()) return status;
     changes_.Start(std::move(start.tell));
     const IngressShared shared = {&statistics_, [this](const ModelChange& change, ChangeDone done) {
                                     changes_.Ask(change, std::move(done));

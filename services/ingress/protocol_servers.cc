@@ -10,6 +10,8 @@
 #include "common/version.h"
 #include "services/ingress/grpc/grpc_server.h"
 #include "services/ingress/http/http_server.h"
+#include "services/ingress/http/tls_files.h"
+#include "services/ingress/http/tls_paths.h"
 #include "services/ingress/lane_thread.h"
 #include "services/ingress/verbs.h"
 
@@ -20,6 +22,10 @@ constexpr size_t kEventsATurn = 64;
 // A 4-byte number takes up to 17 characters and a comma as text.
 constexpr size_t kTextBytesPerByte = 5;
 constexpr int64_t kGraceNs = 200 * kNanosPerMilli;
+
+TlsPaths TlsPathsOf(const Config& config) {
+  return {config.tls_certificate, config.tls_key, config.tls_client_ca};
+}
 
 // Sleeps on the lane's eventfd for a lane that is blocked in gRPC's completion queue.
 // Edge-triggered: each write is told once, whether or not the lane has read the eventfd empty.
@@ -93,6 +99,11 @@ class HttpProtocol : public ProtocolServer {
 
 }  // namespace
 
+absl::Status CheckTls(const Config& config) {
+  const TlsPaths paths = TlsPathsOf(config);
+  return paths.on() ? TlsFiles::Load(paths, MonotonicNanos()).status() : absl::OkStatus();
+}
+
 absl::StatusOr<std::unique_ptr<ProtocolServer>> MakeGrpcServer(const ServerParts& parts) {
   GrpcServerOptions options;
   options.server_version = kVersion;
@@ -100,6 +111,7 @@ absl::StatusOr<std::unique_ptr<ProtocolServer>> MakeGrpcServer(const ServerParts
   if (parts.regions->allowed()) options.extensions.push_back("system_shared_memory");
   options.regions = parts.regions;
   options.keys = parts.keys;
+  options.tls = TlsPathsOf(parts.config);
   options.max_message_bytes = parts.config.max_request_bytes + (64 << 10);
   options.max_in_flight = parts.config.max_in_flight;
   options.max_connection_age_ms = parts.config.grpc_max_connection_age_ms;
@@ -115,6 +127,7 @@ absl::StatusOr<std::unique_ptr<ProtocolServer>> MakeHttpServer(const ServerParts
   options.server_version = kVersion;
   options.regions = parts.regions;
   options.keys = parts.keys;
+  options.tls = TlsPathsOf(parts.config);
   options.max_body_bytes = kTextBytesPerByte * parts.config.max_request_bytes + (64 << 10);
   absl::StatusOr<std::unique_ptr<HttpServer>> server =
       HttpServer::Create(parts.lane, options, parts.listening_fd, parts.wake_fd);

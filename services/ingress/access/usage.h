@@ -32,10 +32,7 @@ class Usage {
     int64_t wait_ns = TakeQuota(limits, now_ns);
     if (wait_ns != 0) return wait_ns;
     wait_ns = TakeRate(limits, now_ns);
-    if (wait_ns != 0 && limits.quota != 0) {
-      // relaxed: a count by itself; nothing else is published with it.
-      quota_.fetch_sub(1, std::memory_order_relaxed);
-    }
+    if (wait_ns != 0 && limits.quota != 0) GiveBackQuota();
     return wait_ns;
   }
 
@@ -62,16 +59,28 @@ class Usage {
   int64_t TakeQuota(const UsageLimits& limits, int64_t now_ns) {
     if (limits.quota == 0) return 0;
     const int64_t period_ns = limits.period_s * kSecond;
-    const uint64_t period = static_cast<uint64_t>(now_ns / period_ns) << kCountBits;
+    const uint64_t mine = static_cast<uint64_t>(now_ns / period_ns) << kCountBits;
     // relaxed: period and count are one word; the compare-and-swap below decides.
     uint64_t word = quota_.load(std::memory_order_relaxed);
     while (true) {
+      // A lane whose clock was read just before a period's end counts in the one that has begun.
+      const uint64_t period = mine > (word & ~kCountMask) ? mine : word & ~kCountMask;
       const uint64_t used = (word & ~kCountMask) == period ? word & kCountMask : 0;
       if (used >= static_cast<uint64_t>(limits.quota)) return period_ns - now_ns % period_ns;
       // relaxed: nothing but this word depends on it.
       if (quota_.compare_exchange_weak(word, period | (used + 1), std::memory_order_relaxed)) {
         return 0;
       }
+    }
+  }
+
+  // At a period's end perhaps in the next one, which then counts one less; never below none.
+  void GiveBackQuota() {
+    // relaxed: the compare-and-swap below decides.
+    uint64_t word = quota_.load(std::memory_order_relaxed);
+    while ((word & kCountMask) > 0) {
+      // relaxed: a count by itself; nothing else is published with it.
+      if (quota_.compare_exchange_weak(word, word - 1, std::memory_order_relaxed)) return;
     }
   }
 

@@ -2,6 +2,8 @@
 
 #include <google/protobuf/stubs/logging.h>
 #include <grpc/support/log.h>
+#include <grpcpp/security/server_credentials.h>
+#include <grpcpp/security/tls_certificate_provider.h>
 
 #include <atomic>
 #include <thread>
@@ -28,8 +30,10 @@ constexpr size_t kReflectionStreams = 16;
 // Load balancers; a client that is refused asks Check instead.
 constexpr size_t kHealthWatchers = 64;
 
-// A client has this long to say its first HTTP/2 words.
+// A client has this long for TLS and its first HTTP/2 words.
 constexpr int kHandshakeTimeoutMs = 10'000;
+
+constexpr unsigned kLookAtFilesS = 1;
 
 // How often Shutdown looks whether gRPC has ended.
 constexpr int64_t kShutdownStepNs = 5'000'000;
@@ -49,6 +53,19 @@ void SetLimits(const GrpcServerOptions& options, grpc::ServerBuilder* builder) {
                               static_cast<int>(options.max_connection_age_ms));
   builder->AddChannelArgument(GRPC_ARG_MAX_CONNECTION_AGE_GRACE_MS,
                               static_cast<int>(options.connection_age_grace_ms));
+}
+
+std::shared_ptr<grpc::ServerCredentials> MakeCredentials(const TlsPaths& tls) {
+  if (!tls.on()) return grpc::InsecureServerCredentials();
+  grpc::experimental::TlsServerCredentialsOptions options(
+      std::make_shared<grpc::experimental::FileWatcherCertificateProvider>(
+          tls.key, tls.certificate, tls.client_ca, kLookAtFilesS));
+  options.watch_identity_key_cert_pairs();
+  if (!tls.client_ca.empty()) {
+    options.watch_root_certs();
+    options.set_cert_request_type(GRPC_SSL_REQUEST_AND_REQUIRE_CLIENT_CERTIFICATE_AND_VERIFY);
+  }
+  return grpc::experimental::TlsServerCredentials(options);
 }
 
 gpr_timespec MonotonicIn(int64_t ns) {
@@ -89,7 +106,7 @@ absl::Status GrpcServer::Serve(int listening_fd) {
   builder.RegisterService(&services_->old_reflection);
   connections_ = builder.experimental().AddExternalConnectionAcceptor(
       grpc::ServerBuilder::experimental_type::ExternalConnectionType::FROM_FD,
-      grpc::InsecureServerCredentials());
+      MakeCredentials(options_.tls));
   queue_ = builder.AddCompletionQueue();
   server_ = builder.BuildAndStart();
   if (server_ == nullptr) return absl::InternalError("gRPC did not start");

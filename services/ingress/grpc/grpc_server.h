@@ -39,6 +39,7 @@
 #include "services/ingress/frontend.h"
 #include "services/ingress/grpc/late_call.h"
 #include "services/ingress/grpc/plain_call.h"
+#include "services/ingress/http/tls_paths.h"
 
 namespace millrace {
 
@@ -58,6 +59,9 @@ struct GrpcServerOptions {
   std::string server_name = "millrace";
   std::string server_version;
   std::vector<std::string> extensions;
+
+  // Not on: plain. gRPC looks at the files each second and takes changed ones for new connections.
+  TlsPaths tls;
 
   // Of one request on the wire; a longer one is RESOURCE_EXHAUSTED. Typed contents and names come
   // on top of the tensors' bytes, so this is more than the limit of those.

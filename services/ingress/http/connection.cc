@@ -25,9 +25,9 @@ constexpr size_t kKeepBytes = 64 << 10;
 
 }  // namespace
 
-Connection::Connection(ServerContext* context, Socket socket)
+Connection::Connection(ServerContext* context, Socket socket, boost::asio::ssl::context* tls)
     : context_(context),
-      wire_(std::move(socket)),
+      wire_(std::move(socket), tls),
       buffer_(context->options.max_header_bytes + kPipelineBytes + Wire::kReadBytes) {}
 
 Connection::~Connection() {
@@ -43,9 +43,28 @@ void Connection::Enter(State state, int64_t limit_ms) {
 
 void Connection::Start() {
   Guarded([this] {
-    Enter(State::kIdle, context_->options.idle_timeout_ms);
-    ReadMore();
+    if (!wire_.secure()) {
+      Enter(State::kIdle, context_->options.idle_timeout_ms);
+      return ReadMore();
+    }
+    Enter(State::kIdle, context_->options.header_timeout_ms);
+    reading_ = true;
+    wire_.Handshake([self = shared_from_this()](error_code error) {
+      self->Guarded([&] { self->OnHandshake(error); });
+    });
   });
+}
+
+void Connection::OnHandshake(error_code error) {
+  reading_ = false;
+  if (state_ == State::kClosed) return;
+  if (error) {
+    ++context_->counters.failed_handshakes;
+    return Close();
+  }
+  const HttpOptions& options = context_->options;
+  Enter(State::kIdle, context_->draining ? options.drain_idle_ms : options.idle_timeout_ms);
+  ReadMore();
 }
 
 void Connection::Sweep(int64_t now_ns) {
@@ -227,6 +246,8 @@ void Connection::NextRequest() {
 
 void Connection::Close() {
   if (state_ == State::kClosed || state_ == State::kAbandoned) return;
+  // An idle client learns that this is the end and no cut.
+  if (state_ == State::kIdle && wire_.secure()) wire_.EndWriting();
   wire_.Close();
   Discharge();
   limit_ns_ = kNever;

@@ -86,7 +86,8 @@ inline constexpr int64_t kNever = std::numeric_limits<int64_t>::max();
 
 class Connection final : public Completion, public std::enable_shared_from_this<Connection> {
  public:
-  Connection(ServerContext* context, Socket socket);
+  // `tls`: as of Wire.
+  Connection(ServerContext* context, Socket socket, boost::asio::ssl::context* tls);
   ~Connection() override;
 
   void Start();
@@ -102,7 +103,7 @@ class Connection final : public Completion, public std::enable_shared_from_this<
 
  private:
   enum class State {
-    kIdle,       // between requests
+    kIdle,       // between requests, and before the first
     kHeader,     // part of a header is there
     kBody,       // the header was accepted
     kInFlight,   // with the frontend
@@ -125,6 +126,7 @@ class Connection final : public Completion, public std::enable_shared_from_this<
   }
 
   void Enter(State state, int64_t limit_ms);
+  void OnHandshake(boost::system::error_code error);
   void ReadMore();
   void OnRead(boost::system::error_code error, size_t bytes);
   void Advance();

@@ -21,6 +21,7 @@
 #include "services/ingress/http/connection.h"
 #include "services/ingress/http/json_writer.h"
 #include "services/ingress/http/text.h"
+#include "services/ingress/http/tls_files.h"
 
 namespace millrace {
 namespace {
@@ -75,8 +76,10 @@ class HttpServer::Impl {
   template <typename Run>
   size_t Guarded(Run run);
   void Housekeep();
+  void LookAtFiles();
 
   http::ServerContext context_;
+  std::unique_ptr<TlsFiles> tls_;  // null: plain
   // One thread runs and feeds the loop: it needs no locks.
   asio::io_context loop_{BOOST_ASIO_CONCURRENCY_HINT_UNSAFE};
   asio::executor_work_guard<asio::io_context::executor_type> work_{loop_.get_executor()};
@@ -92,6 +95,12 @@ absl::Status HttpServer::Impl::Open(int listening_fd, int wake_fd) {
   family_ = ListeningFamily(listening_fd);
   if (family_ < 0) {
     return absl::InvalidArgumentError("the HTTP descriptor is not a listening socket");
+  }
+  if (context_.options.tls.on()) {
+    absl::StatusOr<std::unique_ptr<TlsFiles>> tls =
+        TlsFiles::Load(context_.options.tls, MonotonicNanos());
+    if (!tls.ok()) return tls.status();
+    tls_ = *std::move(tls);
   }
   error_code error;
   const int listening = Duplicate(listening_fd);
@@ -144,7 +153,9 @@ void HttpServer::Impl::OnAccept(error_code error, http::Socket socket) {
       setsockopt(socket.native_handle(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
     }
     ++context_.counters.connections;
-    connections_.push_back(std::make_shared<http::Connection>(&context_, std::move(socket)));
+    LookAtFiles();
+    connections_.push_back(std::make_shared<http::Connection>(
+        &context_, std::move(socket), tls_ != nullptr ? &tls_->current() : nullptr));
     connections_.back()->Start();
   }
   Accept();
@@ -152,6 +163,7 @@ void HttpServer::Impl::OnAccept(error_code error, http::Socket socket) {
 
 void HttpServer::Impl::Refuse(http::Socket socket) {
   ++context_.counters.refused_connections;
+  if (tls_ != nullptr) return;  // a sentence would take a handshake
   const std::string body = http::JsonError("too many connections");
   const std::string text = http::Concat(
       "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\n",
@@ -161,6 +173,13 @@ void HttpServer::Impl::Refuse(http::Socket socket) {
       send(socket.native_handle(), text.data(), text.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
   error_code ignored;
   socket.shutdown(http::Socket::shutdown_send, ignored);
+}
+
+void HttpServer::Impl::LookAtFiles() {
+  if (tls_ == nullptr) return;
+  tls_->Look(MonotonicNanos());
+  context_.counters.tls_rotations = tls_->rotations();
+  context_.counters.tls_faults = tls_->faults();
 }
 
 template <typename Run>
@@ -180,6 +199,7 @@ void HttpServer::Impl::Housekeep() {
   const int64_t now_ns = MonotonicNanos();
   if (now_ns < next_sweep_ns_) return;
   next_sweep_ns_ = now_ns + kSweepNanos;
+  Guarded([this] { return LookAtFiles(), size_t{1}; });
   // Sweeping closes connections but neither adds nor erases any.
   for (const auto& connection : connections_) connection->Sweep(now_ns);
   if (!accepting_ && !context_.draining) Guarded([this] { return Accept(), size_t{1}; });

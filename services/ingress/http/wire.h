@@ -1,11 +1,12 @@
 // The byte side of a connection: its socket, what is read from it and what is written to it.
 //
-// Purpose: Connection knows requests and states and no socket; what lies between the two (TLS) has
-//   its place here. Who may call: the lane's thread only.
-// Ownership: owns the socket; the handlers that are given hold the Connection that holds this.
-// Invariants:
+// Purpose: Connection knows requests and states and no socket; TLS lies between the two, here. A
+//   plain connection pays one branch for it. Who may call: the lane's thread only.
+// Ownership: owns the socket and the TLS session over it; the handlers that are given hold the
+// Connection that holds this. Invariants:
 //   1. At most one Read and one Write are pending. 2. After Close no byte is read or written, and
 //   pending handlers run with an error. 3. What was read stays in received() until the next Read.
+//   4. Of a secure wire Handshake comes first and alone.
 // What fails: reads and writes, with the error that their handler gets.
 #pragma once
 
@@ -16,7 +17,9 @@
 #include <boost/asio/buffer.hpp>
 #include <boost/asio/generic/stream_protocol.hpp>
 #include <boost/asio/io_context.hpp>
+#include <boost/asio/ssl/stream.hpp>
 #include <boost/asio/write.hpp>
+#include <memory>
 #include <string_view>
 #include <utility>
 
@@ -29,31 +32,49 @@ class Wire {
  public:
   static constexpr size_t kReadBytes = 16 << 10;  // at a time
 
-  explicit Wire(Socket socket) : socket_(std::move(socket)) {}
+  // `tls`: what a secure wire is made of; null: the bytes go as they are.
+  Wire(Socket socket, boost::asio::ssl::context* tls);
   Wire(const Wire&) = delete;
   Wire& operator=(const Wire&) = delete;
+
+  bool secure() const { return tls_ != nullptr; }
+  // Of a secure wire: `handler(error)`.
+  template <typename Handler>
+  void Handshake(Handler handler) {
+    tls_->async_handshake(boost::asio::ssl::stream_base::server, std::move(handler));
+  }
 
   // `handler(error, bytes)`: that many bytes are in received().
   template <typename Handler>
   void Read(Handler handler) {
-    socket_.async_read_some(boost::asio::buffer(chunk_), std::move(handler));
+    if (secure()) {
+      tls_->async_read_some(boost::asio::buffer(chunk_), std::move(handler));
+    } else {
+      socket_.async_read_some(boost::asio::buffer(chunk_), std::move(handler));
+    }
   }
   boost::asio::const_buffer received(size_t bytes) const { return {chunk_.data(), bytes}; }
 
   // `handler(error, bytes)`: all of `parts` was written, or the socket failed.
   template <typename Parts, typename Handler>
   void Write(const Parts& parts, Handler handler) {
-    boost::asio::async_write(socket_, parts, std::move(handler));
+    if (secure()) {
+      boost::asio::async_write(*tls_, parts, std::move(handler));
+    } else {
+      boost::asio::async_write(socket_, parts, std::move(handler));
+    }
   }
 
   // Writes `text` if all of it fits now; only while no Write is pending.
   bool WriteNow(std::string_view text);
-  // Says that nothing more comes; false where the socket is lost.
+  // Says that nothing more comes, by TLS too; only while no Write is pending. False where the
+  // socket is lost.
   bool EndWriting();
   void Close();
 
  private:
   Socket socket_;
+  std::unique_ptr<boost::asio::ssl::stream<Socket&>> tls_;  // null: plain
   // A pending read writes here, and not into a buffer that may move its bytes meanwhile.
   std::array<char, kReadBytes> chunk_;
 };
