@@ -102,7 +102,7 @@ class Fleet {
  public:
   // How often Tick is called; silences and time limits are as fine as this.
   static constexpr int64_t kTickNs = 50 * kNanosPerMilli;
-  static constexpr int kTicksALoad = 20;  // between two looks at the machine's load
+  static constexpr int kTicksALoad = 5;  // between two looks at the machine's load
 
   Fleet(Hands* hands, FleetSetup setup);
 
