@@ -4,10 +4,37 @@
 
 #include "common/check.h"
 
+// ucontext's switch asks the kernel for the signal mask twice, which would be a third of a seed's time.
+// Saves what a call has to preserve on the stack that is left, and takes it from the one that is
+// entered.
+extern "C" void SimulationSwitchStacks(void** leave, void* enter);
+__asm__(
+    ".text\n"
+    ".globl SimulationSwitchStacks\n"
+    ".type SimulationSwitchStacks, @function\n"
+    "SimulationSwitchStacks:\n"
+    "  pushq %rbp\n"
+    "  pushq %rbx\n"
+    "  pushq %r12\n"
+    "  pushq %r13\n"
+    "  pushq %r14\n"
+    "  pushq %r15\n"
+    "  movq %rsp, (%rdi)\n"
+    "  movq %rsi, %rsp\n"
+    "  popq %r15\n"
+    "  popq %r14\n"
+    "  popq %r13\n"
+    "  popq %r12\n"
+    "  popq %rbx\n"
+    "  popq %rbp\n"
+    "  ret\n"
+    ".size SimulationSwitchStacks, .-SimulationSwitchStacks\n");
+
 namespace millrace::sim {
 namespace {
 
 constexpr size_t kStackBytes = 256 << 10;
+constexpr size_t kSavedRegisters = 6;
 
 }  // namespace
 
@@ -21,13 +48,11 @@ Fiber::Fiber(std::function<void()> turn) : turn_(std::move(turn)) {
     stack_ = std::move(pool_.back());
     pool_.pop_back();
   }
-  getcontext(&inside_);
-  inside_.uc_stack.ss_sp = stack_->data();
-  inside_.uc_stack.ss_size = stack_->size();
-  inside_.uc_link = nullptr;
-  const auto self = reinterpret_cast<uintptr_t>(this);
-  makecontext(&inside_, reinterpret_cast<void (*)()>(&Fiber::Entry), 2,
-              static_cast<uint32_t>(self >> 32), static_cast<uint32_t>(self));
+  // As a call of Entry would have left it: the registers, then where to return to.
+  const auto end = reinterpret_cast<uintptr_t>(stack_->data() + stack_->size()) / 16 * 16;
+  void** top = reinterpret_cast<void**>(end) - 2;
+  *top = reinterpret_cast<void*>(&Fiber::Entry);
+  inside_ = top - kSavedRegisters;
 }
 
 Fiber::~Fiber() {
@@ -35,9 +60,7 @@ Fiber::~Fiber() {
   pool_.push_back(std::move(stack_));
 }
 
-void Fiber::Entry(uint32_t high, uint32_t low) {
-  reinterpret_cast<Fiber*>(static_cast<uintptr_t>(high) << 32 | low)->Loop();
-}
+void Fiber::Entry() { current_->Loop(); }
 
 void Fiber::Loop() {
   while (true) {
@@ -46,14 +69,14 @@ void Fiber::Loop() {
     } catch (const Killed&) {
     }
     suspended_ = false;
-    swapcontext(&inside_, &outside_);
+    SimulationSwitchStacks(&inside_, outside_);
   }
 }
 
 void Fiber::SwitchIn() {
   MR_CHECK(current_ == nullptr, "one turn runs at a time");
   current_ = this;
-  swapcontext(&outside_, &inside_);
+  SimulationSwitchStacks(&outside_, inside_);
   current_ = nullptr;
 }
 
@@ -73,7 +96,7 @@ void Fiber::Suspend(int64_t pause_ns) {
   if (self == nullptr || self->killed_) return;
   self->pause_ns_ = pause_ns;
   self->suspended_ = true;
-  swapcontext(&self->inside_, &self->outside_);
+  SimulationSwitchStacks(&self->inside_, self->outside_);
   self->suspended_ = false;
   if (self->killed_) throw Killed();
 }

@@ -12,7 +12,6 @@
 #pragma once
 
 #include <stdint.h>
-#include <ucontext.h>
 
 #include <functional>
 #include <memory>
@@ -43,7 +42,7 @@ class Fiber {
   struct Killed {};
   using Stack = std::vector<char>;
 
-  static void Entry(uint32_t high, uint32_t low);
+  static void Entry();
   void Loop();
   void SwitchIn();
 
@@ -52,8 +51,8 @@ class Fiber {
 
   std::function<void()> turn_;
   std::unique_ptr<Stack> stack_;
-  ucontext_t inside_;
-  ucontext_t outside_;
+  void* inside_ = nullptr;   // stack pointers of who does not run
+  void* outside_ = nullptr;
   int64_t pause_ns_ = 0;
   bool suspended_ = false;
   bool killed_ = false;
