@@ -14,7 +14,8 @@
 namespace millrace::sim {
 namespace {
 
-constexpr int64_t kFarNs = 5 * kNanosPerSecond;
+// Farther than all faults of a world and its recovery: such a request must not expire.
+constexpr int64_t kFarNs = 60 * kNanosPerSecond;
 constexpr uint32_t kRowsApart = 4;  // inputs of two requests are never the same
 
 struct Kind {
@@ -118,6 +119,7 @@ void Clients::Ask(Request* request, SimLane* lane) {
   infer.deadline_ns = request->deadline_ns;
   infer.priority = static_cast<uint32_t>(random.Below(4));
   request->id = lane->ingress()->Infer(infer, request);
+  if (request->id != 0) by_id_[{request->lane, request->id}] = request;
   world_->history().Note("asked", request->number, request->kind, request->id != 0);
   if (request->id == 0 && request->state != State::kAnswered) {
     Violate(*request, "Infer says it was answered, and it was not");
@@ -202,6 +204,14 @@ void Clients::OnDone(Request* request, const InferAnswer& answer) {
   if (world_->faults_are_on() && request->id != 0 && world_->random().OneIn(300)) {
     Fiber::Suspend(world_->random().Between(10'000, 5 * kNanosPerMilli));
   }
+}
+
+void Clients::CheckRun(uint32_t lane, RequestId id) {
+  const auto found = by_id_.find({lane, id});
+  if (found == by_id_.end() || world_->FindLane(lane) == nullptr) return;  // its ingress has ended
+  const Request& request = *found->second;
+  if (request.state != State::kAsked) Violate(request, "it is executed, and was answered before");
+  if (VirtualTime::now_ns() > request.deadline_ns) Violate(request, "it is executed too late");
 }
 
 // A turn that began a sweep after the deadline would have answered it.

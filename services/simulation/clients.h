@@ -17,7 +17,9 @@
 #include <stdint.h>
 
 #include <deque>
+#include <map>
 #include <string>
+#include <utility>
 
 #include "services/ingress/frontend.h"
 
@@ -36,6 +38,9 @@ class Clients {
   // Asked and not answered.
   size_t outstanding() const { return outstanding_; }
   void Burst(size_t count);
+
+  // A worker begins to execute this request of that lane: still wanted, and in time?
+  void CheckRun(uint32_t lane, RequestId id);
 
   // An ingress lane has ended. `orderly`: by the supervisor's wish, after it drained.
   void OnLaneGone(uint32_t incarnation, bool orderly);
@@ -90,6 +95,7 @@ class Clients {
 
   World* const world_;
   std::deque<Request> requests_;
+  std::map<std::pair<uint32_t, RequestId>, Request*> by_id_;  // of lane and id: accepted
   size_t wanted_ = 0, asked_ = 0, outstanding_ = 0;
   size_t ok_ = 0, refused_ = 0, reset_ = 0, must_be_ok_left_ = 0, fills_left_ = 0;
 };

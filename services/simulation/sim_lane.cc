@@ -21,9 +21,12 @@ constexpr size_t kCallsATurn = 16;
 // zeroed.
 constexpr size_t kLargestBlock = 1024;
 
-ArenaShape ShapeFor(Stage stage, const Config& config) {
-  ArenaShape shape =
-      stage == Stage::kIngress ? IngressArenaShape(config) : WorkerArenaShape(config);
+// For as many ingress lanes as there can be here, so that one block too many is found missing.
+ArenaShape ShapeFor(Stage stage, const Config& config, size_t ingress_lanes) {
+  ArenaShape shape = stage == Stage::kIngress
+                         ? IngressArenaShape(config)
+                         : ArenaShape::For(2 * ingress_lanes, kWindowUnits,
+                                           WorkerWindowBytes(config), MaxBlockBytes(config));
   std::erase_if(shape.classes, [](const auto& c) { return c.block_bytes > kLargestBlock; });
   return shape;
 }
@@ -35,7 +38,7 @@ SimLane::SimLane(World* world, SimProcess* process, const LaneId& id, int roster
   Fd wake(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
   Doorbells::Register(wake.get(), id.incarnation);
   Lane::Memory memory = {Must(Region::Create(kPageType, id.incarnation, sizeof(Page))),
-                         Must(Arena::Create(id.incarnation, ShapeFor(id.stage, world->config()))),
+                         Must(Arena::Create(id.incarnation, ShapeFor(id.stage, world->config(), world->ingress_lanes()))),
                          std::move(wake), Must(RosterReader::Open(roster_fd))};
   // relaxed: one thread reads and writes all pages of a world.
   memory.page.as<Page>()->start_ns.store(VirtualTime::now_ns(), std::memory_order_relaxed);
@@ -108,7 +111,7 @@ void SimLane::Step() {
     asleep_ = rung_ = false;
   }
   if (!fiber_.suspended()) turn_before_ns_ = std::exchange(turn_ns_, now_ns);
-  world_->set_running(process_);
+  world_->set_running(this);
   const bool ended = fiber_.Resume();
   if (!ended) return StepAt(now_ns + fiber_.pause_ns());
   world_->history().Note("turn", incarnation(), done_);

@@ -52,6 +52,7 @@ class SimLane {
   Worker* worker() { return worker_.get(); }
   IngressLane* ingress() { return ingress_.get(); }
   WorkerStage* stage() { return stage_; }
+  SimProcess& process() const { return *process_; }
   bool draining() const { return drained_ != nullptr; }
   // When the turn before the one that runs now began.
   int64_t turn_before_ns() const { return turn_before_ns_; }

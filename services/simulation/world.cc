@@ -136,9 +136,24 @@ void World::OnFault(const SimLane& by, uint32_t peer, const std::string& reason)
   history_.Violate(absl::StrCat("lane ", by.incarnation(), " accuses lane ", peer, ": ", reason));
 }
 
+void World::CheckExecuting() {
+  const Page& page = running_->page();
+  // relaxed: one thread reads and writes all pages of a world.
+  const uint32_t count = page.executing_count.load(std::memory_order_relaxed);
+  if (count == 0) history_.Violate("a batch is run of which the page names nothing");
+  for (uint32_t i = 0; i < count; ++i) {
+    // relaxed: as above.
+    const uint32_t origin = page.executing_origin[i].load(std::memory_order_relaxed);
+    // relaxed: as above.
+    const PartId id = PartId::Unpack(page.executing_id[i].load(std::memory_order_relaxed));
+    clients_.CheckRun(origin, uint64_t{id.sequence} << 16 | id.slot);
+  }
+}
+
 void World::OnRun(size_t rows, bool poisoned) {
+  CheckExecuting();
   if (poisoned) {
-    DieBySignal(running_->key(), SIGSEGV);
+    DieBySignal(running_->process().key(), SIGSEGV);
     Fiber::Suspend(kForeverNs);
   }
   int64_t run_ns = random_.Between(3'000, 60'000) + 1'000 * static_cast<int64_t>(rows);

@@ -75,7 +75,7 @@ class World : public RunHooks {
   // While they come; afterwards everything has to go well.
   bool faults_are_on() const { return faults_on_; }
   void set_hang_next_run() { hang_next_run_ = true; }
-  void set_running(SimProcess* process) { running_ = process; }
+  void set_running(SimLane* lane) { running_ = lane; }
 
   // RunHooks.
   void OnRun(size_t rows, bool poisoned) override;
@@ -88,6 +88,7 @@ class World : public RunHooks {
   template <typename Done>
   bool RunUntil(int64_t limit_ns, Done done);
   std::string WhatIsNotSettled() const;
+  void CheckExecuting();
   void CheckCounters(const SimLane& lane);
   // Its object goes: what a turn of it held is unwound, and its clients' connections are reset.
   void Remove(uint32_t key, bool orderly);
@@ -107,7 +108,7 @@ class World : public RunHooks {
   Faults faults_;
   bool faults_on_ = true;
   bool hang_next_run_ = false;
-  SimProcess* running_ = nullptr;  // whose turn it is
+  SimLane* running_ = nullptr;  // whose turn it is
   size_t rescues_ = 0;
   size_t replayed_ = 0;
   uint64_t worker_deaths_ = 0;
