@@ -4,9 +4,9 @@
 
 #include "common/check.h"
 
-// ucontext's switch asks the kernel for the signal mask twice, which would be a third of a seed's time.
-// Saves what a call has to preserve on the stack that is left, and takes it from the one that is
-// entered.
+// ucontext's switch asks the kernel for the signal mask twice, which would be a third of a seed's
+// time. Saves what a call has to preserve on the stack that is left, and takes it from the one that
+// is entered.
 extern "C" void SimulationSwitchStacks(void** leave, void* enter);
 __asm__(
     ".text\n"

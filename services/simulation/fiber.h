@@ -51,7 +51,7 @@ class Fiber {
 
   std::function<void()> turn_;
   std::unique_ptr<Stack> stack_;
-  void* inside_ = nullptr;   // stack pointers of who does not run
+  void* inside_ = nullptr;  // stack pointers of who does not run
   void* outside_ = nullptr;
   int64_t pause_ns_ = 0;
   bool suspended_ = false;

@@ -38,7 +38,8 @@ SimLane::SimLane(World* world, SimProcess* process, const LaneId& id, int roster
   Fd wake(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
   Doorbells::Register(wake.get(), id.incarnation);
   Lane::Memory memory = {Must(Region::Create(kPageType, id.incarnation, sizeof(Page))),
-                         Must(Arena::Create(id.incarnation, ShapeFor(id.stage, world->config(), world->ingress_lanes()))),
+                         Must(Arena::Create(id.incarnation, ShapeFor(id.stage, world->config(),
+                                                                     world->ingress_lanes()))),
                          std::move(wake), Must(RosterReader::Open(roster_fd))};
   // relaxed: one thread reads and writes all pages of a world.
   memory.page.as<Page>()->start_ns.store(VirtualTime::now_ns(), std::memory_order_relaxed);

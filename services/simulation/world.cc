@@ -19,6 +19,7 @@ constexpr int64_t kLoadLimitNs = 60 * kNanosPerSecond;
 // The longest back-off, a hang and its kill, and a restart.
 constexpr int64_t kRecoverLimitNs = 30 * kNanosPerSecond;
 constexpr int64_t kAnswerLimitNs = 2 * kNanosPerSecond;
+constexpr size_t kMostRescues = 5;
 constexpr size_t kUnits = 64;  // kWindowUnits
 constexpr uint64_t kMostEvents = 20'000'000;
 
@@ -252,6 +253,10 @@ void World::Recover() {
 Outcome World::Run() {
   Live();
   if (!history_.violated()) Recover();
+  // One now and then is a lane that was stopped or killed between publishing and ringing.
+  if (rescues_ > kMostRescues) {
+    history_.Violate(absl::StrCat(rescues_, " times a lane slept while something was there"));
+  }
   Outcome outcome;
   outcome.seed = options_.seed;
   outcome.hash = history_.hash();
