@@ -56,10 +56,12 @@ void Clients::AskLater() {
   });
 }
 
-void Clients::Burst(size_t count) {
-  SimLane* lane = ChooseLane();
-  if (lane == nullptr) return;
-  for (size_t i = 0; i < count; ++i) Send(NewRequest(), lane);
+void Clients::Burst(SimLane* lane, size_t count, bool hasty) {
+  for (size_t i = 0; i < count; ++i) {
+    Request* request = NewRequest();
+    request->hasty = hasty;
+    Send(request, lane);
+  }
 }
 
 SimLane* Clients::ChooseLane() const {
@@ -88,7 +90,6 @@ void Clients::Send(Request* request, SimLane* lane) {
 }
 
 void Clients::Ask(Request* request, SimLane* lane) {
-  Random& random = world_->random();
   const Kind& kind = kKindTable[request->kind];
   const int64_t now_ns = VirtualTime::now_ns();
   const std::shared_ptr<const Catalog> catalog = lane->ingress()->catalog();
@@ -96,10 +97,7 @@ void Clients::Ask(Request* request, SimLane* lane) {
   request->deaths_before = world_->worker_deaths();
   request->asked_ns = now_ns;
   request->deadline_ns = now_ns + kFarNs;
-  if (!request->must_be_ok && random.OneIn(4)) {
-    request->deadline_ns =
-        now_ns + random.Between(100'000, random.OneIn(3) ? 2'000'000 : 50'000'000);
-  }
+  DrawUrgency(request);
   request->state = State::kAsked;
   ++outstanding_;
   float values[4];
@@ -117,14 +115,31 @@ void Clients::Ask(Request* request, SimLane* lane) {
   infer.inputs = {&input, 1};
   infer.outputs = outputs;
   infer.deadline_ns = request->deadline_ns;
-  infer.priority = static_cast<uint32_t>(random.Below(4));
+  infer.priority = request->priority;
   request->id = lane->ingress()->Infer(infer, request);
   if (request->id != 0) by_id_[{request->lane, request->id}] = request;
   world_->history().Note("asked", request->number, request->kind, request->id != 0);
   if (request->id == 0 && request->state != State::kAnswered) {
     Violate(*request, "Infer says it was answered, and it was not");
   }
-  if (!request->must_be_ok && request->id != 0 && random.OneIn(25)) CancelLater(request);
+  if (request->id != 0 && request->impatient) CancelLater(request);
+}
+
+void Clients::DrawUrgency(Request* request) {
+  Random& random = world_->random();
+  if (request->must_be_ok) return;
+  const bool near = random.OneIn(request->hasty ? 2 : 4);
+  request->priority = static_cast<uint32_t>(random.Below(4));
+  request->impatient = random.OneIn(25);
+  if (request->hasty) {
+    const bool urgent = random.OneIn(8);
+    request->priority = urgent ? 1 : 3;
+    request->impatient = !urgent && !near;
+    if (urgent) return;
+  }
+  if (!near) return;
+  const int64_t most_ns = request->hasty || random.OneIn(3) ? 5'000'000 : 50'000'000;
+  request->deadline_ns = request->asked_ns + random.Between(100'000, most_ns);
 }
 
 void Clients::CancelLater(Request* request) {

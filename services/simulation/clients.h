@@ -37,7 +37,9 @@ class Clients {
   bool done() const { return asked_ >= wanted_; }
   // Asked and not answered.
   size_t outstanding() const { return outstanding_; }
-  void Burst(size_t count);
+  // All at one lane, at once. Hasty ones are given up soon, but for a few that are more urgent.
+  void Burst(SimLane* lane, size_t count, bool hasty);
+  SimLane* ChooseLane() const;
 
   // A worker begins to execute this request of that lane: still wanted, and in time?
   void CheckRun(uint32_t lane, RequestId id);
@@ -70,6 +72,9 @@ class Clients {
     bool poison = false;
     bool cancelled = false;
     bool must_be_ok = false;
+    bool hasty = false;
+    bool impatient = false;  // cancels
+    uint32_t priority = 0;
     State state = State::kComing;
     uint32_t lane = 0;
     RequestId id = 0;
@@ -81,10 +86,10 @@ class Clients {
   };
 
   void AskLater();
-  SimLane* ChooseLane() const;
   Request* NewRequest();
   void Send(Request* request, SimLane* lane);
   void Ask(Request* request, SimLane* lane);
+  void DrawUrgency(Request* request);
   void CancelLater(Request* request);
   void OnDone(Request* request, const InferAnswer& answer);
   void CheckOk(const Request& request, const InferAnswer& answer);

@@ -12,6 +12,8 @@ namespace millrace::sim {
 namespace {
 
 constexpr Stage kWorkerStages[] = {Stage::kFeatures, Stage::kExecution, Stage::kAggregation};
+constexpr int64_t kWaves = 10;
+constexpr size_t kWave = 70;
 constexpr int64_t kMostProcesses = 3;  // of a stage: what the windows' fill at the end is for
 
 SimProcess* AnyOf(World* world, bool ingress, bool workers) {
@@ -72,11 +74,36 @@ void Faults::Scale() {
   });
 }
 
+// Waves of requests that are soon given up, into one lane, while a stage stands still or models are
+// slow: units must not come back before the workers have let go.
+void Faults::Rush() {
+  Random& random = world_->random();
+  SimLane* lane = world_->clients().ChooseLane();
+  if (lane == nullptr) return;
+  const Stage stage = kWorkerStages[random.Below(3)];
+  const bool stands = random.OneIn(2);
+  const int64_t wave_ns = (stands ? 5 : 12) * kNanosPerMilli;
+  const int64_t until_ns = VirtualTime::now_ns() + kWaves * wave_ns;
+  world_->history().Note("fault: rush", lane->incarnation(), static_cast<uint64_t>(stage), stands);
+  if (!stands) world_->set_slow_runs_until_ns(until_ns);
+  for (const auto& [key, process] : world_->processes()) {
+    if (stands && process->stage() == stage && !process->dying()) {
+      process->set_paused_until_ns(until_ns);
+    }
+  }
+  for (int64_t wave = 0; wave < kWaves; ++wave) {
+    world_->scheduler().In(wave * wave_ns, [this, incarnation = lane->incarnation()] {
+      SimLane* target = world_->FindLane(incarnation);
+      if (target != nullptr && !stopped_) world_->clients().Burst(target, kWave, true);
+    });
+  }
+}
+
 void Faults::Strike() {
   ++done_;
   Random& random = world_->random();
   History& history = world_->history();
-  const uint64_t kind = random.Below(20);
+  const uint64_t kind = random.Below(21);
   SimProcess* worker = AnyWorker();
   if (kind < 5 && worker != nullptr) {
     history.Note("fault: kill", worker->key());
@@ -109,7 +136,10 @@ void Faults::Strike() {
     VirtualTime::StepWall(random.Between(-3600, 3600) * kNanosPerSecond);
   } else if (kind < 16) {
     history.Note("fault: burst");
-    world_->clients().Burst(static_cast<size_t>(random.Between(50, 300)));
+    SimLane* lane = world_->clients().ChooseLane();
+    if (lane != nullptr) {
+      world_->clients().Burst(lane, static_cast<size_t>(random.Between(50, 300)), false);
+    }
   } else if (kind < 17) {
     history.Note("fault: supervisor");
     world_->supervisor().PauseUntil(VirtualTime::now_ns() +
@@ -120,6 +150,8 @@ void Faults::Strike() {
   } else if (kind < 19) {
     history.Note("fault: hang");
     world_->set_hang_next_run();
+  } else if (kind < 20) {
+    Rush();
   } else {
     const Stage stage = kWorkerStages[random.Below(3)];
     history.Note("fault: kill all", static_cast<uint64_t>(stage));

@@ -31,6 +31,7 @@ class Faults {
   void Pause(SimProcess* process);
   void Slow(SimProcess* process);
   void Scale();
+  void Rush();
 
   World* const world_;
   size_t done_ = 0;

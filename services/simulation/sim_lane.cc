@@ -4,6 +4,7 @@
 
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "common/check.h"
 #include "ipc/testing/must.h"
 #include "ipc/window.h"
@@ -32,6 +33,14 @@ ArenaShape ShapeFor(Stage stage, const Config& config, size_t ingress_lanes) {
 }
 
 }  // namespace
+
+void WindowWatch::OnMessage(Inbound& from, const Message& message) {
+  if (from.peer->id.stage == Stage::kIngress && from.held > kWindowUnits) {
+    world_->history().Violate(absl::StrCat("lane ", from.peer->id.incarnation, " has ", from.held,
+                                           " messages at a worker that grants it 64"));
+  }
+  worker_->OnMessage(from, message);
+}
 
 SimLane::SimLane(World* world, SimProcess* process, const LaneId& id, int roster_fd)
     : world_(world), process_(process), fiber_([this] { Turn(); }) {
@@ -69,6 +78,8 @@ SimLane::~SimLane() { fiber_.Kill(); }
 
 Worker& SimLane::MakeWorker() {
   worker_ = std::make_unique<Worker>(lane_.get());
+  watch_ = std::make_unique<WindowWatch>(world_, worker_.get());
+  lane_->set_handler(watch_.get());
   return *worker_;
 }
 

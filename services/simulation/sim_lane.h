@@ -27,6 +27,21 @@ namespace millrace::sim {
 class SimProcess;
 class World;
 
+// Stands between a lane and its worker and looks at what comes.
+class WindowWatch : public LaneHandler {
+ public:
+  WindowWatch(World* world, LaneHandler* worker) : world_(world), worker_(worker) {}
+  // A window is 64 units: an ingress lane never has more of its messages held here, whatever ended.
+  void OnMessage(Inbound& from, const Message& message) override;
+  void OnPeer(const std::shared_ptr<PeerLane>& peer) override { worker_->OnPeer(peer); }
+  void OnPeerLost(const std::shared_ptr<PeerLane>& peer) override { worker_->OnPeerLost(peer); }
+  void OnBlockFree(uint64_t tag) override { worker_->OnBlockFree(tag); }
+
+ private:
+  World* const world_;
+  LaneHandler* const worker_;
+};
+
 class SimLane {
  public:
   SimLane(World* world, SimProcess* process, const LaneId& id, int roster_fd);
@@ -75,6 +90,7 @@ class SimLane {
   std::unique_ptr<Lane> lane_;
   std::unique_ptr<Ledger> ledger_;
   std::unique_ptr<Worker> worker_;
+  std::unique_ptr<WindowWatch> watch_;  // of worker_
   std::unique_ptr<IngressLane> ingress_;
   WorkerStage* stage_ = nullptr;
   std::deque<std::function<void(IngressLane&)>> calls_;

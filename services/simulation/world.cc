@@ -58,7 +58,7 @@ Config World::MakeConfig(Random* random) {
   config.max_request_bytes = 4096;
   config.max_in_flight = 256;
   config.default_deadline_ms = 5'000;
-  config.max_batch_rows = random->Between(4, 256);
+  config.max_batch_rows = random->OneIn(2) ? random->Between(4, 16) : random->Between(16, 256);
   config.ingress_workers = random->Between(1, 2);
   config.features_workers = random->Between(1, 2);
   config.execution_workers = random->Between(1, 3);
@@ -159,6 +159,7 @@ void World::OnRun(size_t rows, bool poisoned) {
   }
   int64_t run_ns = random_.Between(3'000, 60'000) + 1'000 * static_cast<int64_t>(rows);
   if (random_.OneIn(200)) run_ns += random_.Between(0, 10 * kNanosPerMilli);
+  if (VirtualTime::now_ns() < slow_runs_until_ns_) run_ns *= 100;
   if (hang_next_run_) run_ns = 20 * kNanosPerSecond;
   hang_next_run_ = false;
   Fiber::Suspend(run_ns);

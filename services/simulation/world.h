@@ -74,6 +74,7 @@ class World : public RunHooks {
   uint64_t worker_deaths() const { return worker_deaths_; }
   // While they come; afterwards everything has to go well.
   bool faults_are_on() const { return faults_on_; }
+  void set_slow_runs_until_ns(int64_t until_ns) { slow_runs_until_ns_ = until_ns; }
   void set_hang_next_run() { hang_next_run_ = true; }
   void set_running(SimLane* lane) { running_ = lane; }
 
@@ -108,6 +109,7 @@ class World : public RunHooks {
   Faults faults_;
   bool faults_on_ = true;
   bool hang_next_run_ = false;
+  int64_t slow_runs_until_ns_ = 0;
   SimLane* running_ = nullptr;  // whose turn it is
   size_t rescues_ = 0;
   size_t replayed_ = 0;
