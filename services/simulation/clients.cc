@@ -94,7 +94,6 @@ void Clients::Ask(Request* request, SimLane* lane) {
   const int64_t now_ns = VirtualTime::now_ns();
   const std::shared_ptr<const Catalog> catalog = lane->ingress()->catalog();
   request->generation = catalog == nullptr ? 0 : catalog->generation();
-  request->deaths_before = world_->worker_deaths();
   request->asked_ns = now_ns;
   request->deadline_ns = now_ns + kFarNs;
   DrawUrgency(request);
@@ -229,6 +228,13 @@ void Clients::CheckRun(uint32_t lane, RequestId id) {
   if (VirtualTime::now_ns() > request.deadline_ns) Violate(request, "it is executed too late");
 }
 
+void Clients::CountDeath(uint32_t lane, RequestId id, bool by_signal) {
+  const auto found = by_id_.find({lane, id});
+  if (found == by_id_.end()) return;
+  ++found->second->deaths;
+  found->second->deaths_by_signal += by_signal;
+}
+
 // A turn that began a sweep after the deadline would have answered it.
 void Clients::CheckTime(const Request& request) {
   const SimLane* lane = world_->FindLane(request.lane);
@@ -296,8 +302,10 @@ void Clients::CheckError(const Request& request, const absl::Status& status) {
       documented = at_once || newest != request.generation;
       break;
     case absl::StatusCode::kInternal:
-      // Poison, or two workers and more died with it in their hands.
-      documented = request.poison || world_->worker_deaths() >= request.deaths_before + 2;
+      // Poison, or what looks like it: one died with it in its hands, and another that had nothing
+      // else; of two by a kill from outside one may be chance.
+      documented = request.poison || request.deaths > 2 ||
+                   (request.deaths == 2 && request.deaths_by_signal > 0);
       break;
     default:
       break;

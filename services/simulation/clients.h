@@ -44,6 +44,9 @@ class Clients {
   // A worker begins to execute this request of that lane: still wanted, and in time?
   void CheckRun(uint32_t lane, RequestId id);
 
+  // A worker died while its page named this request.
+  void CountDeath(uint32_t lane, RequestId id, bool by_signal);
+
   // An ingress lane has ended. `orderly`: by the supervisor's wish, after it drained.
   void OnLaneGone(uint32_t incarnation, bool orderly);
 
@@ -81,7 +84,8 @@ class Clients {
     uint64_t generation = 0;  // live when it was asked
     int64_t asked_ns = 0;
     int64_t deadline_ns = 0;
-    uint64_t deaths_before = 0;
+    int deaths = 0;            // of workers that had it in their hands
+    int deaths_by_signal = 0;  // of these
     float Input(size_t row) const;
   };
 

@@ -4,6 +4,10 @@
 
 #include "common/check.h"
 
+#ifdef __SANITIZE_ADDRESS__
+#include <sanitizer/common_interface_defs.h>
+#endif
+
 // ucontext's switch asks the kernel for the signal mask twice, which would be a third of a seed's
 // time. Saves what a call has to preserve on the stack that is left, and takes it from the one that
 // is entered.
@@ -62,21 +66,49 @@ Fiber::~Fiber() {
 
 void Fiber::Entry() { current_->Loop(); }
 
+// AddressSanitizer has to know on which stack it is. `save` keeps its notes of the one that is
+// left.
+static void TellOfSwitch(void** save, const void* bottom, size_t bytes) {
+#ifdef __SANITIZE_ADDRESS__
+  __sanitizer_start_switch_fiber(save, bottom, bytes);
+#else
+  (void)save, (void)bottom, (void)bytes;
+#endif
+}
+
+static void TellOfArrival(void* saved, const void** bottom, size_t* bytes) {
+#ifdef __SANITIZE_ADDRESS__
+  __sanitizer_finish_switch_fiber(saved, bottom, bytes);
+#else
+  (void)saved, (void)bottom, (void)bytes;
+#endif
+}
+
+void Fiber::SwitchOut() {
+  TellOfSwitch(&inside_notes_, outside_bottom_, outside_bytes_);
+  SimulationSwitchStacks(&inside_, outside_);
+  TellOfArrival(inside_notes_, &outside_bottom_, &outside_bytes_);
+}
+
 void Fiber::Loop() {
+  TellOfArrival(nullptr, &outside_bottom_, &outside_bytes_);
   while (true) {
     try {
       turn_();
     } catch (const Killed&) {
     }
     suspended_ = false;
-    SimulationSwitchStacks(&inside_, outside_);
+    SwitchOut();
   }
 }
 
 void Fiber::SwitchIn() {
   MR_CHECK(current_ == nullptr, "one turn runs at a time");
   current_ = this;
+  void* notes = nullptr;
+  TellOfSwitch(&notes, stack_->data(), stack_->size());
   SimulationSwitchStacks(&outside_, inside_);
+  TellOfArrival(notes, nullptr, nullptr);
   current_ = nullptr;
 }
 
@@ -96,7 +128,7 @@ void Fiber::Suspend(int64_t pause_ns) {
   if (self == nullptr || self->killed_) return;
   self->pause_ns_ = pause_ns;
   self->suspended_ = true;
-  SimulationSwitchStacks(&self->inside_, self->outside_);
+  self->SwitchOut();
   self->suspended_ = false;
   if (self->killed_) throw Killed();
 }

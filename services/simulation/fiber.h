@@ -11,6 +11,7 @@
 // Nothing fails.
 #pragma once
 
+#include <stddef.h>
 #include <stdint.h>
 
 #include <functional>
@@ -45,6 +46,7 @@ class Fiber {
   static void Entry();
   void Loop();
   void SwitchIn();
+  void SwitchOut();
 
   static Fiber* current_;
   static std::vector<std::unique_ptr<Stack>> pool_;
@@ -53,6 +55,10 @@ class Fiber {
   std::unique_ptr<Stack> stack_;
   void* inside_ = nullptr;  // stack pointers of who does not run
   void* outside_ = nullptr;
+  // Of a sanitizer.
+  void* inside_notes_ = nullptr;
+  const void* outside_bottom_ = nullptr;
+  size_t outside_bytes_ = 0;
   int64_t pause_ns_ = 0;
   bool suspended_ = false;
   bool killed_ = false;

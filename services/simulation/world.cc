@@ -99,7 +99,7 @@ void World::Remove(uint32_t key, bool orderly) {
 void World::Kill(uint32_t key, int signal) {
   SimProcess* process = Find(key);
   if (process == nullptr || process->dying()) return;  // its end is on its way
-  worker_deaths_ += process->stage() != Stage::kIngress;
+  CountDeath(*process, false);
   const int64_t now_ns = VirtualTime::now_ns();
   const int64_t seen_ns = now_ns + random_.Between(50'000, 300'000);
   Remove(key, false);
@@ -110,7 +110,7 @@ void World::DieBySignal(uint32_t key, int signal) {
   SimProcess* process = Find(key);
   if (process == nullptr || process->dying()) return;
   history_.Note("dying", key, static_cast<uint64_t>(signal));
-  worker_deaths_ += process->stage() != Stage::kIngress;
+  CountDeath(*process, true);
   process->set_dying();
   process->set_paused_until_ns(kForeverNs);
   for (const auto& lane : process->lanes()) {
@@ -137,18 +137,36 @@ void World::OnFault(const SimLane& by, uint32_t peer, const std::string& reason)
   history_.Violate(absl::StrCat("lane ", by.incarnation(), " accuses lane ", peer, ": ", reason));
 }
 
-void World::CheckExecuting() {
-  const Page& page = running_->page();
+template <typename Visit>
+void World::VisitExecuting(const SimLane& lane, Visit visit) {
+  const Page& page = lane.page();
   // relaxed: one thread reads and writes all pages of a world.
   const uint32_t count = page.executing_count.load(std::memory_order_relaxed);
-  if (count == 0) history_.Violate("a batch is run of which the page names nothing");
   for (uint32_t i = 0; i < count; ++i) {
     // relaxed: as above.
     const uint32_t origin = page.executing_origin[i].load(std::memory_order_relaxed);
     // relaxed: as above.
     const PartId id = PartId::Unpack(page.executing_id[i].load(std::memory_order_relaxed));
-    clients_.CheckRun(origin, uint64_t{id.sequence} << 16 | id.slot);
+    visit(origin, uint64_t{id.sequence} << 16 | id.slot);
   }
+}
+
+void World::CountDeath(const SimProcess& process, bool by_signal) {
+  if (process.stage() == Stage::kIngress) return;
+  ++worker_deaths_;
+  for (const auto& lane : process.lanes()) {
+    VisitExecuting(
+        *lane, [&](uint32_t origin, RequestId id) { clients_.CountDeath(origin, id, by_signal); });
+  }
+}
+
+void World::CheckExecuting() {
+  bool any = false;
+  VisitExecuting(*running_, [&](uint32_t origin, RequestId id) {
+    any = true;
+    clients_.CheckRun(origin, id);
+  });
+  if (!any) history_.Violate("a batch is run of which the page names nothing");
 }
 
 void World::OnRun(size_t rows, bool poisoned) {

@@ -71,7 +71,6 @@ class World : public RunHooks {
   void EndLater(uint32_t key, int signal);     // by its own hand, behind what runs now
   void OnFault(const SimLane& by, uint32_t peer, const std::string& reason);
   void CountRescue() { ++rescues_; }
-  uint64_t worker_deaths() const { return worker_deaths_; }
   // While they come; afterwards everything has to go well.
   bool faults_are_on() const { return faults_on_; }
   void set_slow_runs_until_ns(int64_t until_ns) { slow_runs_until_ns_ = until_ns; }
@@ -89,6 +88,10 @@ class World : public RunHooks {
   template <typename Done>
   bool RunUntil(int64_t limit_ns, Done done);
   std::string WhatIsNotSettled() const;
+  // Each request that the lane's page names as being executed: (lane, id) of its ingress.
+  template <typename Visit>
+  static void VisitExecuting(const SimLane& lane, Visit visit);
+  void CountDeath(const SimProcess& process, bool by_signal);
   void CheckExecuting();
   void CheckCounters(const SimLane& lane);
   // Its object goes: what a turn of it held is unwound, and its clients' connections are reset.
