@@ -216,6 +216,20 @@ TEST_F(GoldenProbeTest, UnderOverloadClientsAnswersAreTheProof) {
   EXPECT_FALSE(ModelReady(0));
 }
 
+// What others read is renewed by clients' answers, too.
+TEST_F(GoldenProbeTest, UnderOverloadTheWordsFollowTheClients) {
+  probe_.SetTable(Table({"a"}));
+  RunUntil(now_ + kPeriod);
+  works_["a"] = Works::kStuck;
+  for (int i = 0; i < 100; ++i) {
+    probe_.ClientAnswered(0, false, now_);
+    RunUntil(now_ + kPeriod / 10);
+    ASSERT_TRUE(WordsReady()) << i;
+  }
+  RunUntil(now_ + kPeriod + 1);
+  EXPECT_FALSE(WordsReady());
+}
+
 TEST_F(GoldenProbeTest, ASlowModelHasALongerPeriod) {
   run_ns_ = 3 * kPeriod;
   probe_.SetTable(Table({"a"}));

@@ -171,7 +171,7 @@ void IngressLane::Replay(uint16_t slot, const PeerLane& dead) {
   // A death in which it was not executing is another's: it proves nothing against this one.
   const bool poison = suspect && flight.deaths_alone >= deaths_to_blame;
   if (poison || flight.attempt == kLastAttempt) {
-    lane_->page().Add(Counter::kPoisoned);
+    Count(flight, Counter::kPoisoned);
     return Fail(slot, absl::InternalError("the request ended the workers that executed it"));
   }
   flight.alone = flight.alone || suspect;
@@ -180,7 +180,7 @@ void IngressLane::Replay(uint16_t slot, const PeerLane& dead) {
   flight.attempt += 1;
   flight.state = FlightState::kWaiting;
   Wait(slot);
-  lane_->page().Add(Counter::kReplayed);
+  Count(flight, Counter::kReplayed);
 }
 
 void IngressLane::ExpireAndCancel(int64_t now) {
