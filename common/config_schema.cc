@@ -72,6 +72,10 @@ constexpr ConfigField kSchema[] = {
             "Bytes of the tensors of one request, and of one answer."),
     Integer("ingress", "max_in_flight", &Config::max_in_flight, 1, 1 << 12,
             "Requests that one ingress lane holds at a time; more are refused as UNAVAILABLE."),
+    Integer("ingress", "probe_period_ms", &Config::probe_period_ms, 0, kMaxMillis,
+            "A model without a right answer for so long is not ready, and with it the server. Two "
+            "golden requests for each model are sent in that time. 0: none are sent, and readiness "
+            "is that of the processes."),
     Integer(
         "ingress", "grpc_max_connection_age_ms", &Config::grpc_max_connection_age_ms, 0,
         24 * kMaxMillis,

@@ -19,6 +19,7 @@
 #include <string_view>
 #include <type_traits>
 
+#include "ipc/golden_words.h"
 #include "ipc/memfd.h"
 
 namespace millrace {
@@ -102,6 +103,8 @@ struct Page {
   std::atomic<uint32_t> executing_origin[kMaxExecuting];
   std::atomic<uint64_t> executing_id[kMaxExecuting];
 
+  alignas(kLineBytes) GoldenWords golden;  // of an ingress lane
+
   uint64_t Get(Counter c) const {
     // relaxed: a statistic; no other word is read by its value.
     return counters[static_cast<size_t>(c)].load(std::memory_order_relaxed);
@@ -124,7 +127,7 @@ inline constexpr RegionType kPageType = {
     RegionKind::kPage,
     LayoutHash({sizeof(Page), offsetof(Page, liveness), offsetof(Page, beat),
                 offsetof(Page, parked), offsetof(Page, epoch), offsetof(Page, quiesced),
-                offsetof(Page, counters), offsetof(Page, executing_count),
-                static_cast<uint64_t>(Counter::kCount), kMaxExecuting})};
+                offsetof(Page, counters), offsetof(Page, executing_count), offsetof(Page, golden),
+                sizeof(GoldenWords), static_cast<uint64_t>(Counter::kCount), kMaxExecuting})};
 
 }  // namespace millrace

@@ -57,6 +57,17 @@ TEST_F(AdminVerbsTest, StatusTellsOfEveryProcess) {
   }
 }
 
+TEST_F(AdminVerbsTest, ReadyIsAlsoWhatIngressHasShown) {
+  StartAll();
+  GoldenWords& words = page.as<Page>()->golden;
+  words.ready_until_ns.Set(hands.now_ns + 1);
+  EXPECT_EQ(Ask(R"({"verb":"status"})")["ready"], true);
+  EXPECT_EQ(Ask(R"({"verb":"wait_ready"})")["ready"], true);
+  words.ready_until_ns.Set(hands.now_ns - 1);
+  EXPECT_EQ(Ask(R"({"verb":"status"})")["ready"], false);
+  EXPECT_EQ(Ask(R"({"verb":"wait_ready"})"), nullptr) << "it waits";
+}
+
 TEST_F(AdminVerbsTest, StatusTellsWhereModelsRun) {
   StartAll();
   const uint32_t key = KeyOf(Stage::kExecution);

@@ -109,12 +109,26 @@ std::string Requests(const json& status) {
   return text + "\n";
 }
 
+// The model's last right golden answer, and what went wrong last.
+std::string Golden(const json& golden) {
+  const json& age = golden.at("age_ms");
+  const json& failure = golden.at("last_failure");
+  std::string text = golden.at("ready").get<bool>() ? "ready" : "NOT READY";
+  if (age.is_number()) absl::StrAppend(&text, ", right ", Duration(age), " ago");
+  if (failure.is_string()) {
+    absl::StrAppend(&text, "; ", Duration(golden.at("last_failure_age_ms")),
+                    " ago: ", failure.get<std::string>());
+  }
+  return text;
+}
+
 std::string Models(const json& catalog) {
-  Table table({"MODEL", "VERSION", "PLATFORM", "FEATURE VIEW"});
+  Table table({"MODEL", "VERSION", "PLATFORM", "FEATURE VIEW", "GOLDEN REQUEST"});
   for (const json& model : catalog.at("models")) {
     const std::string view = model.at("view");
-    table.Add(
-        {model.at("name"), model.at("version"), model.at("platform"), view.empty() ? "-" : view});
+    table.Add({model.at("name"), model.at("version"), model.at("platform"),
+               view.empty() ? "-" : view,
+               model.contains("golden") ? Golden(model.at("golden")) : "-"});
   }
   std::string text = table.Text();
   for (const json& model : catalog.at("failed")) {

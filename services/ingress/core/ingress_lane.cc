@@ -12,6 +12,8 @@ namespace millrace {
 namespace {
 
 constexpr int64_t kIdleSleepNs = Waiter::kMaxSleepMs * kNanosPerMilli;
+// What golden answers may differ where a device may sum in any order.
+constexpr double kFastSumsTolerance = 1e-4;
 
 }  // namespace
 
@@ -23,11 +25,24 @@ IngressLane::IngressLane(Lane* lane, Ledger* ledger, const Config& config, Ingre
       shared_(std::move(shared)),
       statistics_(shared_.statistics != nullptr ? shared_.statistics : &own_statistics_),
       flights_(config.max_in_flight),
-      waiting_(config.max_in_flight) {
+      waiting_(config.max_in_flight),
+      probe_(ProbeHost(), config.probe_period_ms * kNanosPerMilli,
+             config.fast_sums == "true" ? kFastSumsTolerance : 0, &lane->page().golden) {
   for (size_t slot = flights_.size(); slot-- > 0;) {
     free_slots_.push_back(static_cast<uint16_t>(slot));
   }
   lane->set_handler(this);
+}
+
+GoldenProbe::Host IngressLane::ProbeHost() {
+  return {[this](const InferRequest& request, Completion* completion) {
+            sending_golden_ = true;
+            const RequestId id = Infer(request, completion);
+            sending_golden_ = false;
+            return id;
+          },
+          [this](RequestId id) { Cancel(id); },
+          [this](size_t place) { return counters_[place]->run().ns(); }, &MonotonicNanos};
 }
 
 void IngressLane::SetCatalog(std::shared_ptr<const Catalog> catalog) {
@@ -46,6 +61,7 @@ void IngressLane::GoLive(uint64_t generation) {
         counters_.push_back(statistics_->Open(this, model.name(), model.version()));
       }
       MR_CHECK(counters_.size() == table_->size(), "a table has each model of its catalog");
+      probe_.SetTable(table_);
     }
     std::erase_if(coming_, [&](const auto& t) { return t->catalog()->generation() <= generation; });
     // relaxed: a statistic, read alone.
@@ -57,7 +73,9 @@ std::shared_ptr<const Catalog> IngressLane::catalog() const {
   return table_ == nullptr ? nullptr : table_->catalog();
 }
 
-bool IngressLane::ServerReady() const {
+bool IngressLane::ServerReady() const { return PipelineUp() && probe_.AllReady(); }
+
+bool IngressLane::PipelineUp() const {
   return table_ != nullptr && windows_.HasReady(Stage::kFeatures) &&
          windows_.HasReady(Stage::kExecution) && windows_.HasReady(Stage::kAggregation);
 }
@@ -66,13 +84,20 @@ absl::Status IngressLane::ModelReady(std::string_view model, std::string_view ve
   if (table_ == nullptr) return absl::UnavailableError("no catalog is live yet");
   absl::StatusOr<const ServedModel*> served = table_->Find(model, version);
   if (!served.ok()) return served.status();
-  if (!ServerReady()) return absl::UnavailableError("a stage has no ready worker");
-  return absl::OkStatus();
+  if (!PipelineUp()) return absl::UnavailableError("a stage has no ready worker");
+  return probe_.ModelReady((*served)->place);
 }
 
 std::vector<ModelStatistic> IngressLane::Statistics(std::string_view model,
                                                     std::string_view version) const {
-  return statistics_->Read(model, version);
+  std::vector<ModelStatistic> statistics = statistics_->Read(model, version);
+  for (ModelStatistic& one : statistics) {
+    const auto served = table_ == nullptr
+                            ? absl::StatusOr<const ServedModel*>(absl::NotFoundError(""))
+                            : table_->Find(one.name, one.version);
+    if (served.ok()) one.golden_age_ms = probe_.AgeMs((*served)->place);
+  }
+  return statistics;
 }
 
 void IngressLane::ChangeModel(const ModelChange& change, ChangeDone done) {
@@ -87,7 +112,11 @@ void IngressLane::ChangeModel(const ModelChange& change, ChangeDone done) {
 // One store where nothing has changed: this stands in the lane's duty cycle.
 void IngressLane::PublishOldestCatalog() {
   while (!former_.empty() && former_.front().expired()) former_.pop_front();
-  uint64_t generation = table_ == nullptr ? 0 : table_->catalog()->generation();
+  if (table_ != nullptr && judged_generation_ != table_->catalog()->generation() &&
+      probe_.Judged()) {
+    judged_generation_ = table_->catalog()->generation();
+  }
+  uint64_t generation = judged_generation_;
   if (!former_.empty()) {
     if (const auto oldest = former_.front().lock()) generation = oldest->catalog()->generation();
   }
@@ -164,8 +193,8 @@ absl::StatusOr<BlockRef> IngressLane::Accept(const InferRequest& request, int64_
 
 void IngressLane::Refuse(const InferRequest& request, int64_t now, const absl::Status& status,
                          Completion* completion) {
-  lane_->page().Add(Counter::kRefused);
-  if (table_ != nullptr) {
+  if (!sending_golden_) lane_->page().Add(Counter::kRefused);
+  if (table_ != nullptr && !sending_golden_) {
     const absl::StatusOr<const ServedModel*> served = table_->Find(request.model, request.version);
     if (served.ok()) counters_[(*served)->place]->CountFailure(MonotonicNanos() - now);
   }
@@ -188,6 +217,7 @@ RequestId IngressLane::Infer(const InferRequest& request, Completion* completion
   Flight& flight = flights_[slot];
   flight.state = FlightState::kWaiting;
   flight.alone = flight.cancelled = false;
+  flight.golden = sending_golden_;
   flight.attempt = 0;
   flight.deaths_alone = 0;
   flight.sequence += 1;
@@ -202,7 +232,8 @@ RequestId IngressLane::Infer(const InferRequest& request, Completion* completion
   flight.accepted_ns = now;
   flight.stored_ns = MonotonicNanos();
   ++in_flight_;
-  lane_->page().Add(Counter::kTaken);
+  golden_in_flight_ += flight.golden;
+  Count(flight, Counter::kTaken);
   // Nobody overtakes those that wait already, but by priority or deadline among them.
   if (!waiting_.empty() || !Dispatch(slot)) Wait(slot);
   return RequestIdOf(slot);
@@ -323,8 +354,9 @@ size_t IngressLane::Poll() {
   ExpireAndCancel(MonotonicNanos());
   StepQuiescence();
   DispatchWaiting();
+  probe_.Step();
   Page& page = lane_->page();
-  page.Set(Counter::kInFlight, in_flight_);
+  page.Set(Counter::kInFlight, in_flight_ - golden_in_flight_);
   page.Set(Counter::kQueueDepth, waiting_.size());
   page.Set(Counter::kLimbo, quiescence_.waiting());
   PublishOldestCatalog();
@@ -332,7 +364,8 @@ size_t IngressLane::Poll() {
 }
 
 int64_t IngressLane::MaxSleepNs() const {
-  return in_flight_ > 0 || quiescence_.active() ? kSweepNs : kIdleSleepNs;
+  if (in_flight_ > 0 || quiescence_.active()) return kSweepNs;
+  return std::clamp<int64_t>(probe_.NextNs() - MonotonicNanos(), kSweepNs, kIdleSleepNs);
 }
 
 }  // namespace millrace

@@ -12,7 +12,10 @@
 //      being executed is sent alone; if the worker that executes it alone dies by a fatal signal,
 //      or two of them without (killed from outside, which may be chance), it is poison: INTERNAL.
 //   4. Units of attempts that did not end by their own answer come back through Quiescence.
-//   5. The page's kOldestCatalog is the oldest generation that a request in flight began with.
+//   5. The page's kOldestCatalog is the oldest generation that a request in flight began with; a
+//   new
+//      one stands there once its golden requests had their verdicts.
+//   6. Ready follows from golden requests (golden_probe.h), which are no client's and not counted.
 // What fails: a request, with the status of frontend.h.
 #pragma once
 
@@ -21,6 +24,7 @@
 
 #include "common/clock.h"
 #include "common/config.h"
+#include "services/ingress/core/golden_probe.h"
 #include "services/ingress/core/model_counters.h"
 #include "services/ingress/core/model_table.h"
 #include "services/ingress/core/quiescence.h"
@@ -51,6 +55,10 @@ class IngressLane : public Frontend, public LaneHandler {
   // How long the lane may sleep when nothing is there.
   int64_t MaxSleepNs() const;
   size_t in_flight() const { return in_flight_; }
+  // Whether clients may be let in: the stages are there, and every golden request had its verdict.
+  bool MayOpen() const { return PipelineUp() && probe_.Judged(); }
+  // Nothing is asked of it any more: no golden requests either.
+  void StopProbing() { probe_.Stop(); }
 
   // Frontend.
   RequestId Infer(const InferRequest& request, Completion* completion) override;
@@ -78,6 +86,7 @@ class IngressLane : public Frontend, public LaneHandler {
     FlightState state = FlightState::kFree;
     bool alone = false;  // was being executed when a worker died: runs in a batch of its own
     bool cancelled = false;
+    bool golden = false;       // of the probe: not a client's
     uint8_t deaths_alone = 0;  // workers that died while they executed it and nothing else
     uint8_t attempt = 0;
     uint8_t priority = 0;
@@ -94,6 +103,12 @@ class IngressLane : public Frontend, public LaneHandler {
     Route route;  // taken units, in the order of Needs
     uint32_t last_worker = 0;
   };
+
+  GoldenProbe::Host ProbeHost();
+  bool PipelineUp() const;
+  void Count(const Flight& flight, Counter counter) {
+    if (!flight.golden) lane_->page().Add(counter);
+  }
 
   PartId IdOf(uint16_t slot) const;
   RequestId RequestIdOf(uint16_t slot) const;
@@ -143,7 +158,11 @@ class IngressLane : public Frontend, public LaneHandler {
   std::vector<Flight> flights_;
   std::vector<uint16_t> free_slots_;
   SlotQueue waiting_;
+  GoldenProbe probe_;
+  bool sending_golden_ = false;     // Infer is called by the probe
+  uint64_t judged_generation_ = 0;  // the newest whose golden requests had their verdicts
   size_t in_flight_ = 0;
+  size_t golden_in_flight_ = 0;
   bool dispatch_again_ = false;  // something changed that a waiting flight may need
   bool any_cancelled_ = false;
   int64_t next_sweep_ns_ = 0;
