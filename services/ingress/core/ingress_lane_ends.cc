@@ -25,6 +25,7 @@ void IngressLane::Abandon(Flight& flight) {
 Completion* IngressLane::Retire(uint16_t slot) {
   Flight& flight = flights_[slot];
   if (flight.state == FlightState::kWaiting) waiting_.Erase(slot);
+  if (flight.stage_probe) gate_.ProbeEnded();
   ledger_->Close(slot);
   lane_->Release(flight.input);
   flight.state = FlightState::kFree;
@@ -37,6 +38,7 @@ Completion* IngressLane::Retire(uint16_t slot) {
 
 void IngressLane::Fail(uint16_t slot, const absl::Status& status) {
   Abandon(flights_[slot]);
+  if (flights_[slot].probe) breakers_.GaveUp(*flights_[slot].request.model);
   lane_->page().Add(Counter::kFailed);
   flights_[slot].counters->CountFailure(MonotonicNanos() - flights_[slot].accepted_ns);
   InferAnswer answer;
@@ -94,6 +96,7 @@ void IngressLane::Succeed(uint16_t slot, PeerLane& from, const Message& message)
   answer.outputs = {outputs.data(), count};
   lane_->page().Add(Counter::kAnswered);
   CountSuccess(flight, message);
+  if (breakers_.troubled()) breakers_.Answered(*flight.request.model);
   Retire(slot)->Done(answer);
 }
 
@@ -141,6 +144,7 @@ bool IngressLane::WasExecuting(const PeerLane& dead, uint16_t slot) const {
 
 void IngressLane::OnPeerLost(const std::shared_ptr<PeerLane>& peer) {
   const uint32_t dead = peer->id.incarnation;
+  const bool opened = CountModelDeaths(*peer);
   for (size_t slot = 0; slot < flights_.size(); ++slot) {
     Flight& flight = flights_[slot];
     if (flight.state != FlightState::kSent) continue;
@@ -149,20 +153,18 @@ void IngressLane::OnPeerLost(const std::shared_ptr<PeerLane>& peer) {
     if (named) Replay(static_cast<uint16_t>(slot), *peer);
   }
   windows_.WorkerLost(dead);
+  if (opened) FailWaitingOfOpenModels();
   dispatch_again_ = true;
 }
 
 void IngressLane::Replay(uint16_t slot, const PeerLane& dead) {
   Flight& flight = flights_[slot];
-  const bool suspect = WasExecuting(dead, slot);
-  // acquire: meets the release of SayDying in services/runtime/liveness.cc.
-  const auto state = static_cast<LaneState>(dead.page().state.load(std::memory_order_acquire));
-  const uint8_t deaths_to_blame = state == LaneState::kDying ? 1 : 2;
-  if (suspect && flight.alone) ++flight.deaths_alone;
   // A death in which it was not executing is another's: it proves nothing against this one.
-  const bool poison = suspect && flight.deaths_alone >= deaths_to_blame;
+  const bool suspect = WasExecuting(dead, slot);
+  const bool poison = suspect && Suspect(flight, dead);
   if (poison || flight.attempt == kLastAttempt) {
     lane_->page().Add(Counter::kPoisoned);
+    TellPoisoned(flight);
     return Fail(slot, absl::InternalError("the request ended the workers that executed it"));
   }
   flight.alone = flight.alone || suspect;
