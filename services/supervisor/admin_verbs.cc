@@ -1,6 +1,7 @@
 #include "services/supervisor/admin_verbs.h"
 
 #include "absl/strings/str_cat.h"
+#include "services/supervisor/incident_report.h"
 
 namespace millrace {
 namespace {
@@ -202,6 +203,7 @@ std::optional<json> Answer(const AdminContext& context, const std::string& line,
   const auto verb = request.find("verb");
   if (verb == request.end() || !verb->is_string()) return Refusal("verb: must be a string");
   if (*verb == "status") return StatusReport(context, now_ns);
+  if (*verb == "quarantine") return QuarantineReport(context.fleet->incidents());
   if (*verb == "scale") return Scale(context.fleet, request);
   if (*verb == "wait_ready") return WaitReady(*context.fleet, request, now_ns - asked_ns);
   if (*verb == "reload") {
@@ -215,7 +217,8 @@ std::optional<json> Answer(const AdminContext& context, const std::string& line,
   if (*verb == "load" || *verb == "unload") {
     return ChangeModels(context.fleet, *verb == "load", request, asked_ns);
   }
-  return Refusal("verb: must be status, scale, wait_ready, load, unload, reload or stop");
+  return Refusal(
+      "verb: must be status, quarantine, scale, wait_ready, load, unload, reload or stop");
 }
 
 }  // namespace
@@ -239,6 +242,9 @@ json StatusReport(const AdminContext& context, int64_t now_ns) {
                  {"hangs", fleet.hangs()},
                  {"faults", fleet.faults()},
                  {"listeners", std::move(listeners)},
+                 {"breakers", BreakersReport(fleet.incidents())},
+                 {"stage_breakers", StageBreakersReport(fleet.storms())},
+                 {"poisoned", fleet.incidents().poisoned()},
                  {"catalog", CatalogReport(fleet)},
                  {"processes", std::move(processes)},
                  {"waiting", WaitingReport(fleet, now_ns)}};
