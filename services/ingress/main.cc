@@ -73,9 +73,11 @@ class IngressProcess : public StageProcess {
     if (absl::Status status = CheckTls(start.config); !status.ok()) return status;
     const auto tell = start.tell;
     changes_.Start(std::move(start.tell));
-    IngressShared shared = {&statistics_, [this](const ModelChange& change, ChangeDone done) {
-                              changes_.Ask(change, std::move(done));
-                            }};
+    IngressShared shared;
+    shared.statistics = &statistics_;
+    shared.change_model = [this](const ModelChange& change, ChangeDone done) {
+      changes_.Ask(change, std::move(done));
+    };
     shared.poisoned = [tell](const PoisonRecord& record) { tell(ToMessage(record)); };
     shared.breaker_changed = [tell](const Lane& lane, const BreakerChange& change) {
       tell(ToMessage(lane.id().incarnation, change));
