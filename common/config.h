@@ -40,6 +40,7 @@ struct Config {
   std::string allow_anonymous = "false";   // on the network without keys: false or true
   // PEM files of TLS, for gRPC and HTTP: both of the first two or neither; the last needs them.
   std::string tls_certificate, tls_key, tls_client_ca;
+  std::string fault_rules;          // YAML list, common/fault_rule.h; empty: no faults
   std::string fast_sums = "false";  // whether a device may sum in any order: false or true
   int64_t ingress_workers = 1;      // 1..2
   int64_t features_workers = 1;     // 1..8
@@ -62,6 +63,10 @@ struct Config {
   int64_t memory_budget_mb = 4'096;        // a scale beyond it is refused
   int64_t compile_memory_mb = 2'048;       // of the child that compiles one model
   int64_t compile_timeout_ms = 60'000;
+  int64_t storm_intensity = 5;       // deaths without an answer before a breaker opens
+  int64_t storm_period_ms = 30'000;  // within which they count
+  int64_t storm_rest_ms = 5'000;     // from a breaker's opening to its probe
+  int64_t fault_seed = 1;            // of the choice of requests that a fault befalls
 };
 
 struct ConfigFault {

@@ -154,6 +154,21 @@ constexpr ConfigField kSchema[] = {
         "How a lane without work waits before it sleeps. `spin` polls, which is the fastest with a "
         "core for each lane and ruinous without; `yield` gives the core away between two looks; "
         "`park` sleeps at once. `auto` chooses by cores, lanes and what else runs here."),
+    Integer("supervisor", "storm_intensity", &Config::storm_intensity, 1, 1000,
+            "Deaths of workers, none of which answered in between, after which the breaker of a "
+            "stage, or of the model that they were executing, opens: its requests are refused as "
+            "UNAVAILABLE, everything else goes on."),
+    Integer("supervisor", "storm_period_ms", &Config::storm_period_ms, 100, kMaxMillis,
+            "Time within which these deaths lie."),
+    Integer("supervisor", "storm_rest_ms", &Config::storm_rest_ms, 10, kMaxMillis,
+            "Time that a breaker is open; then one request is let through, and decides."),
+
+    Integer(
+        "faults", "seed", &Config::fault_seed, 0, UINT32_MAX,
+        "Of the choice of requests: the same requests (by the client's id, else by their number) "
+        "and the same seed give the same faults."),
+    Text("faults", "rules", &Config::fault_rules, TextRule::kFaultRules,
+         "What shall go wrong; a list of maps, as above."),
 };
 
 constexpr std::pair<std::string_view, std::string_view> kSections[] = {
@@ -164,6 +179,20 @@ constexpr std::pair<std::string_view, std::string_view> kSections[] = {
     {"aggregation", "Ensembles, labels, top-k."},
     {"registry", "Reading and compiling the model repository."},
     {"supervisor", "The life of the other processes."},
+    {"faults",
+     "Faults on purpose, to test policies with. A plan is refused unless the server is started "
+     "with "
+     "`--enable-faults`. A rule has `stage` (`ingress`, `features`, `execution`, `aggregation`) "
+     "and "
+     "`kind`: `delay` (`delay_ms`; `per: row` for each row; `busy: true` burns CPU time instead of "
+     "holding the lane up), `loss` (nothing is sent on), `error` (UNAVAILABLE), `crash` (`signal`: "
+     "`SEGV`, `ABRT`, `BUS`, `ILL`, `FPE`, `KILL`), `hang`, `no_memory`, `wrong_output`, "
+     "`device_lost` (execution). It may have `model`, `fraction` of the requests (1), `header`: "
+     "only "
+     "for requests that ask for that name (HTTP header `millrace-fault`, gRPC parameter "
+     "`millrace_fault`), `once: true`: not when a request is sent again, and in ingress "
+     "`max_active`: "
+     "requests held at a time."},
 };
 
 bool IsPort(std::string_view text) {
@@ -232,6 +261,7 @@ std::string TextFault(const ConfigField& field, std::string_view text) {
     case TextRule::kPrefixes:
       return text.find('/') == std::string_view::npos ? "" : "may not hold a /";
     case TextRule::kOptionalPath:
+    case TextRule::kFaultRules:
     case TextRule::kNone:
       break;
   }

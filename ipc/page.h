@@ -53,6 +53,7 @@ enum class Counter : size_t {
   kDeviceBatches,   // execution: batches given to the device
   kDeviceHalved,    // of these: run as two, for lack of device memory
   kDeviceFellBack,  // of these: run on the CPU in the end, whole or in part
+  kInjected,        // faults on purpose
   kQueueDepth,      // gauge: messages waiting in the private queue
   kQueueDelayNs,    // gauge: moving average of the time from publish to work
   kInFlight,        // gauge, ingress: ledger slots taken
@@ -63,14 +64,15 @@ enum class Counter : size_t {
 };
 
 inline constexpr std::array<std::string_view, static_cast<size_t>(Counter::kCount)> kCounterNames =
-    {"taken",          "answered",       "failed",
-     "expired",        "stale",          "refused",
-     "replayed",       "poisoned",       "batches",
-     "rows",           "busy_ns",        "parks",
-     "hogs",           "rescues",        "faults",
-     "device_batches", "device_halved",  "device_fell_back",
-     "queue_depth",    "queue_delay_ns", "in_flight",
-     "blocks_taken",   "limbo",          "oldest_catalog"};
+    {"taken",          "answered",      "failed",
+     "expired",        "stale",         "refused",
+     "replayed",       "poisoned",      "batches",
+     "rows",           "busy_ns",       "parks",
+     "hogs",           "rescues",       "faults",
+     "device_batches", "device_halved", "device_fell_back",
+     "injected",       "queue_depth",   "queue_delay_ns",
+     "in_flight",      "blocks_taken",  "limbo",
+     "oldest_catalog"};
 
 inline constexpr size_t kMaxIngressLanes = 6;
 inline constexpr size_t kMaxExecuting = 64;

@@ -2,6 +2,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "services/supervisor/golden_report.h"
+#include "services/supervisor/incident_report.h"
 
 namespace millrace {
 namespace {
@@ -213,6 +214,7 @@ std::optional<json> Answer(const AdminContext& context, const std::string& line,
   const auto verb = request.find("verb");
   if (verb == request.end() || !verb->is_string()) return Refusal("verb: must be a string");
   if (*verb == "status") return StatusReport(context, now_ns);
+  if (*verb == "quarantine") return QuarantineReport(context.fleet->incidents());
   if (*verb == "scale") return Scale(context.fleet, request);
   if (*verb == "wait_ready") return WaitReady(context, request, now_ns - asked_ns, now_ns);
   if (*verb == "reload") {
@@ -226,7 +228,8 @@ std::optional<json> Answer(const AdminContext& context, const std::string& line,
   if (*verb == "load" || *verb == "unload") {
     return ChangeModels(context.fleet, *verb == "load", request, asked_ns);
   }
-  return Refusal("verb: must be status, scale, wait_ready, load, unload, reload or stop");
+  return Refusal(
+      "verb: must be status, quarantine, scale, wait_ready, load, unload, reload or stop");
 }
 
 }  // namespace
@@ -250,6 +253,9 @@ json StatusReport(const AdminContext& context, int64_t now_ns) {
                  {"hangs", fleet.hangs()},
                  {"faults", fleet.faults()},
                  {"listeners", std::move(listeners)},
+                 {"breakers", BreakersReport(fleet.incidents())},
+                 {"stage_breakers", StageBreakersReport(fleet.storms())},
+                 {"poisoned", fleet.incidents().poisoned()},
                  {"catalog", CatalogReport(context, now_ns)},
                  {"processes", std::move(processes)},
                  {"waiting", WaitingReport(fleet, now_ns)}};

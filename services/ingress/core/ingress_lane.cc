@@ -6,6 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/check.h"
+#include "common/client_id.h"
 #include "common/clock.h"
 
 namespace millrace {
@@ -22,7 +23,13 @@ IngressLane::IngressLane(Lane* lane, Ledger* ledger, const Config& config, Ingre
       ledger_(ledger),
       config_(config),
       windows_(lane, config),
+      breakers_({static_cast<size_t>(config.storm_intensity),
+                 config.storm_period_ms * kNanosPerMilli, config.storm_rest_ms * kNanosPerMilli},
+                [this](const BreakerChange& change) {
+                  if (shared_.breaker_changed) shared_.breaker_changed(*lane_, change);
+                }),
       shared_(std::move(shared)),
+      faults_(IngressFaults::Make(config)),
       statistics_(shared_.statistics != nullptr ? shared_.statistics : &own_statistics_),
       flights_(config.max_in_flight),
       waiting_(config.max_in_flight),
@@ -73,7 +80,9 @@ std::shared_ptr<const Catalog> IngressLane::catalog() const {
   return table_ == nullptr ? nullptr : table_->catalog();
 }
 
-bool IngressLane::ServerReady() const { return PipelineUp() && probe_.AllReady(); }
+bool IngressLane::ServerReady() const {
+  return PipelineUp() && !gate_.any_open() && probe_.AllReady();
+}
 
 bool IngressLane::PipelineUp() const {
   return table_ != nullptr && windows_.HasReady(Stage::kFeatures) &&
@@ -84,7 +93,12 @@ absl::Status IngressLane::ModelReady(std::string_view model, std::string_view ve
   if (table_ == nullptr) return absl::UnavailableError("no catalog is live yet");
   absl::StatusOr<const ServedModel*> served = table_->Find(model, version);
   if (!served.ok()) return served.status();
-  if (!PipelineUp()) return absl::UnavailableError("a stage has no ready worker");
+  if (!PipelineUp() || gate_.any_open()) {
+    return absl::UnavailableError("a stage has no ready worker");
+  }
+  if (breakers_.IsOpen(**served, MonotonicNanos())) {
+    return absl::UnavailableError("the model ended worker after worker and is shut out for now");
+  }
   return probe_.ModelReady((*served)->place);
 }
 
@@ -205,9 +219,23 @@ void IngressLane::Refuse(const InferRequest& request, int64_t now, const absl::S
 
 RequestId IngressLane::Infer(const InferRequest& request, Completion* completion) {
   const int64_t now = MonotonicNanos();
+  FaultVerdict fault;
+  if (faults_ != nullptr) fault = faults_->Meet(request, now, &lane_->page());
+  if (!fault.status.ok()) {
+    Refuse(request, now, fault.status, completion);
+    return 0;
+  }
   CheckedRequest checked;
   int64_t deadline_ns = 0;
-  const absl::StatusOr<BlockRef> input = Accept(request, now, &checked, &deadline_ns);
+  Probes probes;
+  absl::StatusOr<BlockRef> input = Accept(request, now, &checked, &deadline_ns);
+  if (input.ok() && (breakers_.troubled() || gate_.troubled())) {
+    absl::Status passed = PassBreakers(checked, now, &probes);
+    if (!passed.ok()) {
+      lane_->Release(*input);
+      input = passed;
+    }
+  }
   if (!input.ok()) {
     Refuse(request, now, input.status(), completion);
     return 0;
@@ -216,10 +244,13 @@ RequestId IngressLane::Infer(const InferRequest& request, Completion* completion
   free_slots_.pop_back();
   Flight& flight = flights_[slot];
   flight.state = FlightState::kWaiting;
-  flight.alone = flight.cancelled = false;
   flight.golden = sending_golden_;
+  flight.alone = flight.probe = probes.model;
+  flight.stage_probe = probes.stage;
+  flight.cancelled = false;
   flight.attempt = 0;
-  flight.deaths_alone = 0;
+  flight.suspicion.Clear();
+  flight.client_id_hash = HashClientId(request.id);
   flight.sequence += 1;
   if (flight.sequence == 0) flight.sequence = 1;
   flight.completion = completion;
@@ -227,6 +258,8 @@ RequestId IngressLane::Infer(const InferRequest& request, Completion* completion
   flight.request = std::move(checked);
   flight.deadline_ns = deadline_ns;
   flight.priority = static_cast<uint8_t>(std::min<uint32_t>(request.priority, 255));
+  flight.faults = fault.asked;
+  flight.fault_key = fault.key;
   flight.input = *input;
   flight.counters = counters_[flight.request.model->place];
   flight.accepted_ns = now;
@@ -234,6 +267,10 @@ RequestId IngressLane::Infer(const InferRequest& request, Completion* completion
   ++in_flight_;
   golden_in_flight_ += flight.golden;
   Count(flight, Counter::kTaken);
+  if (fault.hold_until_ns != 0) {
+    faults_->Hold(slot, flight.sequence, fault);
+    return RequestIdOf(slot);
+  }
   // Nobody overtakes those that wait already, but by priority or deadline among them.
   if (!waiting_.empty() || !Dispatch(slot)) Wait(slot);
   return RequestIdOf(slot);
@@ -277,6 +314,8 @@ bool IngressLane::Dispatch(uint16_t slot) {
   entry.route = static_cast<uint16_t>(flight.request.model->model->route());
   entry.members = static_cast<uint8_t>(flight.request.model->members.size());
   entry.priority = flight.priority;
+  entry.faults = flight.faults;
+  entry.fault_key = flight.fault_key;
   entry.outputs = flight.request.outputs;
   size_t member = 0;
   for (const WindowUse& use : *route) {
@@ -342,6 +381,18 @@ void IngressLane::DispatchWaiting() {
   }
 }
 
+void IngressLane::SendHeld(int64_t now) {
+  faults_->Release(
+      now,
+      [this](uint16_t slot, uint32_t sequence) {
+        return flights_[slot].state != FlightState::kFree && flights_[slot].sequence == sequence;
+      },
+      [this](uint16_t slot) {
+        Wait(slot);
+        dispatch_again_ = true;
+      });
+}
+
 void IngressLane::OnPeer(const std::shared_ptr<PeerLane>& peer) {
   windows_.WorkerUp(peer->id.incarnation);
   dispatch_again_ = true;
@@ -352,6 +403,7 @@ size_t IngressLane::Poll() {
   const size_t done = lane_->Poll();
   if (lane_->roster().generation != roster_before) dispatch_again_ = true;
   ExpireAndCancel(MonotonicNanos());
+  if (faults_ != nullptr) SendHeld(MonotonicNanos());
   StepQuiescence();
   DispatchWaiting();
   probe_.Step();

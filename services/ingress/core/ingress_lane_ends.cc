@@ -25,6 +25,7 @@ void IngressLane::Abandon(Flight& flight) {
 Completion* IngressLane::Retire(uint16_t slot) {
   Flight& flight = flights_[slot];
   if (flight.state == FlightState::kWaiting) waiting_.Erase(slot);
+  if (flight.stage_probe) gate_.ProbeEnded();
   ledger_->Close(slot);
   lane_->Release(flight.input);
   flight.state = FlightState::kFree;
@@ -39,6 +40,7 @@ Completion* IngressLane::Retire(uint16_t slot) {
 void IngressLane::Fail(uint16_t slot, const absl::Status& status) {
   Abandon(flights_[slot]);
   const Flight& flight = flights_[slot];
+  if (flight.probe) breakers_.GaveUp(*flight.request.model);
   Count(flight, Counter::kFailed);
   if (!flight.golden) flight.counters->CountFailure(MonotonicNanos() - flight.accepted_ns);
   InferAnswer answer;
@@ -103,6 +105,7 @@ void IngressLane::Succeed(uint16_t slot, PeerLane& from, const Message& message)
   answer.outputs = {outputs.data(), count};
   Count(flight, Counter::kAnswered);
   CountSuccess(flight, message);
+  if (breakers_.troubled()) breakers_.Answered(*flight.request.model);
   Retire(slot)->Done(answer);
 }
 
@@ -150,6 +153,7 @@ bool IngressLane::WasExecuting(const PeerLane& dead, uint16_t slot) const {
 
 void IngressLane::OnPeerLost(const std::shared_ptr<PeerLane>& peer) {
   const uint32_t dead = peer->id.incarnation;
+  const bool opened = CountModelDeaths(*peer);
   for (size_t slot = 0; slot < flights_.size(); ++slot) {
     Flight& flight = flights_[slot];
     if (flight.state != FlightState::kSent) continue;
@@ -158,20 +162,18 @@ void IngressLane::OnPeerLost(const std::shared_ptr<PeerLane>& peer) {
     if (named) Replay(static_cast<uint16_t>(slot), *peer);
   }
   windows_.WorkerLost(dead);
+  if (opened) FailWaitingOfOpenModels();
   dispatch_again_ = true;
 }
 
 void IngressLane::Replay(uint16_t slot, const PeerLane& dead) {
   Flight& flight = flights_[slot];
-  const bool suspect = WasExecuting(dead, slot);
-  // acquire: meets the release of SayDying in services/runtime/liveness.cc.
-  const auto state = static_cast<LaneState>(dead.page().state.load(std::memory_order_acquire));
-  const uint8_t deaths_to_blame = state == LaneState::kDying ? 1 : 2;
-  if (suspect && flight.alone) ++flight.deaths_alone;
   // A death in which it was not executing is another's: it proves nothing against this one.
-  const bool poison = suspect && flight.deaths_alone >= deaths_to_blame;
+  const bool suspect = WasExecuting(dead, slot);
+  const bool poison = suspect && Suspect(flight, dead);
   if (poison || flight.attempt == kLastAttempt) {
     Count(flight, Counter::kPoisoned);
+    TellPoisoned(flight);
     return Fail(slot, absl::InternalError("the request ended the workers that executed it"));
   }
   flight.alone = flight.alone || suspect;

@@ -111,6 +111,7 @@ absl::Status InferDecoder::Decode(grpc::ByteBuffer* wire) {
   if (!status.ok()) return status;
   request_.model = message_->model_name();
   request_.version = message_->model_version();
+  request_.id = message_->id();
   request_.inputs = inputs_;
   request_.outputs = outputs_;
   return status;
@@ -154,6 +155,9 @@ absl::Status InferDecoder::DecodeParameters() {
           "parameters[\"priority\"]: must be a whole number of 32 bits, 0 or more");
     }
     request_.priority = static_cast<uint32_t>(*priority);
+  }
+  if (const auto found = parameters.find("millrace_fault"); found != parameters.end()) {
+    request_.fault = found->second.string_param();
   }
   return absl::OkStatus();
 }

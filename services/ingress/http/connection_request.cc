@@ -102,10 +102,10 @@ void Connection::StartInfer() {
   Enter(State::kInFlight, kNever);
   ++context_->in_flight;
   id_ = 0;
-  const RequestId id =
-      context_->frontend->Infer({head_.route.model, head_.route.version, parsed.inputs,
-                                 parsed.outputs, deadline_ns, parsed.priority},
-                                this);
+  const RequestId id = context_->frontend->Infer(
+      {head_.route.model, head_.route.version, parsed.inputs, parsed.outputs, deadline_ns,
+       parsed.priority, form_.id, FaultHeader(*parser_)},
+      this);
   if (state_ == State::kInFlight) {
     MR_CHECK(id != 0, "a request that is not answered has a name");
     id_ = id;

@@ -13,6 +13,7 @@ namespace beast_http = boost::beast::http;
 
 constexpr std::string_view kJsonLength = "Inference-Header-Content-Length";
 constexpr std::string_view kApiKey = "X-API-Key";
+constexpr std::string_view kFault = "millrace-fault";
 constexpr std::string_view kTimeout = "X-Request-Timeout-Ms";
 constexpr int64_t kLongestTimeoutMs = int64_t{1} << 40;  // 34 years
 
@@ -100,5 +101,7 @@ std::string_view ReadKey(const Parser& parser) {
   const std::string_view key = BearerKey(Get(parser, beast_http::field::authorization));
   return key.empty() ? Get(parser, Name(kApiKey)) : key;
 }
+
+std::string_view FaultHeader(const Parser& parser) { return Get(parser, Name(kFault)); }
 
 }  // namespace millrace::http

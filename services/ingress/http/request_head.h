@@ -47,4 +47,7 @@ HeadFault ReadHead(const Parser& parser, RequestHead* head);
 // of the parser.
 std::string_view ReadKey(const Parser& parser);
 
+// The fault on purpose that is asked for (millrace-fault); empty: none. A view of the parser.
+std::string_view FaultHeader(const Parser& parser);
+
 }  // namespace millrace::http
