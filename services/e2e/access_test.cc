@@ -19,7 +19,7 @@ struct Ran {
 };
 
 // `environment`: "NAME=value" or nothing.
-Ran Run(const std::string& words, const std::string& environment = "MILLRACE_API_KEY=") {
+Ran Command(const std::string& words, const std::string& environment = "MILLRACE_API_KEY=") {
   const std::string command = environment + " tools/millrace/millrace " + words + " 2>&1";
   FILE* pipe = popen(command.c_str(), "r");
   MR_CHECK(pipe != nullptr, "a shell for the test");
@@ -35,7 +35,7 @@ Ran Run(const std::string& words, const std::string& environment = "MILLRACE_API
 // A key, and its entry in the key file.
 struct Key {
   explicit Key(const std::string& name) {
-    const Ran made = Run("key new " + name + " --scopes infer,metrics");
+    const Ran made = Command("key new " + name + " --scopes infer,metrics");
     MR_CHECK(made.code == 0, "a fresh key");
     text = made.said.substr(0, made.said.find('\n'));
     entry = made.said.substr(made.said.find("\n\n") + 2);
@@ -89,27 +89,27 @@ TEST_F(AccessTest, WhoHasKeyAndCertificateIsAnsweredAndNobodyElse) {
     SCOPED_TRACE(listener);
     const std::string verify = Verify(listener), load = Load(listener);
     // By the environment and by the flag.
-    Ran ran = Run(verify + tls, key);
+    Ran ran = Command(verify + tls, key);
     EXPECT_EQ(ran.code, 0) << ran.said;
-    ran = Run(load + tls + " --api-key " + key_.text);
+    ran = Command(load + tls + " --api-key " + key_.text);
     EXPECT_EQ(ran.code, 0) << ran.said;
     // Another key, and none: asked, and told why not.
     for (const char* wrong : {" --api-key mr_0123", ""}) {
-      ran = Run(verify + tls + wrong);
+      ran = Command(verify + tls + wrong);
       EXPECT_EQ(ran.code, 2) << ran.said;
       EXPECT_NE(ran.said.find("key"), std::string::npos) << ran.said;
       EXPECT_EQ(ran.said.find("mr_0123"), std::string::npos) << "a key is in no sentence";
-      EXPECT_EQ(Run(load + tls + wrong).code, 1);
+      EXPECT_EQ(Command(load + tls + wrong).code, 1);
     }
     // No certificate, one of somebody else's, no TLS at all: the right key does not help.
-    EXPECT_EQ(Run(verify + " --tls-ca " + ca_, key).code, 2);
-    EXPECT_EQ(Run(load + " --tls-ca " + ca_, key).code, 3);
-    EXPECT_EQ(Run(verify + " --tls-ca " + ca_ + other, key).code, 2);
-    EXPECT_EQ(Run(verify, key).code, 2);
+    EXPECT_EQ(Command(verify + " --tls-ca " + ca_, key).code, 2);
+    EXPECT_EQ(Command(load + " --tls-ca " + ca_, key).code, 3);
+    EXPECT_EQ(Command(verify + " --tls-ca " + ca_ + other, key).code, 2);
+    EXPECT_EQ(Command(verify, key).code, 2);
     // A server that the client does not trust learns no key.
-    EXPECT_EQ(Run(verify + " --tls-ca " + other_ca + trusted_, key).code, 2);
+    EXPECT_EQ(Command(verify + " --tls-ca " + other_ca + trusted_, key).code, 2);
     // The server is none the worse for it.
-    EXPECT_EQ(Run(verify + tls, key).code, 0);
+    EXPECT_EQ(Command(verify + tls, key).code, 0);
   }
   EXPECT_EQ(tree_->Stop(), 0);
 }
@@ -117,7 +117,7 @@ TEST_F(AccessTest, WhoHasKeyAndCertificateIsAnsweredAndNobodyElse) {
 TEST_F(AccessTest, FlagsThatDoNotFitAreToldBeforeAnybodyIsAsked) {
   const std::string verify = Verify("grpc");
   const auto refuses = [&](const std::string& flags, const char* sentence) {
-    const Ran ran = Run(verify + flags);
+    const Ran ran = Command(verify + flags);
     EXPECT_EQ(ran.code, 2) << flags;
     EXPECT_NE(ran.said.find(sentence), std::string::npos) << flags << ": " << ran.said;
   };

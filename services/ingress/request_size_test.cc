@@ -25,7 +25,9 @@ std::shared_ptr<Catalog> OneModel(uint32_t rows, int64_t columns) {
 TEST(RequestSize, GrowsWithRowsAndColumns) {
   const size_t base = MostBodyBytes(OneModel(1, 1)->models(0), kMost);
   EXPECT_GT(base, kSmallRequestBytes);
-  EXPECT_EQ(MostBodyBytes(OneModel(100, 30)->models(0), kMost) - base, (100 * 30 - 1) * 32u);
+  EXPECT_EQ(MostBodyBytes(OneModel(100, 30)->models(0), kMost) - base,
+            (100 * 30 - 1) * 32u + 99 * (6 + 16))
+      << "and a name of one byte for each row";
   EXPECT_EQ(MostBodyBytes(OneModel(1 << 20, 1 << 20)->models(0), kMost), kMost);
   EXPECT_EQ(MostBodyBytes(OneModel(1, int64_t{1} << 62)->models(0), kMost), kMost);
   EXPECT_EQ(MostBodyBytes(OneModel(100, 30)->models(0), 1000), 1000u);
@@ -37,7 +39,7 @@ TEST(RequestSize, AViewsNamesCountAndStringsHaveNoWidth) {
   const size_t before = MostBodyBytes(*model, kMost);
   Feature* feature = model->mutable_view()->add_features();
   feature->set_column("age");
-  EXPECT_EQ(MostBodyBytes(*model, kMost), before + (1 << 10) + 10 * (6 * 3));
+  EXPECT_EQ(MostBodyBytes(*model, kMost), before + (1 << 10) + 10 * (6 * 3 - 6));
   feature->set_type(Feature::STRING);
   EXPECT_EQ(MostBodyBytes(*model, kMost), kMost);
 }
