@@ -12,6 +12,8 @@
 
 namespace millrace {
 
+struct Identity;
+
 inline constexpr int kExitGood = 0;
 inline constexpr int kExitNo = 1;         // asked and answered: a difference, a refusal, not ready
 inline constexpr int kExitFailed = 2;     // could not be asked: no server, no such file
@@ -34,6 +36,9 @@ void AddStop(CLI::App* app, int* exit_code);
 void AddWaitReady(CLI::App* app, int* exit_code);
 void AddInfer(CLI::App* app, int* exit_code);
 void AddVerify(CLI::App* app, int* exit_code);
+
+// --api-key, --tls-ca, --tls-cert and --tls-key of a command that asks the server.
+void AddIdentityFlags(CLI::App* command, Identity* identity);
 
 // Tells the fault on stderr; kExitFailed.
 int Fail(const absl::Status& status);

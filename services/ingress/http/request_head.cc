@@ -49,6 +49,10 @@ HeadFault CheckMethod(const Parser& parser, const Route& route) {
     return {405, "this path takes POST", "Allow: POST\r\n"};
   }
   if (method == beast_http::verb::get || method == beast_http::verb::head) return {};
+  if (TakesPostToo(route.endpoint)) {
+    if (method == beast_http::verb::post) return {};
+    return {405, "this path takes GET and POST", "Allow: GET, HEAD, POST\r\n"};
+  }
   return {405, "this path takes GET", "Allow: GET, HEAD\r\n"};
 }
 
@@ -60,6 +64,7 @@ HeadFault ReadHead(const Parser& parser, RequestHead* head) {
   const auto& request = parser.get();
   head->keep_alive = parser.keep_alive();
   head->http10 = request.version() == 10;
+  head->posted = request.method() == beast_http::verb::post;
   head->head_only = request.method() == beast_http::verb::head;
   head->route = ParseTarget({request.target().data(), request.target().size()});
 

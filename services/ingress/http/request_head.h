@@ -24,6 +24,7 @@ using Parser = boost::beast::http::request_parser<PaddedBody>;
 
 struct RequestHead {
   Route route;
+  bool posted = false;
   bool head_only = false;   // HEAD: the answer has no body
   bool keep_alive = false;  // what the client wants
   bool http10 = false;      // keep-alive must then be said
