@@ -18,6 +18,7 @@
 #include "common/config_schema.h"
 #include "nlohmann/json.hpp"
 #include "services/supervisor/exit_codes.h"
+#include "services/supervisor/placement.h"
 #include "services/supervisor/process_table.h"
 #include "services/supervisor/stage_table.h"
 
@@ -118,6 +119,11 @@ Startup CheckMachine(const Options& options, const Config& config) {
   closedir(repository);
   Startup startup = CheckCpus(config, AllowedCpus(0));
   if (startup.exit_code != kExitStopped) return startup;
+  startup.sentences = Placer::Check(config);
+  if (!startup.sentences.empty()) {
+    startup.exit_code = kExitPlacement;
+    return startup;
+  }
   std::vector<std::string> programs = {options.compiler};
   for (const StageRow& row : kStageRows) {
     if (row.group < 0) continue;
