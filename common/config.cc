@@ -188,6 +188,8 @@ std::string Bounds(const ConfigField& field) {
       return "`host:port`, `unix:/path`, or empty: not opened; port 0: any free port";
     case TextRule::kUnixListen:
       return "`unix:/path`, or empty: not opened";
+    case TextRule::kUser:
+      return "a user's name, or empty: the server's own";
     case TextRule::kUids:
       return "numbers such as `1000,1001`, or empty";
     case TextRule::kPrefixes:

@@ -32,6 +32,8 @@ struct Config {
   std::string keys_file;  // of API keys; empty: none are asked for
   // CPUs that a stage's processes may use ("0-1,4"); empty: all.
   std::string ingress_cpus, features_cpus, execution_cpus, aggregation_cpus;
+  // Users that a stage's processes run as; empty: the server's own.
+  std::string ingress_user, features_user, execution_user, aggregation_user, registry_user;
   std::string wait = "auto";    // how lanes wait: auto, spin, yield or park
   std::string device = "auto";  // where models run: auto, cpu or cuda
   std::string device_library;   // the plug-in; empty: the one beside the execution program
@@ -58,10 +60,19 @@ struct Config {
   int64_t max_batch_rows = 4096;           // rows execution takes in one pass
   int64_t device_index = 0;                // of the driver's devices
   int64_t device_from_rows = 0;            // of a batch; 0: as measured
-  int64_t hang_ms = 1'000;                 // without progress before a worker is ended
-  int64_t drain_ms = 10'000;               // for requests in flight at SIGTERM
-  int64_t memory_budget_mb = 4'096;        // a scale beyond it is refused
-  int64_t compile_memory_mb = 2'048;       // of the child that compiles one model
+  // Of SCHED_FIFO, by stage; 0: the usual scheduler.
+  int64_t ingress_fifo_priority = 0, features_fifo_priority = 0, execution_fifo_priority = 0,
+          aggregation_fifo_priority = 0;
+  // NUMA node of a stage's memory; -1: any.
+  int64_t ingress_numa_node = -1, features_numa_node = -1, execution_numa_node = -1,
+          aggregation_numa_node = -1;
+  // Of all processes of a stage together, by its control group; 0: none.
+  int64_t ingress_memory_limit_mb = 0, features_memory_limit_mb = 0, execution_memory_limit_mb = 0,
+          aggregation_memory_limit_mb = 0;
+  int64_t hang_ms = 1'000;            // without progress before a worker is ended
+  int64_t drain_ms = 10'000;          // for requests in flight at SIGTERM
+  int64_t memory_budget_mb = 4'096;   // a scale beyond it is refused
+  int64_t compile_memory_mb = 2'048;  // of the child that compiles one model
   int64_t compile_timeout_ms = 60'000;
   int64_t storm_intensity = 5;       // deaths without an answer before a breaker opens
   int64_t storm_period_ms = 30'000;  // within which they count

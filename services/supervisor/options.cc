@@ -19,6 +19,7 @@
 #include "common/fault_rule.h"
 #include "nlohmann/json.hpp"
 #include "services/supervisor/exit_codes.h"
+#include "services/supervisor/placement.h"
 #include "services/supervisor/process_table.h"
 #include "services/supervisor/stage_table.h"
 
@@ -123,6 +124,11 @@ Startup CheckMachine(const Options& options, const Config& config) {
   closedir(repository);
   Startup startup = CheckCpus(config, AllowedCpus(0));
   if (startup.exit_code != kExitStopped) return startup;
+  startup.sentences = Placer::Check(config);
+  if (!startup.sentences.empty()) {
+    startup.exit_code = kExitPlacement;
+    return startup;
+  }
   std::vector<std::string> programs = {options.compiler};
   for (const StageRow& row : kStageRows) {
     if (row.group < 0) continue;

@@ -93,7 +93,8 @@ absl::Status ProcessTable::Spawn(uint32_t key, Stage stage, uint32_t index, cons
   auto pair = ControlChannel::MakePair();
   if (!pair.ok()) return pair.status();
   absl::StatusOr<Child> child =
-      SpawnChild(programs_.CommandFor(stage), std::move(pair->second), cpus);
+      SpawnChild(programs_.CommandFor(stage), std::move(pair->second), cpus,
+                 placer_ == nullptr ? ChildPlacement() : placer_->For(stage));
   if (!child.ok()) return child.status();
   Entry entry;
   entry.pid = child->pid;
