@@ -1,8 +1,8 @@
 // What a client over the cap on connections is told, before its socket is closed.
 //
-// Purpose: HTTP/2's own words: settings, then GOAWAY with ENHANCE_YOUR_CALM, which gRPC's clients
-//   take for UNAVAILABLE and come back later. A client that speaks TLS would take them for noise
-//   and is told nothing.
+// Purpose: HTTP/2's own words: settings, then GOAWAY with ENHANCE_YOUR_CALM, by which gRPC's
+//   clients know that nothing was begun: they try again until the deadline, or say UNAVAILABLE. A
+//   client that speaks TLS would take them for noise and is told nothing.
 // Who may call: any thread; it does not block. Ownership: closes `fd`. Nothing fails: it is a
 //   courtesy, which a new socket's buffer takes.
 #pragma once
