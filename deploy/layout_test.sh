@@ -89,7 +89,7 @@ expect "the container's configuration is taken" \
 # --- The container has every library that a program names.
 for program in "${programs[@]}"; do
   for library in $(objdump -p "$root/usr/lib/millrace/$program" | awk '/NEEDED/ {print $2}'); do
-    path=$(readlink -f "$(ldconfig -p | awk -v l="$library" '$1 == l {print $NF; exit}')")
+    path=$(readlink -f "$(/sbin/ldconfig -p | awk -v l="$library" '$1 == l {print $NF; exit}')")
     package=$(dpkg -S "$path" | cut -d: -f1)
     case $package in libc6 | libgcc-s1) continue ;; esac
     expect "$program needs $library of $package" \
