@@ -52,6 +52,7 @@ struct Config {
   int64_t max_deadline_ms = 60'000;
   int64_t max_request_bytes = 1 << 20;     // of one request's tensors, and of one answer's
   int64_t max_in_flight = 256;             // requests one ingress lane holds at a time
+  int64_t max_connections = 1024;          // of gRPC, and of HTTP, to one ingress process
   int64_t probe_period_ms = 1'000;         // of golden requests; 0: none are sent
   int64_t grpc_max_connection_age_ms = 0;  // 0: a connection may stay for ever
   int64_t local_clients = 64;              // connected at a time, to one ingress process

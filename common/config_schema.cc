@@ -95,6 +95,10 @@ constexpr ConfigField kSchema[] = {
             "Bytes of the tensors of one request, and of one answer."),
     Integer("ingress", "max_in_flight", &Config::max_in_flight, 1, 1 << 12,
             "Requests that one ingress lane holds at a time; more are refused as UNAVAILABLE."),
+    Integer("ingress", "max_connections", &Config::max_connections, 1, 1 << 16,
+            "Connections of gRPC, and as many of HTTP, to one ingress process at a time. One more "
+            "is refused: gRPC is told to come back later, HTTP gets 503. Fewer where the process "
+            "may not have so many descriptors (two protocols share what is above 256)."),
     Integer("ingress", "probe_period_ms", &Config::probe_period_ms, 0, kMaxMillis,
             "A model without a right answer for so long is not ready, and with it the server. Two "
             "golden requests for each model are sent in that time. 0: none are sent, and readiness "
