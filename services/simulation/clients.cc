@@ -68,7 +68,9 @@ SimLane* Clients::ChooseLane() const {
   std::vector<SimLane*> lanes;
   for (const auto& [key, process] : world_->processes()) {
     if (!process->live() || process->leaving() || process->dying()) continue;
-    for (const auto& lane : process->lanes()) lanes.push_back(lane.get());
+    for (const auto& lane : process->lanes()) {
+      if (lane->open()) lanes.push_back(lane.get());
+    }
   }
   return lanes.empty() ? nullptr : lanes[world_->random().Below(lanes.size())];
 }
@@ -300,6 +302,7 @@ void Clients::CheckError(const Request& request, const absl::Status& status) {
     case absl::StatusCode::kUnavailable:
       // A full ledger; or a worker that knows only newer catalogs than the request's.
       documented = at_once || newest != request.generation;
+      not_loaded_ += !at_once;
       break;
     case absl::StatusCode::kInternal:
       // Poison, or what looks like it: one died with it in its hands, and another that had nothing

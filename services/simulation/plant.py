@@ -42,6 +42,12 @@ PLANTS = {
          "  lane_->Release(flight.input);",
          "  if (!Planted(PlantedFault::kInputKept) || flight.attempt == 0) lane_->Release(flight.input);"),
     ],
+    "features_stage.cc": [
+        ("kPastCatalogDropped",
+         "  BlockRef block;\n  // Of a catalog that was past",
+         "  if (!known && Planted(PlantedFault::kPastCatalogDropped)) return worker.Drop(item);\n"
+         "  BlockRef block;\n  // Of a catalog that was past"),
+    ],
     "quiescence.cc": [
         ("kEpochNotAwaited",
          "static_cast<int32_t>(worker.epoch - epoch_) < 0) {",

@@ -12,11 +12,12 @@ namespace millrace::sim {
 enum class PlantedFault : uint8_t {
   kNone,
   // Replay.
-  kOldResultTaken,     // a result for an earlier attempt or request of the slot is an answer
-  kNotReplayed,        // a request stays with the worker that died
-  kAttemptNotCounted,  // it is sent again as the same attempt
-  kNobodyIsPoison,     // it is sent again however many it killed
-  kBatchNotNamed,      // the page does not say what is executed
+  kOldResultTaken,      // a result for an earlier attempt or request of the slot is an answer
+  kNotReplayed,         // a request stays with the worker that died
+  kAttemptNotCounted,   // it is sent again as the same attempt
+  kNobodyIsPoison,      // it is sent again however many it killed
+  kBatchNotNamed,       // the page does not say what is executed
+  kPastCatalogDropped,  // features drops what is of a catalog that it does not know
   // Admission.
   kUnitLost,              // one unit of some routes is not given back
   kUnitsLostWithAttempt,  // those of an attempt that ended without its answer are not

@@ -179,6 +179,7 @@ void SimLane::TurnWorker() {
 
 void SimLane::TurnIngress() {
   done_ = ingress_->Poll();
+  open_ = open_ || ingress_->ServerReady();
   for (size_t i = 0; i < kCallsATurn && !calls_.empty(); ++i, ++done_) {
     const std::function<void(IngressLane&)> call = std::move(calls_.front());
     calls_.pop_front();

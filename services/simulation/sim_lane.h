@@ -68,6 +68,8 @@ class SimLane {
   IngressLane* ingress() { return ingress_.get(); }
   WorkerStage* stage() { return stage_; }
   SimProcess& process() const { return *process_; }
+  // Ingress: its servers have opened, which they do once everything is there.
+  bool open() const { return open_; }
   bool draining() const { return drained_ != nullptr; }
   // When the turn before the one that runs now began.
   int64_t turn_before_ns() const { return turn_before_ns_; }
@@ -100,6 +102,7 @@ class SimLane {
   size_t done_ = 0;     // by the last turn
   int idle_turns_ = 0;
   bool asleep_ = false;
+  bool open_ = false;
   bool rung_ = false;
   int64_t slowness_ = 1;
   int64_t last_work_ns_ = 0;

@@ -189,14 +189,18 @@ void SimProcess::OnCatalog(const CatalogUpdate& update, const FdList& fds) {
   }
   std::function<void()> use = Must(work_->Prepare(std::move(with_plans)));
   // Plans are warmed; meanwhile the next message waits.
-  last_in_ns_ =
-      std::max(last_in_ns_, VirtualTime::now_ns() + world_->random().Between(50'000, 2'000'000));
-  Lane* lane = &lanes_[0]->lane();
-  lane->Post([this, lane, generation, use = std::move(use), ready = std::move(ready)] {
+  const int64_t most_ns = (world_->random().OneIn(6) ? 200 : 2) * kNanosPerMilli;
+  const int64_t warm_ns = VirtualTime::now_ns() + world_->random().Between(50'000, most_ns);
+  last_in_ns_ = std::max(last_in_ns_, warm_ns);
+  auto take_up = [this, generation, use = std::move(use), ready = std::move(ready)] {
     use();
     // relaxed: a statistic, read alone.
-    lane->page().catalog_generation.store(generation, std::memory_order_relaxed);
+    lanes_[0]->lane().page().catalog_generation.store(generation, std::memory_order_relaxed);
     Tell(ready);
+  };
+  world_->scheduler().At(last_in_ns_, [world = world_, key = key_, take_up = std::move(take_up)] {
+    SimProcess* process = world->Find(key);
+    if (process != nullptr && !process->dying()) process->lanes()[0]->lane().Post(take_up);
   });
 }
 

@@ -285,6 +285,7 @@ Outcome World::Run() {
   outcome.refused = clients_.refused();
   outcome.reset = clients_.reset();
   outcome.replayed = replayed_;
+  outcome.not_loaded = clients_.not_loaded();
   outcome.faults = faults_.done();
   outcome.deaths = worker_deaths_;
   outcome.rescues = rescues_;
