@@ -27,6 +27,15 @@ struct AnswerForm {
   std::string id;            // echoed; empty: none
   bool binary = false;       // for outputs not named in `outputs`
   std::vector<Output> outputs;
+
+  // Keeps capacity, but not that of a long id.
+  void Clear() {
+    constexpr size_t kKeptIdBytes = 1 << 10;
+    predictions = binary = false;
+    id.clear();
+    if (id.capacity() > kKeptIdBytes) id.shrink_to_fit();
+    outputs.clear();
+  }
 };
 
 struct ParsedInfer {
@@ -36,7 +45,14 @@ struct ParsedInfer {
   uint32_t priority = 0;
   AnswerForm form;
 
-  void Clear() { *this = ParsedInfer(); }
+  // Keeps capacity.
+  void Clear() {
+    inputs.clear();
+    outputs.clear();
+    timeout_us = 0;
+    priority = 0;
+    form.Clear();
+  }
 };
 
 }  // namespace millrace::http
