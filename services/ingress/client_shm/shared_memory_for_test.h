@@ -10,6 +10,7 @@
 #include <string>
 
 #include "common/check.h"
+#include "services/ingress/client_shm/regions.h"
 
 namespace millrace {
 
@@ -56,5 +57,19 @@ class SharedMemory {
   std::string key_;
   int fd_ = -1;
 };
+
+// Regions of which one is registered, "r" of 16 bytes, for what runs until the process's end: its
+// file has no name any more.
+inline const ClientRegions* OneRegionForTest() {
+  static const ClientRegions* const regions = [] {
+    const SharedMemory memory("12345678abcdefgh");
+    ClientRegionsOptions options;
+    options.allowed = true;
+    auto* made = new ClientRegions(options);
+    MR_CHECK(made->Register("r", memory.key(), 0, 16).ok(), "a region of ours");
+    return made;
+  }();
+  return regions;
+}
 
 }  // namespace millrace

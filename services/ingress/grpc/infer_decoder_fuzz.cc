@@ -1,14 +1,15 @@
-// Fuzz target: ModelInferRequest as it comes over the wire.
+// Fuzz target: ModelInferRequest as it comes over the wire, where clients may have regions.
 #include <stddef.h>
 #include <stdint.h>
 
 #include "common/check.h"
 #include "common/datatype.h"
+#include "services/ingress/client_shm/shared_memory_for_test.h"
 #include "services/ingress/grpc/infer_decoder.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   using namespace millrace;  // NOLINT: a function of C
-  static auto* const decoder = new InferDecoder();
+  static auto* const decoder = new InferDecoder(OneRegionForTest());
   const grpc::Slice slice(data, size);
   grpc::ByteBuffer wire(&slice, 1);
   const absl::Status status = decoder->Decode(&wire);

@@ -129,11 +129,13 @@ void InferStreams::Request::Done(const InferAnswer& answer) {
 }
 
 void InferStreams::Request::Reply(const InferAnswer& answer) {
-  reply_ = answer.status.ok() ? owner_->encoder_.EncodeStreamed(answer, id_, say_final_, places_)
-                              : owner_->encoder_.EncodeStreamError(
-                                    answer.status, id_,
-                                    absl::IsUnavailable(answer.status) ? owner_->retry_pushback_ms_
-                                                                       : retry_after_ms_);
+  grpc::ByteBuffer reply =
+      answer.status.ok()
+          ? owner_->encoder_.EncodeStreamed(answer, id_, say_final_, places_)
+          : owner_->encoder_.EncodeStreamError(
+                answer.status, id_,
+                absl::IsUnavailable(answer.status) ? owner_->retry_pushback_ms_ : retry_after_ms_);
+  reply_.Swap(&reply);  // to assign one is to copy it
 }
 
 void InferStreams::Request::CancelAtFrontend() {

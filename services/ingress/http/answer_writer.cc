@@ -2,8 +2,7 @@
 
 #include <string.h>
 
-#include <vector>
-
+#include "absl/container/inlined_vector.h"
 #include "common/check.h"
 #include "services/ingress/http/json_writer.h"
 #include "services/ingress/http/tensor_json.h"
@@ -16,7 +15,7 @@ namespace {
 struct Output {
   std::string name;
   DataType datatype = DataType::kInvalid;
-  std::vector<int64_t> shape;
+  absl::InlinedVector<int64_t, kMaxRank> shape;
   size_t count = 0;
   std::string_view rest;
 };
@@ -48,17 +47,18 @@ T Take(Output* output) {
   return value;
 }
 
-absl::Status AppendText(Output* output, std::string* json) {
+absl::Status AppendText(Output* output, AnswerBody* body) {
   if (output->rest.size() < sizeof(uint32_t)) return Malformed(*output);
   const uint32_t size = Take<uint32_t>(output);
   if (output->rest.size() < size) return Malformed(*output);
-  const std::string text(output->rest.substr(0, size));
+  body->copy = output->rest.substr(0, size);
   output->rest.remove_prefix(size);
-  AppendJsonString(text, json);
+  AppendJsonString(body->copy, &body->json);
   return absl::OkStatus();
 }
 
-absl::Status AppendElement(Output* output, std::string* json) {
+absl::Status AppendElement(Output* output, AnswerBody* body) {
+  std::string* json = &body->json;
   switch (output->datatype) {
     case DataType::kBool:
       json->append(Take<uint8_t>(output) != 0 ? "true" : "false");
@@ -94,7 +94,7 @@ absl::Status AppendElement(Output* output, std::string* json) {
       AppendJsonNumber(Take<double>(output), json);
       break;
     case DataType::kBytes:
-      return AppendText(output, json);
+      return AppendText(output, body);
     case DataType::kFp16:
     case DataType::kBf16:
     case DataType::kInvalid:
@@ -104,10 +104,10 @@ absl::Status AppendElement(Output* output, std::string* json) {
   return absl::OkStatus();
 }
 
-absl::Status AppendElements(Output* output, size_t count, std::string* json) {
+absl::Status AppendElements(Output* output, size_t count, AnswerBody* body) {
   for (size_t i = 0; i < count; ++i) {
-    if (i > 0) json->push_back(',');
-    if (absl::Status status = AppendElement(output, json); !status.ok()) return status;
+    if (i > 0) body->json.push_back(',');
+    if (absl::Status status = AppendElement(output, body); !status.ok()) return status;
   }
   return absl::OkStatus();
 }
@@ -153,14 +153,15 @@ absl::Status AppendOutput(const TensorView& view, const AnswerForm& form, Answer
     return absl::OkStatus();
   }
   json->append("],\"data\":[");
-  absl::Status status = AppendElements(&output, output.count, json);
+  absl::Status status = AppendElements(&output, output.count, body);
   if (status.ok() && !output.rest.empty()) status = Malformed(output);
   json->append("]}");
   return status;
 }
 
-absl::Status WritePredictions(const InferAnswer& answer, std::string* json) {
-  std::vector<Output> outputs(answer.outputs.size());
+absl::Status WritePredictions(const InferAnswer& answer, AnswerBody* body) {
+  std::string* json = &body->json;
+  absl::InlinedVector<Output, 4> outputs(answer.outputs.size());
   for (size_t i = 0; i < outputs.size(); ++i) {
     if (absl::Status status = Open(answer.outputs[i], &outputs[i]); !status.ok()) return status;
   }
@@ -180,7 +181,7 @@ absl::Status WritePredictions(const InferAnswer& answer, std::string* json) {
       }
       const size_t columns = output.count / static_cast<size_t>(rows);
       if (columns != 1) json->push_back('[');
-      absl::Status status = AppendElements(&output, columns, json);
+      absl::Status status = AppendElements(&output, columns, body);
       if (!status.ok()) return status;
       if (columns != 1) json->push_back(']');
     }
@@ -200,12 +201,14 @@ absl::Status WriteAnswer(const InferAnswer& answer, const AnswerForm& form, Answ
   body->json.clear();
   body->binary.clear();
   body->has_binary = false;
-  if (form.predictions) return WritePredictions(answer, &body->json);
+  if (form.predictions) return WritePredictions(answer, body);
   std::string* json = &body->json;
   json->append("{\"model_name\":");
-  AppendJsonString(std::string(answer.model), json);
+  body->copy = answer.model;
+  AppendJsonString(body->copy, json);
   json->append(",\"model_version\":");
-  AppendJsonString(std::string(answer.version), json);
+  body->copy = answer.version;
+  AppendJsonString(body->copy, json);
   if (!form.id.empty()) {
     json->append(",\"id\":");
     AppendJsonString(form.id, json);

@@ -26,6 +26,7 @@ struct AnswerBody {
   std::string json;
   std::string binary;       // follows the JSON
   bool has_binary = false;  // the client must be told where the JSON ends
+  std::string copy;         // of one text of the answer, while it is written
 };
 
 // `answer.status` must be OK. `body` is overwritten; its capacity is used again.

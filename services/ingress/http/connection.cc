@@ -4,6 +4,7 @@
 #include <array>
 #include <boost/asio/buffer.hpp>
 #include <boost/beast/http/error.hpp>
+#include <tuple>
 #include <utility>
 
 #include "common/check.h"
@@ -119,12 +120,13 @@ void Connection::Advance() {
   while (buffer_.size() > 0 &&
          (state_ == State::kIdle || state_ == State::kHeader || state_ == State::kBody)) {
     if (state_ == State::kIdle) {
-      parser_.emplace();
+      parser_.emplace(std::piecewise_construct, std::make_tuple(),
+                      std::make_tuple(FieldAllocator(&field_memory_)));
       parser_->header_limit(static_cast<uint32_t>(context_->options.max_header_bytes));
       body_limit_ = context_->options.max_body_bytes;
       parser_->body_limit(body_limit_);
       parser_->get().body() = std::move(body_);
-      head_ = RequestHead();
+      head_.Clear();
       Enter(State::kHeader, context_->options.header_timeout_ms);
     }
     error_code error;
@@ -247,10 +249,12 @@ void Connection::OnWritten(error_code error) {
 void Connection::NextRequest() {
   if (parser_.has_value()) body_ = std::move(parser_->get().body());
   parser_.reset();
+  field_memory_.release();
   Shrink(&body_);
   Discharge();
   Shrink(&answer_.json);
   Shrink(&answer_.binary);
+  Shrink(&answer_.copy);
   Enter(State::kIdle, context_->options.idle_timeout_ms);
   Advance();
   ReadMore();

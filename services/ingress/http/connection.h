@@ -23,10 +23,13 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include <array>
 #include <boost/beast/core/flat_buffer.hpp>
+#include <cstddef>
 #include <exception>
 #include <limits>
 #include <memory>
+#include <memory_resource>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -178,6 +181,9 @@ class Connection final : public Completion, public std::enable_shared_from_this<
   size_t charged_ = 0;
 
   boost::beast::flat_buffer buffer_;  // read and not yet parsed
+  // The fields of one request's header; what is more than that comes from the heap.
+  std::array<std::byte, 4 << 10> field_bytes_;
+  std::pmr::monotonic_buffer_resource field_memory_{field_bytes_.data(), field_bytes_.size()};
   std::optional<Parser> parser_;
   RequestHead head_;
   size_t body_limit_ = 0;

@@ -25,7 +25,7 @@ void Connection::OnChanged(const absl::Status& outcome) {
   if (state_ != State::kChanging) return;  // its client left meanwhile
   Guarded([&] {
     if (!outcome.ok()) return Fail(outcome);
-    answer_ = {"{}", "", false};
+    answer_ = {"{}", "", false, ""};
     Send(200);
   });
 }

@@ -64,7 +64,7 @@ void Connection::OnRequest() {
     if (!status.ok()) return Fail(status);
   }
   const Description answer = context_->Answer(head_.route, parser_->get().body(), only_ready);
-  answer_ = {head_.unchanged ? std::string() : answer.json, "", false};
+  answer_ = {head_.unchanged ? std::string() : answer.json, "", false, ""};
   std::string fields;
   if (head_.route.endpoint == Endpoint::kOpenApi) fields = Concat("ETag: ", OpenApiTag(), "\r\n");
   Send(head_.unchanged ? 304 : answer.code, fields);
@@ -138,7 +138,8 @@ void Connection::StartInfer() {
   if (status.ok() && !context_->parsed.form.classes.empty()) status = BindClasses(catalog);
   if (!status.ok()) return Fail(status);
   ParsedInfer& parsed = context_->parsed;
-  form_ = std::move(parsed.form);
+  std::swap(form_, parsed.form);
+  parsed.form.Clear();  // an earlier answer's; it may hold a region open
   const int64_t deadline_ns = DeadlineNanos(arrival_ns_, head_.timeout_us, parsed.timeout_us);
   Enter(State::kInFlight, kNever);
   ++context_->in_flight;
@@ -181,7 +182,7 @@ void Connection::Done(const InferAnswer& answer) {
 }
 
 void Connection::Fail(const absl::Status& status) {
-  answer_ = {JsonError(Message(status)), "", false};
+  answer_ = {JsonError(Message(status)), "", false, ""};
   Send(HttpCode(status));
 }
 
@@ -190,7 +191,7 @@ void Connection::FailAndClose(int code, std::string_view sentence, std::string_v
   if (!parser_.has_value() || !parser_->is_done()) close_after_ = true;
   if (parser_.has_value()) Shrink(&parser_->get().body());
   Discharge();
-  answer_ = {JsonError(sentence), "", false};
+  answer_ = {JsonError(sentence), "", false, ""};
   Send(code, fields);
 }
 

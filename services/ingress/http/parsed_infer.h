@@ -29,6 +29,16 @@ struct AnswerForm {
   bool binary = false;       // for outputs not named in `outputs`
   std::vector<Output> outputs;
   Classification classes;  // outputs of which the k highest are asked for
+
+  // Keeps capacity, but not that of a long id.
+  void Clear() {
+    constexpr size_t kKeptIdBytes = 1 << 10;
+    predictions = binary = false;
+    id.clear();
+    if (id.capacity() > kKeptIdBytes) id.shrink_to_fit();
+    outputs.clear();
+    classes.Clear();
+  }
 };
 
 struct ParsedInfer {
@@ -38,7 +48,14 @@ struct ParsedInfer {
   uint32_t priority = 0;
   AnswerForm form;
 
-  void Clear() { *this = ParsedInfer(); }
+  // Keeps capacity.
+  void Clear() {
+    inputs.clear();
+    outputs.clear();
+    timeout_us = 0;
+    priority = 0;
+    form.Clear();
+  }
 };
 
 }  // namespace millrace::http

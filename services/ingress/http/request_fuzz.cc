@@ -19,6 +19,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   server->Settle();
   close(fd);
   server->Settle();
+  server->frontend().Forget();
   MR_CHECK(server->server().active_requests() == 0 && server->server().connections() == 0,
            "a client that went away leaves nothing behind");
   return 0;

@@ -60,13 +60,13 @@ HeadFault CheckMethod(const Parser& parser, const Route& route) {
 
 HeadFault ReadHead(const Parser& parser, RequestHead* head) {
   MR_CHECK(parser.is_header_done(), "a header is read when it is whole");
-  *head = RequestHead();
+  head->Clear();
   const auto& request = parser.get();
   head->keep_alive = parser.keep_alive();
   head->http10 = request.version() == 10;
   head->posted = request.method() == beast_http::verb::post;
   head->head_only = request.method() == beast_http::verb::head;
-  head->route = ParseTarget({request.target().data(), request.target().size()});
+  ParseTarget({request.target().data(), request.target().size()}, &head->route);
 
   const std::string_view coding = Get(parser, beast_http::field::transfer_encoding);
   if (!coding.empty() && !(parser.chunked() && SameWord(coding, "chunked"))) {

@@ -11,8 +11,10 @@
 #include <stdint.h>
 
 #include <boost/beast/http/parser.hpp>
+#include <memory_resource>
 #include <optional>
 #include <string>
+#include <utility>
 
 #include "services/ingress/http/body.h"
 #include "services/ingress/http/content_coding.h"
@@ -20,7 +22,9 @@
 
 namespace millrace::http {
 
-using Parser = boost::beast::http::request_parser<PaddedBody>;
+// Whoever makes one names the memory of its fields.
+using FieldAllocator = std::pmr::polymorphic_allocator<char>;
+using Parser = boost::beast::http::request_parser<PaddedBody, FieldAllocator>;
 
 struct RequestHead {
   Route route;
@@ -34,6 +38,18 @@ struct RequestHead {
   bool unchanged = false;            // GET /openapi.json: the client has it (If-None-Match)
   std::optional<size_t> json_bytes;  // Inference-Header-Content-Length
   int64_t timeout_us = 0;            // X-Request-Timeout-Ms; 0: none
+
+  // Keeps the capacity of the names, but of no longer one than clients mostly use.
+  void Clear() {
+    constexpr size_t kKeptNameBytes = 256;
+    Route names = std::move(route);
+    *this = RequestHead();
+    for (std::string* name : {&names.model, &names.version, &names.region}) {
+      if (name->capacity() > kKeptNameBytes) std::string().swap(*name);
+    }
+    route = std::move(names);
+    route.Clear();
+  }
 };
 
 struct HeadFault {

@@ -101,14 +101,21 @@ struct Segments {
   }
 };
 
+// What stands in a target for the words of a pattern; views of its segments.
+struct Names {
+  std::string_view model;
+  std::string_view version;
+  std::string_view region;
+};
+
 // One segment against one of a pattern: a word, "{model}", "{version}" or "{model}:verb".
-bool MatchSegment(std::string_view pattern, std::string_view segment, bool verbs, Route* route) {
+bool MatchSegment(std::string_view pattern, std::string_view segment, bool verbs, Names* names) {
   if (pattern == kVersionWord) {
-    route->version = segment;
+    names->version = segment;
     return !segment.empty();
   }
   if (pattern == kRegionWord) {
-    route->region = segment;
+    names->region = segment;
     return !segment.empty();
   }
   if (!pattern.starts_with(kModelWord)) return pattern == segment;
@@ -117,18 +124,18 @@ bool MatchSegment(std::string_view pattern, std::string_view segment, bool verbs
   segment.remove_suffix(verb.size());
   // Where verbs follow names, an unknown verb is no name.
   if (verbs && verb.empty() && segment.find(':') != std::string_view::npos) return false;
-  route->model = segment;
+  names->model = segment;
   return !segment.empty();
 }
 
 // `pattern` without its first slash.
-bool Match(std::string_view pattern, const Segments& segments, Route* route) {
+bool Match(std::string_view pattern, const Segments& segments, Names* names) {
   const bool verbs = pattern.starts_with("v1/");
   for (size_t i = 0; i < segments.count; ++i) {
     const size_t slash = pattern.find('/');
     const bool last = slash == std::string_view::npos;
     if (last != (i + 1 == segments.count)) return false;
-    if (!MatchSegment(pattern.substr(0, slash), segments.part[i], verbs, route)) return false;
+    if (!MatchSegment(pattern.substr(0, slash), segments.part[i], verbs, names)) return false;
     if (!last) pattern.remove_prefix(slash + 1);
   }
   return true;
@@ -190,25 +197,28 @@ Scope ScopeOf(Endpoint endpoint) {
   return kScopeAdmin;
 }
 
-Route ParseTarget(std::string_view target) {
+void ParseTarget(std::string_view target, Route* route) {
+  route->Clear();
   // The absolute form, which a server must understand as well.
   if (constexpr std::string_view kScheme = "http://"; target.starts_with(kScheme)) {
     const size_t slash = target.find('/', kScheme.size());
     target = slash == std::string_view::npos ? "/" : target.substr(slash);
   }
   target = target.substr(0, target.find('?'));
-  if (target.empty() || target[0] != '/') return {};
+  if (target.empty() || target[0] != '/') return;
   target.remove_prefix(1);
   if (target.ends_with('/')) target.remove_suffix(1);
   Segments segments;
-  if (!segments.Split(target)) return {};
+  if (!segments.Split(target)) return;
   for (const RoutePattern& pattern : kRoutes) {
-    Route route;
-    if (!Match(pattern.path.substr(1), segments, &route)) continue;
-    route.endpoint = pattern.endpoint;
-    return route;
+    Names names;
+    if (!Match(pattern.path.substr(1), segments, &names)) continue;
+    route->endpoint = pattern.endpoint;
+    route->model = names.model;
+    route->version = names.version;
+    route->region = names.region;
+    return;
   }
-  return {};
 }
 
 }  // namespace millrace::http

@@ -75,8 +75,16 @@ struct Route {
   // Administration: what it does is not for everybody who may ask a model.
   bool changes() const { return endpoint == Endpoint::kLoad || endpoint == Endpoint::kUnload; }
   bool infers() const { return endpoint == Endpoint::kInfer || endpoint == Endpoint::kPredict; }
+  // Keeps the capacity of the names.
+  void Clear() { endpoint = Endpoint::kUnknown, model.clear(), version.clear(), region.clear(); }
 };
 
-Route ParseTarget(std::string_view target);
+// Overwrites `route`.
+void ParseTarget(std::string_view target, Route* route);
+inline Route ParseTarget(std::string_view target) {
+  Route route;
+  ParseTarget(target, &route);
+  return route;
+}
 
 }  // namespace millrace::http

@@ -23,6 +23,8 @@
 #include <string_view>
 #include <utility>
 
+#include "services/ingress/http/handler_memory.h"
+
 namespace millrace::http {
 
 using Socket = boost::asio::basic_stream_socket<boost::asio::generic::stream_protocol,
@@ -47,10 +49,11 @@ class Wire {
   // `handler(error, bytes)`: that many bytes are in received().
   template <typename Handler>
   void Read(Handler handler) {
+    InMemory placed(&read_memory_, std::move(handler));
     if (secure()) {
-      tls_->async_read_some(boost::asio::buffer(chunk_), std::move(handler));
+      tls_->async_read_some(boost::asio::buffer(chunk_), std::move(placed));
     } else {
-      socket_.async_read_some(boost::asio::buffer(chunk_), std::move(handler));
+      socket_.async_read_some(boost::asio::buffer(chunk_), std::move(placed));
     }
   }
   boost::asio::const_buffer received(size_t bytes) const { return {chunk_.data(), bytes}; }
@@ -58,10 +61,11 @@ class Wire {
   // `handler(error, bytes)`: all of `parts` was written, or the socket failed.
   template <typename Parts, typename Handler>
   void Write(const Parts& parts, Handler handler) {
+    InMemory placed(&write_memory_, std::move(handler));
     if (secure()) {
-      boost::asio::async_write(*tls_, parts, std::move(handler));
+      boost::asio::async_write(*tls_, parts, std::move(placed));
     } else {
-      boost::asio::async_write(socket_, parts, std::move(handler));
+      boost::asio::async_write(socket_, parts, std::move(placed));
     }
   }
 
@@ -73,6 +77,8 @@ class Wire {
   void Close();
 
  private:
+  HandlerMemory read_memory_;
+  HandlerMemory write_memory_;
   Socket socket_;
   std::unique_ptr<boost::asio::ssl::stream<Socket&>> tls_;  // null: plain
   // A pending read writes here, and not into a buffer that may move its bytes meanwhile.

@@ -7,9 +7,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <filesystem>
-#include <fstream>
-
 #include "common/clock.h"
 #include "ipc/client/millrace_client.h"
 #include "services/ingress/local/local_rig.h"
@@ -314,31 +311,6 @@ TEST_F(LocalHostileTest, ARegionThatChangesAfterSubmitHarmsNobody) {
   scribbler.join();
   EXPECT_EQ(answered, 500u);
   raw.socket = Fd();
-  ExpectServing();
-}
-
-// Each file: a message of 64 bytes, then what stands at the start of the arena's blocks.
-TEST_F(LocalHostileTest, TheCorpusHarmsNobody) {
-  size_t files = 0;
-  for (const auto& entry : std::filesystem::directory_iterator("services/ingress/local/corpus")) {
-    std::ifstream file(entry.path(), std::ios::binary);
-    const std::string bytes((std::istreambuf_iterator<char>(file)),
-                            std::istreambuf_iterator<char>());
-    if (bytes.size() < sizeof(Message)) continue;
-    ++files;
-    RawClient raw(rig_.path());
-    raw.Connect();
-    Message message;
-    memcpy(&message, bytes.data(), sizeof message);
-    memcpy(raw.At(kLineBytes), bytes.data() + sizeof message, bytes.size() - sizeof message);
-    raw.Publish(message);
-    Message answer;
-    rig_.WaitUntil([&](FakeFrontend&, LocalServer& server) {
-      return raw.TakeAnswer(&answer) || server.clients() == 0 ||
-             message.kind == MessageKind::kError;
-    });
-  }
-  EXPECT_GE(files, 10u);
   ExpectServing();
 }
 

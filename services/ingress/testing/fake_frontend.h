@@ -83,6 +83,8 @@ class FakeFrontend final : public Frontend {
 
   const std::deque<FakeRequest>& seen() const { return seen_; }
   const std::vector<RequestId>& cancelled() const { return cancelled_; }
+  // Forgets both, for who asks without end.
+  void Forget() { seen_.clear(), cancelled_.clear(); }
   size_t in_flight() const { return in_flight_.size(); }
 
   RequestId Infer(const InferRequest& request, Completion* completion) override;
