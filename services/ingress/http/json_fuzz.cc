@@ -57,8 +57,10 @@ void CheckTensors(const ParsedInfer& parsed) {
 }
 
 void CheckStatus(const absl::Status& status, const ParsedInfer& parsed) {
-  // RESOURCE_EXHAUSTED: more of a region than a request may have.
-  const bool refused = absl::IsInvalidArgument(status) || absl::IsResourceExhausted(status);
+  // RESOURCE_EXHAUSTED: more of a region than a request may have. UNIMPLEMENTED: a change that
+  // brings a model's files along.
+  const bool refused = absl::IsInvalidArgument(status) || absl::IsResourceExhausted(status) ||
+                       absl::IsUnimplemented(status);
   MR_CHECK(status.ok() || (refused && !status.message().empty()),
            "a body is fine, or wrong for a reason that is told");
   if (status.ok()) CheckTensors(parsed);
