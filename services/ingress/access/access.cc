@@ -145,12 +145,14 @@ const KeyEntry* Gate::Find(const KeyDigest& digest, int64_t now_ns) {
   return table_->FindKey(digest);
 }
 
-Verdict Gate::Admit(Scope scope, std::string_view key, int64_t now_ns, Permit* permit) {
+Verdict Gate::Admit(Scope scope, const Shown& shown, int64_t now_ns, Permit* permit) {
   *permit = {scope, false, {}};
   if (!AsksForKey(scope)) return CheckAnonymous(scope);
-  if (key.empty()) return {absl::StatusCode::kUnauthenticated, "an API key is needed", 0};
+  if (shown.key.empty() && shown.certificate.empty()) {
+    return {absl::StatusCode::kUnauthenticated, "an API key is needed", 0};
+  }
   permit->keyed = true;
-  permit->digest = Hash(key);
+  permit->digest = shown.key.empty() ? CertificateDigest(shown.certificate) : Hash(shown.key);
   const KeyEntry* entry = Find(permit->digest, now_ns);
   if (entry == nullptr) return {absl::StatusCode::kUnauthenticated, kUnknownKey, 0};
   if ((entry->scopes & scope) == 0) return Denied(kLacksScope);
@@ -167,9 +169,9 @@ Verdict Gate::Use(const Permit& permit, int64_t now_ns) {
   return {absl::StatusCode::kResourceExhausted, "the API key is over its rate or quota", wait_ns};
 }
 
-Verdict Gate::Check(Scope scope, std::string_view key, int64_t now_ns) {
+Verdict Gate::Check(Scope scope, const Shown& shown, int64_t now_ns) {
   Permit permit;
-  const Verdict verdict = Admit(scope, key, now_ns, &permit);
+  const Verdict verdict = Admit(scope, shown, now_ns, &permit);
   return verdict.ok() ? Use(permit, now_ns) : verdict;
 }
 

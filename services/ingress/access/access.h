@@ -10,8 +10,9 @@
 //      there is on this machine. On any other address scope admin is refused, and the other scopes
 //      too unless `allow_anonymous`. What counts is where the lane listens, so that a proxy beside
 //      an open listener does not make the whole network local.
-//   3. With a key file a route with a scope needs a key with that scope, on every listener. A key
-//      that is shown and unknown is UNAUTHENTICATED.
+//   3. With a key file a route with a scope needs a key with that scope, on every listener, or a
+//      client's certificate that an entry names. A key that is shown and unknown is
+//      UNAUTHENTICATED, whatever the certificate.
 //   4. A request of a key counts against its rate and quota once; routes without a scope do not.
 //   5. The file is looked at once a second at most, by whoever checks. One that cannot be read
 //      leaves the keys as they were, is logged and counted.
@@ -81,6 +82,18 @@ struct Verdict {
   absl::Status status() const { return absl::Status(code, sentence); }
 };
 
+// What a client showed; a key comes first. Empty: none.
+struct Shown {
+  Shown() = default;
+  Shown(const char* api_key) : key(api_key) {}       // NOLINT: a key alone
+  Shown(std::string_view api_key) : key(api_key) {}  // NOLINT: a key alone
+  Shown(std::string_view api_key, std::string_view common_name)
+      : key(api_key), certificate(common_name) {}
+
+  std::string_view key;
+  std::string_view certificate;  // its subject's common name, after TLS has verified it
+};
+
 // Who was let in, for a stream whose requests are asked one by one.
 struct Permit {
   Scope scope = kScopeNone;
@@ -98,12 +111,12 @@ class Gate {
   // Whether a key matters to the verdict; where it does not, nobody need look for one.
   bool AsksForKey(Scope scope) const;
 
-  // One request. `key`: what the client showed; empty: none.
-  Verdict Check(Scope scope, std::string_view key, int64_t now_ns);
+  // One request.
+  Verdict Check(Scope scope, const Shown& shown, int64_t now_ns);
 
   // The two halves of Check. Admit counts nothing. Use asks again, so that a key that was taken
   // away, or lost the scope, ends what was admitted by it.
-  Verdict Admit(Scope scope, std::string_view key, int64_t now_ns, Permit* permit);
+  Verdict Admit(Scope scope, const Shown& shown, int64_t now_ns, Permit* permit);
   Verdict Use(const Permit& permit, int64_t now_ns);
 
  private:

@@ -154,6 +154,23 @@ TEST_F(AccessTest, AKeyOpensItsScopesAndNoOther) {
   EXPECT_EQ(Code(kScopeInfer, Hash("alpha")), StatusCode::kUnauthenticated);
 }
 
+TEST_F(AccessTest, ACertificateOpensItsScopesWhereNoKeyIsShown) {
+  Open("keys:\n- {name: c, certificate: press 7, scopes: [infer]}\n" +
+       Entry("a", "alpha", "scopes: [admin]"));
+  const auto code = [&](Scope scope, const Shown& shown) {
+    return gate_->Check(scope, shown, kNow).code;
+  };
+  EXPECT_EQ(code(kScopeInfer, {"", "press 7"}), StatusCode::kOk);
+  EXPECT_EQ(code(kScopeAdmin, {"", "press 7"}), StatusCode::kPermissionDenied);
+  EXPECT_EQ(code(kScopeInfer, {"", "press 8"}), StatusCode::kUnauthenticated);
+  // A name is no key, and a key is no name; a key that is shown decides.
+  EXPECT_EQ(code(kScopeInfer, "press 7"), StatusCode::kUnauthenticated);
+  EXPECT_EQ(code(kScopeAdmin, {"", "alpha"}), StatusCode::kUnauthenticated);
+  EXPECT_EQ(code(kScopeAdmin, {"alpha", "press 7"}), StatusCode::kOk);
+  EXPECT_EQ(code(kScopeInfer, {"alpha", "press 7"}), StatusCode::kPermissionDenied);
+  EXPECT_EQ(code(kScopeInfer, {"gamma", "press 7"}), StatusCode::kUnauthenticated);
+}
+
 // A stream asks once who is there, and for each request whether it still may.
 TEST_F(AccessTest, APermitCountsByUseAndEndsWithItsKey) {
   Open("keys:\n" + Entry("a", "alpha", "scopes: [infer], rate_per_s: 1, burst: 2"));
@@ -260,6 +277,10 @@ TEST_F(AccessTest, FaultsOfAKeyFile) {
            "keys:\n" + Entry("a", "alpha", "scopes: []"),
            "keys:\n" + Entry("a", "alpha", "scopes: [infer], rate_per_s: 0"),
            "keys:\n" + Entry("a", "alpha", "scopes: [infer], speed: 1"),
+           "keys:\n- {name: a, certificate: '', scopes: [infer]}",
+           "keys:\n" + Entry("a", "alpha", "certificate: a, scopes: [infer]"),
+           "keys:\n- {name: a, certificate: c, scopes: [infer]}\n"
+           "- {name: b, certificate: c, scopes: [infer]}",
            "keys:\n" + good + Entry("b", "alpha", "scopes: [infer]"),
            "keys:\n" + good + Entry("a", "beta", "scopes: [infer]")}) {
     Write(text);

@@ -29,14 +29,15 @@ inline std::string KeyLine(std::string_view name, std::string_view key, std::str
   return "- {name: " + std::string(name) + ", sha256: " + hex + ", " + std::string(rest) + "}\n";
 }
 
-// Keys that are called as their scope, one that may do all ("all"), and one that may do all, once
-// in a while ("once").
+// Keys that are called as their scope, a certificate that may infer ("press"), one that may do all
+// ("all"), and one that may do all, once in a while ("once").
 inline std::shared_ptr<Keys> KeysForTest() {
   std::string text = "keys:\n";
   for (const char* scope : {"infer", "admin", "metrics"}) {
     text += KeyLine(scope, scope, "scopes: [" + std::string(scope) + "]");
   }
   text += KeyLine("all", "all", "scopes: [infer, admin, metrics]");
+  text += "- {name: press, certificate: press, scopes: [infer]}\n";
   text += KeyLine("once", "once", "scopes: [infer, admin, metrics], quota: 1, period_s: 31000000");
   char path[] = "/tmp/millrace_keys_XXXXXX";
   close(mkstemp(path));

@@ -1,12 +1,17 @@
+// The digest functions that allocate nothing are of OpenSSL 1.1's interface.
+#define OPENSSL_API_COMPAT 0x10101000L
+
 #include "services/ingress/access/key_table.h"
 
 #include <openssl/crypto.h>
+#include <openssl/sha.h>
 
 #include <algorithm>
 #include <map>
 #include <set>
 
 #include "absl/strings/numbers.h"
+#include "common/check.h"
 #include "common/config_yaml.h"
 
 namespace millrace {
@@ -49,13 +54,14 @@ class Reader {
 
   void Add(const YAML::Node& node) {
     KeyEntry entry;
-    has_digest_ = false;
+    digests_ = 0;
     const bool map = YamlMap(node, "keys", faults_,
                              [&](const std::string& key, const YAML::Node& at,
                                  const YAML::Node& value) { Field(key, at, value, &entry); });
     if (!map) return;
     if (entry.name.empty()) AddFault(node, "keys.name", "is missing", faults_);
-    if (!has_digest_) AddFault(node, "keys.sha256", "is missing", faults_);
+    if (digests_ == 0) AddFault(node, "keys.sha256", "is missing", faults_);
+    if (digests_ > 1) AddFault(node, "keys.certificate", "stands beside sha256", faults_);
     if (entry.scopes == 0) AddFault(node, "keys.scopes", "is missing", faults_);
     Once(node, "keys.name", entry.name);
     Once(node, "keys.sha256", std::string(entry.digest.begin(), entry.digest.end()));
@@ -75,10 +81,14 @@ class Reader {
     if (key == "name") {
       entry->name = text;
     } else if (key == "sha256") {
-      has_digest_ = true;
+      ++digests_;
       if (!ReadDigest(text, &entry->digest)) {
         AddFault(at, field, "must be 64 lower-case hex digits", faults_);
       }
+    } else if (key == "certificate") {
+      ++digests_;
+      if (text.empty()) AddFault(at, field, "must be the common name of a subject", faults_);
+      entry->digest = CertificateDigest(text);
     } else if (key == "rate_per_s") {
       Number(at, field, text, kMostRate, &entry->limits.rate_per_s);
     } else if (key == "burst") {
@@ -126,12 +136,24 @@ class Reader {
 
   std::map<std::string, std::shared_ptr<Usage>> usage_before_;
   std::vector<ConfigFault>* const faults_;
-  bool has_digest_ = false;  // the entry that is being read
+  int digests_ = 0;  // of the entry that is being read
   std::set<std::string> seen_;
   std::vector<KeyEntry> entries_;
 };
 
 }  // namespace
+
+KeyDigest CertificateDigest(std::string_view common_name) {
+  unsigned char all[SHA384_DIGEST_LENGTH];
+  SHA512_CTX context;
+  MR_CHECK(SHA384_Init(&context) == 1 &&
+               SHA384_Update(&context, common_name.data(), common_name.size()) == 1 &&
+               SHA384_Final(all, &context) == 1,
+           "SHA-384 of bytes in memory does not fail");
+  KeyDigest digest;
+  std::copy_n(all, digest.size(), digest.begin());
+  return digest;
+}
 
 KeyTable::KeyTable(std::vector<KeyEntry> entries) : entries_(std::move(entries)) {
   std::sort(entries_.begin(), entries_.end(),

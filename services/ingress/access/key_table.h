@@ -9,6 +9,8 @@
 //      the entry depends on the digest, from which nobody can tell, or approach, the key.
 //   3. A name and a digest stand in one entry each.
 //   4. Find allocates nothing.
+//   5. A client's certificate, by its subject's common name, has a digest of its own kind (SHA-384,
+//      cut), so that no key can be made that passes for a certificate.
 // What fails: ParseKeyTable, with every fault of the file.
 #pragma once
 
@@ -33,6 +35,9 @@ struct KeyEntry {
   UsageLimits limits;
   std::shared_ptr<Usage> usage;
 };
+
+// What an entry `certificate: NAME` is found by.
+KeyDigest CertificateDigest(std::string_view common_name);
 
 class KeyTable {
  public:

@@ -1,6 +1,10 @@
 #include "services/ingress/grpc/call_gate.h"
 
+#include <grpc/grpc_security_constants.h>
+
+#include <string>
 #include <string_view>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "common/clock.h"
@@ -20,6 +24,14 @@ std::string_view KeyOf(const grpc::ServerContext& context) {
   return key.empty() ? Find(context, "x-api-key") : key;
 }
 
+// The common name of the certificate that TLS has verified; looked for where no key is shown.
+std::string CertificateOf(const grpc::ServerContext& context) {
+  const auto peer = context.auth_context();
+  if (peer == nullptr || !peer->IsPeerAuthenticated()) return "";
+  const std::vector<grpc::string_ref> names = peer->FindPropertyValues(GRPC_X509_CN_PROPERTY_NAME);
+  return names.empty() ? "" : std::string(names[0].data(), names[0].size());
+}
+
 absl::Status StatusOf(const Verdict& verdict) {
   return verdict.ok() ? absl::OkStatus() : verdict.status();
 }
@@ -32,7 +44,9 @@ int64_t RetryAfterMs(const Verdict& verdict) {
 
 absl::Status CallGate::Check(Scope scope, grpc::ServerContext* context) {
   if (!gate_.AsksForKey(scope)) return StatusOf(gate_.Check(scope, {}, 0));
-  const Verdict verdict = gate_.Check(scope, KeyOf(*context), MonotonicNanos());
+  const std::string_view key = KeyOf(*context);
+  const std::string certificate = key.empty() ? CertificateOf(*context) : "";
+  const Verdict verdict = gate_.Check(scope, {key, certificate}, MonotonicNanos());
   if (verdict.retry_after_ns > 0) {
     context->AddTrailingMetadata("grpc-retry-pushback-ms", absl::StrCat(RetryAfterMs(verdict)));
   }
@@ -41,7 +55,9 @@ absl::Status CallGate::Check(Scope scope, grpc::ServerContext* context) {
 
 absl::Status CallGate::Admit(Scope scope, const grpc::ServerContext& context, Permit* permit) {
   if (!gate_.AsksForKey(scope)) return StatusOf(gate_.Admit(scope, {}, 0, permit));
-  return StatusOf(gate_.Admit(scope, KeyOf(context), MonotonicNanos(), permit));
+  const std::string_view key = KeyOf(context);
+  const std::string certificate = key.empty() ? CertificateOf(context) : "";
+  return StatusOf(gate_.Admit(scope, {key, certificate}, MonotonicNanos(), permit));
 }
 
 absl::Status CallGate::Use(const Permit& permit, int64_t* retry_after_ms) {

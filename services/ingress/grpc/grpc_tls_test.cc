@@ -1,5 +1,6 @@
 // gRPC over TLS: who is let in, and certificates that change under a running server.
 #include "common/testing/certificates_for_test.h"
+#include "services/ingress/access/key_file_for_test.h"
 #include "services/ingress/grpc/grpc_server_fixture_for_test.h"
 
 namespace millrace {
@@ -66,6 +67,16 @@ TEST_P(GrpcTlsTest, DemandsClientsCertificates) {
   EXPECT_EQ(Visit(authority_, authority_.Issue("stranger")).error_code(), StatusCode::UNAVAILABLE);
   EXPECT_TRUE(frontend_.seen().empty());
   EXPECT_EQ(Visit(authority_, clients_.Issue("client")).error_code(), StatusCode::OK);
+}
+
+TEST_P(GrpcTlsTest, ACertificateStandsForAKey) {
+  options_.tls.client_ca = WriteTestFile("clients.pem", clients_.certificate());
+  options_.keys = KeysForTest();
+  server_->Shutdown(0);
+  Start(options_);
+  EXPECT_EQ(Visit(authority_, clients_.Issue("press")).error_code(), StatusCode::OK);
+  EXPECT_EQ(Visit(authority_, clients_.Issue("other")).error_code(), StatusCode::UNAUTHENTICATED);
+  EXPECT_EQ(frontend_.seen().size(), 1u);
 }
 
 TEST_P(GrpcTlsTest, TakesChangedFiles) {

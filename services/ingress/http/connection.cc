@@ -63,6 +63,7 @@ void Connection::OnHandshake(error_code error) {
     ++context_->counters.failed_handshakes;
     return Close();
   }
+  peer_name_ = wire_.PeerName();
   const HttpOptions& options = context_->options;
   Enter(State::kIdle, refused_             ? options.linger_ms
                       : context_->draining ? options.drain_idle_ms

@@ -175,6 +175,7 @@ class Connection final : public Completion, public std::enable_shared_from_this<
   State state_ = State::kIdle;
   int64_t limit_ns_ = 0;  // when the state's time is up
   bool reading_ = false;
+  std::string peer_name_;  // of the client's certificate; empty: it showed none
   bool peer_ended_ = false;
   bool close_after_ = false;
   bool refused_ = false;

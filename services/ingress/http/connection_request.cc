@@ -32,8 +32,8 @@ int64_t DeadlineNanos(int64_t arrival_ns, int64_t header_us, int64_t parameter_u
 bool Connection::Admit() {
   Gate& gate = context_->gate;
   const Scope scope = ScopeOf(head_.route.endpoint);
-  const std::string_view key = gate.AsksForKey(scope) ? ReadKey(*parser_) : std::string_view();
-  const Verdict verdict = gate.Check(scope, key, arrival_ns_);
+  const Shown shown = gate.AsksForKey(scope) ? Shown(ReadKey(*parser_), peer_name_) : Shown();
+  const Verdict verdict = gate.Check(scope, shown, arrival_ns_);
   if (verdict.ok()) return true;
   std::string fields;
   if (verdict.code == absl::StatusCode::kUnauthenticated) {

@@ -14,6 +14,7 @@
 
 #include "common/clock.h"
 #include "common/testing/certificates_for_test.h"
+#include "services/ingress/access/key_file_for_test.h"
 #include "services/ingress/http/http_client_for_test.h"
 #include "services/ingress/http/text.h"
 
@@ -294,6 +295,21 @@ TEST_F(HttpTls, DemandsClientsCertificates) {
   TlsClient client(&test, &right);
   ASSERT_TRUE(client.Handshake());
   EXPECT_TRUE(client.Live());
+}
+
+TEST_F(HttpTls, ACertificateStandsForAKey) {
+  DemandClients();
+  options_.keys = KeysForTest();
+  TestServer test(options_);
+  const auto answer = [&](const char* name) {
+    const TestIdentity identity = clients_.Issue(name);
+    TlsClient client(&test, &identity);
+    EXPECT_TRUE(client.Handshake());
+    client.Send("GET /v2/models/plain HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+    return client.ReadUntil("").substr(0, 12);
+  };
+  EXPECT_EQ(answer("press"), "HTTP/1.1 200");
+  EXPECT_EQ(answer("other"), "HTTP/1.1 401");
 }
 
 TEST_F(HttpTls, TakesChangedFilesAndKeepsTheFormerOnesOfBroken) {

@@ -1,5 +1,7 @@
 #include "services/ingress/http/wire.h"
 
+#include <openssl/ssl.h>
+#include <openssl/x509.h>
 #include <sys/socket.h>
 
 namespace millrace::http {
@@ -18,6 +20,23 @@ bool Wire::WriteNow(std::string_view text) {
   }
   return send(socket_.native_handle(), text.data(), text.size(), MSG_DONTWAIT | MSG_NOSIGNAL) ==
          static_cast<ssize_t>(text.size());
+}
+
+std::string Wire::PeerName() const {
+  if (!secure()) return "";
+  SSL* const ssl = tls_->native_handle();
+  const X509* certificate = SSL_get0_peer_certificate(ssl);
+  if (certificate == nullptr || SSL_get_verify_result(ssl) != X509_V_OK) return "";
+  const X509_NAME* subject = X509_get_subject_name(certificate);
+  const int at = X509_NAME_get_index_by_NID(subject, NID_commonName, -1);
+  if (at < 0) return "";
+  unsigned char* text = nullptr;
+  const ASN1_STRING* value = X509_NAME_ENTRY_get_data(X509_NAME_get_entry(subject, at));
+  const int size = ASN1_STRING_to_UTF8(&text, value);
+  if (size < 0) return "";
+  std::string name(reinterpret_cast<const char*>(text), static_cast<size_t>(size));
+  OPENSSL_free(text);
+  return name;
 }
 
 bool Wire::EndWriting() {

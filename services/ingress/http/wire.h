@@ -46,6 +46,9 @@ class Wire {
     tls_->async_handshake(boost::asio::ssl::stream_base::server, std::move(handler));
   }
 
+  // The common name of the certificate that the client showed and TLS verified; empty: none.
+  std::string PeerName() const;
+
   // `handler(error, bytes)`: that many bytes are in received().
   template <typename Handler>
   void Read(Handler handler) {
