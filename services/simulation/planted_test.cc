@@ -14,7 +14,7 @@ namespace millrace::sim {
 namespace {
 
 constexpr uint64_t kFirstSeed = 1;
-constexpr uint64_t kMostSeeds = 40;
+constexpr uint64_t kMostSeeds = 200;
 constexpr int kFound = 3;
 
 // In a child: an invariant of the product may be what notices it. How the child ended.

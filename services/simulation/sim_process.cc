@@ -191,7 +191,7 @@ void SimProcess::OnCatalog(const CatalogUpdate& update, const FdList& fds) {
   // Plans are warmed; meanwhile the next message waits.
   const int64_t most_ns = (world_->random().OneIn(6) ? 200 : 2) * kNanosPerMilli;
   const int64_t warm_ns = VirtualTime::now_ns() + world_->random().Between(50'000, most_ns);
-  last_in_ns_ = std::max(last_in_ns_, warm_ns);
+  last_in_ns_ = std::max(last_in_ns_ + 1'000, warm_ns);  // one after the other
   auto take_up = [this, generation, use = std::move(use), ready = std::move(ready)] {
     use();
     // relaxed: a statistic, read alone.

@@ -208,8 +208,13 @@ std::string World::WhatIsNotSettled() const {
     return absl::StrCat(clients_.outstanding(), " requests are not answered");
   }
   for (const auto& [incarnation, lane] : lanes_) {
-    if (lane->Quiet()) continue;
     const Page& page = lane->page();
+    // relaxed: one thread reads and writes all pages of a world.
+    const uint64_t routes_by = page.catalog_generation.load(std::memory_order_relaxed);
+    if (lane->ingress() != nullptr && routes_by != supervisor_->fleet().live_generation()) {
+      return absl::StrCat("lane ", incarnation, " routes by catalog ", routes_by);
+    }
+    if (lane->Quiet()) continue;
     return absl::StrCat("lane ", incarnation,
                         " still holds something: ", page.Get(Counter::kBlocksTaken), " blocks, ",
                         page.Get(Counter::kLimbo), " uses in limbo, ", page.Get(Counter::kInFlight),

@@ -3,6 +3,7 @@
 #include <sys/stat.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "ipc/memfd.h"
@@ -49,22 +50,24 @@ absl::Status CatalogDesk::Take(const PublishCatalog& published, FdList fds) {
     if (fstat(fds[i]->get(), &info) == 0) plan_bytes_ += info.st_size;
   }
   catalog_ = std::move(*catalog);
-  plan_routes_.assign(published.plan_routes().begin(), published.plan_routes().end());
-  fds_ = std::move(fds);
+  former_ =
+      std::exchange(newest_, {generation(),
+                              {published.plan_routes().begin(), published.plan_routes().end()},
+                              std::move(fds)});
   return absl::OkStatus();
 }
 
-CatalogUpdate CatalogDesk::UpdateFor(Stage stage) const {
+CatalogUpdate CatalogDesk::Kept::UpdateFor(Stage stage) const {
   CatalogUpdate update;
-  update.set_generation(generation());
+  update.set_generation(generation);
   if (RowOf(stage).gets_plans) {
-    for (uint32_t route : plan_routes_) update.add_plan_routes(route);
+    for (uint32_t route : plan_routes) update.add_plan_routes(route);
   }
   return update;
 }
 
-FdList CatalogDesk::FdsFor(Stage stage) const {
-  return RowOf(stage).gets_plans ? fds_ : FdList{fds_[0]};
+FdList CatalogDesk::Kept::FdsFor(Stage stage) const {
+  return RowOf(stage).gets_plans ? fds : FdList{fds[0]};
 }
 
 }  // namespace millrace

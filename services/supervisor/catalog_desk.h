@@ -2,7 +2,7 @@
 //
 // Purpose: keep the last published catalog with its plans, refuse one that goes back, and tell a
 //   restarted registry where to go on. Who may call: the supervisor's main thread.
-// Ownership: holds the descriptors for as long as the catalog is the current one.
+// Ownership: holds the descriptors of the current catalog and of the one before it, as workers do.
 // Invariants: 1. generations grow. 2. first_route and first_generation lie beyond everything ever
 //   seen. 3. What is kept was parsed once and is sealed against change.
 // What fails: Take, with INVALID_ARGUMENT and the field; nothing is changed then.
@@ -22,21 +22,30 @@ class CatalogDesk {
   // `fds`: the catalog, then one plan for each of `plan_routes`.
   absl::Status Take(const PublishCatalog& published, FdList fds);
 
-  bool has_catalog() const { return !fds_.empty(); }
+  bool has_catalog() const { return !newest_.fds.empty(); }
   uint64_t generation() const { return catalog_.generation(); }
   const Catalog& catalog() const { return catalog_; }
   uint64_t plan_bytes() const { return plan_bytes_; }
   uint32_t first_route() const { return first_route_; }
   uint64_t first_generation() const { return catalog_.generation() + 1; }
 
-  // The update for a stage, with its descriptors: plans go to execution only.
-  CatalogUpdate UpdateFor(Stage stage) const;
-  FdList FdsFor(Stage stage) const;
+  // A catalog as processes are sent it, with its descriptors.
+  struct Kept {
+    uint64_t generation = 0;
+    std::vector<uint32_t> plan_routes;
+    FdList fds;  // empty: there is none
+
+    // For a stage: plans go to execution only.
+    CatalogUpdate UpdateFor(Stage stage) const;
+    FdList FdsFor(Stage stage) const;
+  };
+  const Kept& newest() const { return newest_; }
+  // The one before it, by which requests may still go: who comes new needs both.
+  const Kept& former() const { return former_; }
 
  private:
   Catalog catalog_;
-  std::vector<uint32_t> plan_routes_;
-  FdList fds_;
+  Kept newest_, former_;
   uint32_t first_route_ = 1;
   uint64_t plan_bytes_ = 0;
 };

@@ -233,13 +233,17 @@ void Fleet::Configure(FleetProcess* process) {
     *configure->mutable_unloaded() = desk_.catalog().unloaded();
   }
   Send(process, message, fds);
-  if (desk_.has_catalog() && HasLanes(process->stage)) SendCatalog(process);
+  if (!HasLanes(process->stage)) return;
+  // Requests may go by the former one until the newest is live, and those in flight longer.
+  for (const CatalogDesk::Kept* catalog : {&desk_.former(), &desk_.newest()}) {
+    if (!catalog->fds.empty()) SendCatalog(process, *catalog);
+  }
 }
 
-void Fleet::SendCatalog(FleetProcess* process) {
+void Fleet::SendCatalog(FleetProcess* process, const CatalogDesk::Kept& catalog) {
   ToProcess message;
-  *message.mutable_catalog() = desk_.UpdateFor(process->stage);
-  Send(process, message, desk_.FdsFor(process->stage));
+  *message.mutable_catalog() = catalog.UpdateFor(process->stage);
+  Send(process, message, catalog.FdsFor(process->stage));
 }
 
 // A process that does not take its messages is condemned, not waited for.

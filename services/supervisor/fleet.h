@@ -152,7 +152,7 @@ class Fleet {
   bool GroupMayStart(int group) const;
   void Configure(FleetProcess* process);
   void Send(FleetProcess* process, const ToProcess& message, const FdList& fds = {});
-  void SendCatalog(FleetProcess* process);
+  void SendCatalog(FleetProcess* process, const CatalogDesk::Kept& catalog);
   void Move(FleetProcess* process, ProcessState state);
   FleetProcess* Find(uint32_t key);
   FleetSlot* SlotOf(const FleetProcess& process);

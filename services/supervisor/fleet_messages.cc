@@ -217,7 +217,8 @@ void Fleet::OnPublishCatalog(FleetProcess* process, const PublishCatalog& publis
        {"models", desk_.catalog().models_size()},
        {"failed", desk_.catalog().failed_size()}});
   for (auto& [key, other] : processes_) {
-    if (HasLanes(other.stage) && other.state != ProcessState::kStopping) SendCatalog(&other);
+    if (HasLanes(other.stage) && other.state != ProcessState::kStopping)
+      SendCatalog(&other, desk_.newest());
   }
 }
 

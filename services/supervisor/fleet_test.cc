@@ -351,5 +351,25 @@ TEST_F(FleetTest, TheSameCodeLaterIsADeathLikeAnother) {
   EXPECT_EQ(fleet->phase(), FleetPhase::kRunning);
 }
 
+// Requests still go by the catalog before until the newest is live, and those in flight longer: a
+// worker that knows the newest alone would refuse them all.
+TEST_F(FleetTest, AProcessThatComesNewIsToldOfTheCatalogBeforeToo) {
+  StartAll();
+  Publish(KeyOf(Stage::kRegistry), 2, 2);
+  Play();
+  hands.looks[KeyOf(Stage::kExecution)].answered = true;  // the next one starts at once
+  fleet->OnEnd(KeyOf(Stage::kExecution), {0, SIGKILL});
+  Play();
+  std::vector<uint64_t> told_of;
+  for (const Told& told : hands.told) {
+    if (told.key == KeyOf(Stage::kExecution) && told.message.has_catalog()) {
+      told_of.push_back(told.message.catalog().generation());
+      EXPECT_EQ(told.fds, 2u);  // its plan, too
+    }
+  }
+  EXPECT_EQ(told_of, (std::vector<uint64_t>{1, 2}));
+  EXPECT_TRUE(fleet->Ready());
+}
+
 }  // namespace
 }  // namespace millrace
