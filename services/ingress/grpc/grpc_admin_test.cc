@@ -31,7 +31,7 @@ TEST_P(GrpcServerTest, StatisticsHaveEveryFigure) {
   one.compute_output = {14, 15};
   one.batches.push_back({16, {17, 18}, {19, 20}, {21, 22}});
   frontend_.set_statistics(
-      {one, ModelStatistic{"viewed", "1", 0, 0, 0, {}, {}, {}, {}, {}, {}, {}}});
+      {one, ModelStatistic{"viewed", "1", 0, 0, 0, {}, {}, {}, {}, {}, {}, {}, {}}});
   const auto ask = [&](const std::string& name, inference::ModelStatisticsResponse* response) {
     return Ask([&] {
       grpc::ClientContext context;
