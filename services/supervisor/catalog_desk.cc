@@ -54,6 +54,13 @@ absl::Status CatalogDesk::Take(const PublishCatalog& published, FdList fds) {
   return absl::OkStatus();
 }
 
+PublishCatalog CatalogDesk::Published() const {
+  PublishCatalog published;
+  published.set_generation(generation());
+  for (uint32_t route : plan_routes_) published.add_plan_routes(route);
+  return published;
+}
+
 CatalogUpdate CatalogDesk::UpdateFor(Stage stage) const {
   CatalogUpdate update;
   update.set_generation(generation());

@@ -22,6 +22,12 @@ class CatalogDesk {
   // `fds`: the catalog, then one plan for each of `plan_routes`.
   absl::Status Take(const PublishCatalog& published, FdList fds);
 
+  // What an earlier supervisor's desk said of routes; its catalog is taken by Take.
+  void GoOnFrom(uint32_t first_route) { first_route_ = first_route; }
+  // The catalog as it was published, and its descriptors in order.
+  PublishCatalog Published() const;
+  const FdList& fds() const { return fds_; }
+
   bool has_catalog() const { return !fds_.empty(); }
   uint64_t generation() const { return catalog_.generation(); }
   const Catalog& catalog() const { return catalog_; }

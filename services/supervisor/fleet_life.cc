@@ -18,7 +18,6 @@ namespace {
 constexpr int64_t kAnnounceLimitNs = 30 * kNanosPerSecond;  // memory reserved and touched
 constexpr int64_t kReadyLimitNs = 60 * kNanosPerSecond;     // linked, and every model warmed
 constexpr int64_t kCatalogLimitNs = 60 * kNanosPerSecond;   // a ready worker, for a new catalog
-constexpr int64_t kStopLimitNs = 2 * kNanosPerSecond;       // from Stop to the end
 constexpr int64_t kDumpLimitNs = 5 * kNanosPerSecond;       // of one that said it is dying
 constexpr uint64_t kUnknownBytes = 64 << 20;                // of a stage nobody has announced for
 
@@ -210,6 +209,7 @@ void Fleet::BeginDrain(FleetProcess* process) {
   if (*next == ProcessState::kStopping) return BeginStop(process);
   if (process->state == *next) return;
   Move(process, *next);
+  StoreState();
   PublishRoster();
   ToProcess message;
   message.mutable_drain();
@@ -222,6 +222,7 @@ void Fleet::BeginStop(FleetProcess* process) {
   Move(process, *next);
   process->told_to_end = true;
   process->kill_at_ns = hands_->NowNs() + kStopLimitNs;
+  StoreState();
   ToProcess message;
   message.mutable_stop();
   Send(process, message);

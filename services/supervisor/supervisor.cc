@@ -10,14 +10,17 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <optional>
 
 #include "absl/strings/str_cat.h"
 #include "common/log.h"
 #include "common/short_slices.h"
+#include "ipc/memfd.h"
 #include "services/supervisor/admin_server.h"
 #include "services/supervisor/admin_verbs.h"
 #include "services/supervisor/exit_codes.h"
 #include "services/supervisor/stage_table.h"
+#include "services/supervisor/stored_names.h"
 
 namespace millrace {
 namespace {
@@ -25,6 +28,7 @@ namespace {
 constexpr const char* kIncarnationsName = "incarnations";
 // Beyond the drain: two seconds for each group, and some for the machine.
 constexpr uint32_t kStopSlackMs = 15'000;
+constexpr size_t kMaxStateBytes = 16 << 20;
 
 int Fail(int code, const absl::Status& status) {
   Log(LogLevel::kError, "cannot_start", {{"why", status.ToString()}, {"code", code}});
@@ -52,13 +56,19 @@ std::string BoundAddress(int fd) {
 class Supervisor {
  public:
   Supervisor(const SupervisorSetup& setup, KeeperLink keeper)
-      : setup_(setup), keeper_(std::move(keeper)) {}
+      : setup_(setup), config_(setup.config), keeper_(std::move(keeper)) {}
 
   int Run() {
     if (const int code = SetUp(); code != kExitStopped) return code;
     Log(LogLevel::kInfo, "supervising", {{"pid", getpid()}, {"admin", setup_.admin_path}});
     AskForSlice(kShortSliceNs);  // the watchers' threads too
-    fleet_->Start();
+    if (adopted_.has_value()) {
+      fleet_->Adopt(*adopted_);
+    } else {
+      fleet_->Start();
+    }
+    // What nobody asked for belongs to nothing that lives.
+    if (const absl::Status s = keeper_.ForgetUntaken(); !s.ok()) Fail(kExitInternal, s);
     while (fleet_->phase() != FleetPhase::kDone) loop_.RunOnce();
     Log(LogLevel::kInfo, "stopped", {{"code", fleet_->exit_code()}});
     return fleet_->exit_code();
@@ -73,10 +83,12 @@ class Supervisor {
         Incarnations::Open(keeper_.TakeKept(kIncarnationsName));
     if (!incarnations.ok()) return Fail(kExitInternal, incarnations.status());
     // Kept before a number is given out, so that none can be given out twice.
-    absl::Status kept = keeper_.Keep(kIncarnationsName, incarnations->fd());
+    absl::Status kept = keeper_.Keep({kIncarnationsName}, {incarnations->fd()});
     kept.Update(keeper_.SetStopLimit(static_cast<uint32_t>(setup_.config.drain_ms + kStopSlackMs)));
     if (!kept.ok()) return Fail(kExitInternal, kept);
-    auto table = ProcessTable::Create(&loop_, setup_.programs, std::move(*incarnations));
+    TakeState();
+    auto table =
+        ProcessTable::Create(&loop_, setup_.programs, std::move(*incarnations), &keeper_);
     if (!table.ok()) return Fail(kExitMemory, table.status());
     table_ = std::move(*table);
     if (const int code = MakeFleet(); code != kExitStopped) return code;
@@ -84,10 +96,28 @@ class Supervisor {
     return OpenAdmin();
   }
 
+  // What an earlier supervisor left, and the configuration by which its processes run: a file that
+  // was changed meanwhile counts from the next start of the server on.
+  void TakeState() {
+    const Fd kept = keeper_.TakeKept(kStoredFleet);
+    if (keeper_.nothing_lives() || !kept.valid()) return;
+    const auto map = MapImmutable(kept.get(), kMaxStateBytes);
+    FleetState state;
+    if (!map.ok() ||
+        !state.ParseFromArray(map->get_address(), static_cast<int>(map->get_size()))) {
+      Log(LogLevel::kError, "state_refused", {{"why", map.status().ToString()}});
+      return;
+    }
+    ConfigResult parsed = ParseConfig(state.config_yaml());
+    if (!parsed.faults.empty()) return;
+    config_ = std::move(parsed.config);
+    adopted_ = std::move(state);
+  }
+
   int MakeFleet() {
     FleetSetup setup;
-    setup.config = setup_.config;
-    setup.config_yaml = setup_.config_yaml;
+    setup.config = config_;
+    setup.config_yaml = adopted_.has_value() ? adopted_->config_yaml() : setup_.config_yaml;
     setup.roster = table_->roster_fd();
     setup.cpus = AllowedCpus(0);
     const double cpus = static_cast<double>(setup.cpus.size());
@@ -163,6 +193,11 @@ class Supervisor {
     uint64_t ticks;
     if (read(tick_.get(), &ticks, sizeof ticks) != sizeof ticks) return;
     fleet_->Tick();
+    if (!settled_) {
+      settled_ = true;
+      const absl::Status told = keeper_.Spare(table_->Pids());
+      if (!told.ok()) Log(LogLevel::kError, "keeper_not_told", {{"why", told.ToString()}});
+    }
     admin_->Retry();
   }
 
@@ -174,6 +209,9 @@ class Supervisor {
   }
 
   const SupervisorSetup& setup_;
+  Config config_;                      // by which the processes run
+  std::optional<FleetState> adopted_;  // what an earlier supervisor left
+  bool settled_ = false;
   KeeperLink keeper_;
   EventLoop loop_;
   Fd signals_;
