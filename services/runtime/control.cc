@@ -346,8 +346,7 @@ std::optional<int> Control::OnAdopted(std::vector<Fd> fds) {
       return kExitProtocol;
     }
     auto shared = std::make_shared<RosterReader>(std::move(*reader));
-    own.lane->Post(
-        [lane = own.lane.get(), shared] { lane->ReadRoster(std::move(*shared)); });
+    own.lane->Post([lane = own.lane.get(), shared] { lane->ReadRoster(std::move(*shared)); });
   }
   for (const auto& [incarnation, fault] : faults_) {
     if (!SendNow(fault)) return kExitOrphan;

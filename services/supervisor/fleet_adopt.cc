@@ -75,8 +75,8 @@ FleetProcess ProcessOf(const ProcessRecord& record) {
 
 // What was linking when its supervisor died may have said so to nobody.
 bool CanGoOn(const FleetProcess& process) {
-  return process.stage == Stage::kRegistry || (process.state != ProcessState::kStarting &&
-                                               process.state != ProcessState::kAnnounced);
+  return process.stage == Stage::kRegistry ||
+         (process.state != ProcessState::kStarting && process.state != ProcessState::kAnnounced);
 }
 
 }  // namespace
@@ -163,8 +163,7 @@ void Fleet::Adopt(const FleetState& state) {
   }
   PublishRoster();
   for (auto& [key, process] : processes_) Resume(&process, gone);
-  Log(LogLevel::kInfo, "fleet_adopted",
-      {{"processes", processes_.size()}, {"gone", gone.size()}});
+  Log(LogLevel::kInfo, "fleet_adopted", {{"processes", processes_.size()}, {"gone", gone.size()}});
   AdvanceStop();
   Settle();
 }
@@ -206,9 +205,8 @@ void Fleet::AdoptCatalog(const FleetState& state) {
         hands_->TakeStored(StoredCatalog(state.catalog().generation()) + std::to_string(i)));
     if (fds.back() == nullptr) break;
   }
-  const absl::Status taken = fds.back() == nullptr
-                                 ? absl::NotFoundError("a descriptor is missing")
-                                 : desk_.Take(state.catalog(), std::move(fds));
+  const absl::Status taken = fds.back() == nullptr ? absl::NotFoundError("a descriptor is missing")
+                                                   : desk_.Take(state.catalog(), std::move(fds));
   if (!taken.ok()) Log(LogLevel::kError, "catalog_not_adopted", {{"why", taken.ToString()}});
 }
 

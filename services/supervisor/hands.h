@@ -75,8 +75,8 @@ class Hands {
   virtual void DropStored(const std::string& prefix) = 0;  // ends in '/'
   // What an earlier supervisor stored; null: nothing under that name.
   virtual SharedFd TakeStored(const std::string& name) = 0;
-  // Goes on with a process of an earlier supervisor by its stored channel and pidfd. NOT_FOUND: they
-  // are not there, and nothing can be done to it.
+  // Goes on with a process of an earlier supervisor by its stored channel and pidfd. NOT_FOUND:
+  // they are not there, and nothing can be done to it.
   virtual absl::Status Adopt(uint32_t key) = 0;
 
   // The load since the last call; nothing the first time, and where it cannot be read.

@@ -1,7 +1,8 @@
 // The names under which the keeper holds what outlives a supervisor.
 //
 // Purpose: who stores and who takes over agree. Who may call: any thread; pure.
-// Invariant: what belongs to one process begins with StoredOf(key), what belongs to one catalog with
+// Invariant: what belongs to one process begins with StoredOf(key), what belongs to one catalog
+// with
 //   StoredCatalog(generation), and both end in '/': one message forgets all of it.
 #pragma once
 

@@ -87,8 +87,7 @@ class Supervisor {
     kept.Update(keeper_.SetStopLimit(static_cast<uint32_t>(setup_.config.drain_ms + kStopSlackMs)));
     if (!kept.ok()) return Fail(kExitInternal, kept);
     TakeState();
-    auto table =
-        ProcessTable::Create(&loop_, setup_.programs, std::move(*incarnations), &keeper_);
+    auto table = ProcessTable::Create(&loop_, setup_.programs, std::move(*incarnations), &keeper_);
     if (!table.ok()) return Fail(kExitMemory, table.status());
     table_ = std::move(*table);
     if (const int code = MakeFleet(); code != kExitStopped) return code;
@@ -103,8 +102,7 @@ class Supervisor {
     if (keeper_.nothing_lives() || !kept.valid()) return;
     const auto map = MapImmutable(kept.get(), kMaxStateBytes);
     FleetState state;
-    if (!map.ok() ||
-        !state.ParseFromArray(map->get_address(), static_cast<int>(map->get_size()))) {
+    if (!map.ok() || !state.ParseFromArray(map->get_address(), static_cast<int>(map->get_size()))) {
       Log(LogLevel::kError, "state_refused", {{"why", map.status().ToString()}});
       return;
     }
