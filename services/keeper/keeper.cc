@@ -178,7 +178,9 @@ class Keeper {
       const absl::StatusOr<bool> received = channel_.Receive(&message, &fds);
       if (!received.ok()) channel_ = ControlChannel();  // it is about to be reaped
       if (!received.ok() || !*received) return;
-      if (!message.keep().empty()) message.mutable_keep_all()->add_names(message.keep());
+      // A copy first: both are of one oneof.
+      const std::string single = message.keep();
+      if (!single.empty()) message.mutable_keep_all()->add_names(single);
       if (message.has_keep_all()) {
         Keep(message.keep_all(), &fds);
       } else if (!message.forget().empty()) {

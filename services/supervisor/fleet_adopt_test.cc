@@ -146,6 +146,7 @@ TEST_F(FleetAdoptTest, LeavingAndReadinessAreStoredBeforeTheyAreTrue) {
   ASSERT_TRUE(fleet->Scale(Stage::kExecution, 2).ok());
   Play();
   hands.journal.clear();
+  hands.journal_stores = true;
   const uint32_t last = KeyOf(Stage::kExecution, 1);
   ASSERT_TRUE(fleet->Scale(Stage::kExecution, 1).ok());
   const auto at = [&](const std::string& what) {

@@ -75,7 +75,7 @@ class FakeHands : public Hands {
     for (const auto& [name, fd] : fds) stored[name] = fd;
   }
   void StoreState(const std::string& bytes) override {
-    journal.push_back("store");
+    if (journal_stores) journal.push_back("store");
     state = bytes;
   }
   void DropStored(const std::string& prefix) override {
@@ -115,6 +115,7 @@ class FakeHands : public Hands {
   std::map<std::string, SharedFd> stored;
   std::string state;  // as stored last
   int samples = 0;
+  bool journal_stores = false;
   std::vector<std::string> journal;  // what was done, in order
   std::vector<Told> told;
   std::vector<RosterEntry> roster;
