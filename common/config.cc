@@ -8,6 +8,7 @@
 #include "common/check.h"
 #include "common/config_schema.h"
 #include "common/config_yaml.h"
+#include "common/fault_rule.h"
 
 namespace millrace {
 namespace {
@@ -78,6 +79,7 @@ class Parser {
   void Set(const ConfigField& field, const YAML::Node& at, const YAML::Node& value) {
     const std::string name = field.FullName();
     lines_[name] = YamlLine(at);
+    if (field.rule == TextRule::kFaultRules && !value.IsNull()) return SetRules(field, value);
     if (!value.IsScalar()) {
       AddFault(at, name, value.IsNull() ? "has no value" : "must be a single value",
                &result_.faults);
@@ -103,6 +105,22 @@ class Parser {
     if (!fault.empty()) return fault;
     result_.config.*std::get<std::string Config::*>(field.member) = text;
     return "";
+  }
+
+  // A list stands in the file; its text in the configuration that processes are given.
+  void SetRules(const ConfigField& field, const YAML::Node& value) {
+    const size_t before = result_.faults.size();
+    std::string text;
+    std::vector<FaultRule> rules;
+    if (value.IsScalar()) {
+      text = value.Scalar();
+      rules = ReadFaultRules(text, &result_.faults);
+    } else {
+      ReadFaultRules(value, &rules, &result_.faults);
+      text = YAML::Dump(value);
+    }
+    if (result_.faults.size() != before) return;
+    result_.config.*std::get<std::string Config::*>(field.member) = rules.empty() ? "" : text;
   }
 
   // What one field alone cannot tell. A value that was itself at fault stands at its default here,
@@ -170,12 +188,16 @@ std::string Bounds(const ConfigField& field) {
       return "`host:port`, `unix:/path`, or empty: not opened; port 0: any free port";
     case TextRule::kUnixListen:
       return "`unix:/path`, or empty: not opened";
+    case TextRule::kUser:
+      return "a user's name, or empty: the server's own";
     case TextRule::kUids:
       return "numbers such as `1000,1001`, or empty";
     case TextRule::kPrefixes:
       return "beginnings of names, comma-separated, without `/`, or empty: any name";
     case TextRule::kCpus:
       return "CPUs such as `0-1,4`, or empty: all";
+    case TextRule::kFaultRules:
+      return "a list of rules";
     case TextRule::kChoice: {
       std::string choices;
       for (std::string_view choice : field.choices) {

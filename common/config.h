@@ -32,6 +32,8 @@ struct Config {
   std::string keys_file;  // of API keys; empty: none are asked for
   // CPUs that a stage's processes may use ("0-1,4"); empty: all.
   std::string ingress_cpus, features_cpus, execution_cpus, aggregation_cpus;
+  // Users that a stage's processes run as; empty: the server's own.
+  std::string ingress_user, features_user, execution_user, aggregation_user, registry_user;
   std::string wait = "auto";    // how lanes wait: auto, spin, yield or park
   std::string device = "auto";  // where models run: auto, cpu or cuda
   std::string device_library;   // the plug-in; empty: the one beside the execution program
@@ -40,6 +42,7 @@ struct Config {
   std::string allow_anonymous = "false";   // on the network without keys: false or true
   // PEM files of TLS, for gRPC and HTTP: both of the first two or neither; the last needs them.
   std::string tls_certificate, tls_key, tls_client_ca;
+  std::string fault_rules;          // YAML list, common/fault_rule.h; empty: no faults
   std::string fast_sums = "false";  // whether a device may sum in any order: false or true
   int64_t ingress_workers = 1;      // 1..2
   int64_t features_workers = 1;     // 1..8
@@ -49,6 +52,8 @@ struct Config {
   int64_t max_deadline_ms = 60'000;
   int64_t max_request_bytes = 1 << 20;     // of one request's tensors, and of one answer's
   int64_t max_in_flight = 256;             // requests one ingress lane holds at a time
+  int64_t max_connections = 1024;          // of gRPC, and of HTTP, to one ingress process
+  int64_t probe_period_ms = 1'000;         // of golden requests; 0: none are sent
   int64_t grpc_max_connection_age_ms = 0;  // 0: a connection may stay for ever
   int64_t local_clients = 64;              // connected at a time, to one ingress process
   int64_t local_in_flight = 128;           // requests that one local client holds
@@ -56,11 +61,24 @@ struct Config {
   int64_t max_batch_rows = 4096;           // rows execution takes in one pass
   int64_t device_index = 0;                // of the driver's devices
   int64_t device_from_rows = 0;            // of a batch; 0: as measured
-  int64_t hang_ms = 1'000;                 // without progress before a worker is ended
-  int64_t drain_ms = 10'000;               // for requests in flight at SIGTERM
-  int64_t memory_budget_mb = 4'096;        // a scale beyond it is refused
-  int64_t compile_memory_mb = 2'048;       // of the child that compiles one model
+  // Of SCHED_FIFO, by stage; 0: the usual scheduler.
+  int64_t ingress_fifo_priority = 0, features_fifo_priority = 0, execution_fifo_priority = 0,
+          aggregation_fifo_priority = 0;
+  // NUMA node of a stage's memory; -1: any.
+  int64_t ingress_numa_node = -1, features_numa_node = -1, execution_numa_node = -1,
+          aggregation_numa_node = -1;
+  // Of all processes of a stage together, by its control group; 0: none.
+  int64_t ingress_memory_limit_mb = 0, features_memory_limit_mb = 0, execution_memory_limit_mb = 0,
+          aggregation_memory_limit_mb = 0;
+  int64_t hang_ms = 1'000;            // without progress before a worker is ended
+  int64_t drain_ms = 10'000;          // for requests in flight at SIGTERM
+  int64_t memory_budget_mb = 4'096;   // a scale beyond it is refused
+  int64_t compile_memory_mb = 2'048;  // of the child that compiles one model
   int64_t compile_timeout_ms = 60'000;
+  int64_t storm_intensity = 5;       // deaths without an answer before a breaker opens
+  int64_t storm_period_ms = 30'000;  // within which they count
+  int64_t storm_rest_ms = 5'000;     // from a breaker's opening to its probe
+  int64_t fault_seed = 1;            // of the choice of requests that a fault befalls
 };
 
 struct ConfigFault {

@@ -39,6 +39,23 @@ constexpr std::string_view kCpusSentence =
     "itself, else all share the list. A CPU that the machine lacks or does not allow ends the "
     "start.";
 
+constexpr int64_t kMaxFifoPriority = 49;  // below the kernel's own threads
+constexpr int64_t kMaxNode = 1023;
+
+constexpr std::string_view kUserSentence =
+    "User that these processes run as; only a server that root starts can have one. With one for "
+    "each stage, and the registry's, a stage that is taken over cannot reach the others.";
+constexpr std::string_view kFifoSentence =
+    "Priority under SCHED_FIFO, for a machine whose other programs must wait; the stage should "
+    "have CPUs of its own. 0: the usual scheduler. Not allowed here: ends the start.";
+constexpr std::string_view kNodeSentence =
+    "NUMA node that these processes take memory from while it has some (`cpus` names its CPUs). "
+    "-1: any. A node that the machine lacks ends the start.";
+constexpr std::string_view kLimitSentence =
+    "Memory of all these processes together, by a control group (cgroup v2) below the server's; "
+    "past it the kernel ends one of them. 0: no limit. Without such a group to divide the start "
+    "ends.";
+
 constexpr ConfigField kSchema[] = {
     Text("", "repository", &Config::repository, TextRule::kPath,
          "Folder of the models, laid out as `<model>/<version>/<file>` with `config.pbtxt`."),
@@ -63,6 +80,12 @@ constexpr ConfigField kSchema[] = {
             "server's for them."),
     Integer("ingress", "workers", &Config::ingress_workers, 1, 2, "Processes that take requests."),
     Text("ingress", "cpus", &Config::ingress_cpus, TextRule::kCpus, kCpusSentence),
+    Text("ingress", "user", &Config::ingress_user, TextRule::kUser, kUserSentence),
+    Integer("ingress", "fifo_priority", &Config::ingress_fifo_priority, 0, kMaxFifoPriority,
+            kFifoSentence),
+    Integer("ingress", "numa_node", &Config::ingress_numa_node, -1, kMaxNode, kNodeSentence),
+    Integer("ingress", "memory_limit_mb", &Config::ingress_memory_limit_mb, 0, kMaxMegabytes,
+            kLimitSentence),
     Integer("ingress", "default_deadline_ms", &Config::default_deadline_ms, 1, kMaxMillis,
             "Time a request has when its client names none. At most `max_deadline_ms`, and more "
             "than `supervisor.hang_ms`, so that a hung worker can be replaced within it."),
@@ -72,6 +95,14 @@ constexpr ConfigField kSchema[] = {
             "Bytes of the tensors of one request, and of one answer."),
     Integer("ingress", "max_in_flight", &Config::max_in_flight, 1, 1 << 12,
             "Requests that one ingress lane holds at a time; more are refused as UNAVAILABLE."),
+    Integer("ingress", "max_connections", &Config::max_connections, 1, 1 << 16,
+            "Connections of gRPC, and as many of HTTP, to one ingress process at a time. One more "
+            "is refused: gRPC is told to come back later, HTTP gets 503. Fewer where the process "
+            "may not have so many descriptors (two protocols share what is above 256)."),
+    Integer("ingress", "probe_period_ms", &Config::probe_period_ms, 0, kMaxMillis,
+            "A model without a right answer for so long is not ready, and with it the server. Two "
+            "golden requests for each model are sent in that time. 0: none are sent, and readiness "
+            "is that of the processes."),
     Integer(
         "ingress", "grpc_max_connection_age_ms", &Config::grpc_max_connection_age_ms, 0,
         24 * kMaxMillis,
@@ -107,9 +138,21 @@ constexpr ConfigField kSchema[] = {
     Integer("features", "workers", &Config::features_workers, 1, 8,
             "Processes that turn named columns into tensors."),
     Text("features", "cpus", &Config::features_cpus, TextRule::kCpus, kCpusSentence),
+    Text("features", "user", &Config::features_user, TextRule::kUser, kUserSentence),
+    Integer("features", "fifo_priority", &Config::features_fifo_priority, 0, kMaxFifoPriority,
+            kFifoSentence),
+    Integer("features", "numa_node", &Config::features_numa_node, -1, kMaxNode, kNodeSentence),
+    Integer("features", "memory_limit_mb", &Config::features_memory_limit_mb, 0, kMaxMegabytes,
+            kLimitSentence),
 
     Integer("execution", "workers", &Config::execution_workers, 1, 8, "Processes that run models."),
     Text("execution", "cpus", &Config::execution_cpus, TextRule::kCpus, kCpusSentence),
+    Text("execution", "user", &Config::execution_user, TextRule::kUser, kUserSentence),
+    Integer("execution", "fifo_priority", &Config::execution_fifo_priority, 0, kMaxFifoPriority,
+            kFifoSentence),
+    Integer("execution", "numa_node", &Config::execution_numa_node, -1, kMaxNode, kNodeSentence),
+    Integer("execution", "memory_limit_mb", &Config::execution_memory_limit_mb, 0, kMaxMegabytes,
+            kLimitSentence),
     Integer("execution", "max_batch_rows", &Config::max_batch_rows, 1, 1 << 20,
             "Rows taken in one pass over a model."),
     Choice("execution", "device", &Config::device, kDeviceChoices,
@@ -130,11 +173,19 @@ constexpr ConfigField kSchema[] = {
     Integer("aggregation", "workers", &Config::aggregation_workers, 1, 8,
             "Processes that join ensembles and make labels."),
     Text("aggregation", "cpus", &Config::aggregation_cpus, TextRule::kCpus, kCpusSentence),
+    Text("aggregation", "user", &Config::aggregation_user, TextRule::kUser, kUserSentence),
+    Integer("aggregation", "fifo_priority", &Config::aggregation_fifo_priority, 0, kMaxFifoPriority,
+            kFifoSentence),
+    Integer("aggregation", "numa_node", &Config::aggregation_numa_node, -1, kMaxNode,
+            kNodeSentence),
+    Integer("aggregation", "memory_limit_mb", &Config::aggregation_memory_limit_mb, 0,
+            kMaxMegabytes, kLimitSentence),
 
     Integer("registry", "compile_memory_mb", &Config::compile_memory_mb, 64, kMaxMegabytes,
             "Memory of the child process that compiles one model; a model that needs more fails."),
     Integer("registry", "compile_timeout_ms", &Config::compile_timeout_ms, 100, kMaxMillis,
             "Time of that child."),
+    Text("registry", "user", &Config::registry_user, TextRule::kUser, kUserSentence),
 
     Text("supervisor", "admin_socket", &Config::admin_socket, TextRule::kOptionalPath,
          "Unix socket of `millrace status` and `millrace scale`. Empty: `millrace.sock` under "
@@ -150,6 +201,21 @@ constexpr ConfigField kSchema[] = {
         "How a lane without work waits before it sleeps. `spin` polls, which is the fastest with a "
         "core for each lane and ruinous without; `yield` gives the core away between two looks; "
         "`park` sleeps at once. `auto` chooses by cores, lanes and what else runs here."),
+    Integer("supervisor", "storm_intensity", &Config::storm_intensity, 1, 1000,
+            "Deaths of workers, none of which answered in between, after which the breaker of a "
+            "stage, or of the model that they were executing, opens: its requests are refused as "
+            "UNAVAILABLE, everything else goes on."),
+    Integer("supervisor", "storm_period_ms", &Config::storm_period_ms, 100, kMaxMillis,
+            "Time within which these deaths lie."),
+    Integer("supervisor", "storm_rest_ms", &Config::storm_rest_ms, 10, kMaxMillis,
+            "Time that a breaker is open; then one request is let through, and decides."),
+
+    Integer(
+        "faults", "seed", &Config::fault_seed, 0, UINT32_MAX,
+        "Of the choice of requests: the same requests (by the client's id, else by their number) "
+        "and the same seed give the same faults."),
+    Text("faults", "rules", &Config::fault_rules, TextRule::kFaultRules,
+         "What shall go wrong; a list of maps, as above."),
 };
 
 constexpr std::pair<std::string_view, std::string_view> kSections[] = {
@@ -160,6 +226,20 @@ constexpr std::pair<std::string_view, std::string_view> kSections[] = {
     {"aggregation", "Ensembles, labels, top-k."},
     {"registry", "Reading and compiling the model repository."},
     {"supervisor", "The life of the other processes."},
+    {"faults",
+     "Faults on purpose, to test policies with. A plan is refused unless the server is started "
+     "with "
+     "`--enable-faults`. A rule has `stage` (`ingress`, `features`, `execution`, `aggregation`) "
+     "and "
+     "`kind`: `delay` (`delay_ms`; `per: row` for each row; `busy: true` burns CPU time instead of "
+     "holding the lane up), `loss` (nothing is sent on), `error` (UNAVAILABLE), `crash` (`signal`: "
+     "`SEGV`, `ABRT`, `BUS`, `ILL`, `FPE`, `KILL`), `hang`, `no_memory`, `wrong_output`, "
+     "`device_lost` (execution). It may have `model`, `fraction` of the requests (1), `header`: "
+     "only "
+     "for requests that ask for that name (HTTP header `millrace-fault`, gRPC parameter "
+     "`millrace_fault`), `once: true`: not when a request is sent again, and in ingress "
+     "`max_active`: "
+     "requests held at a time."},
 };
 
 bool IsPort(std::string_view text) {
@@ -217,6 +297,8 @@ std::string TextFault(const ConfigField& field, std::string_view text) {
     case TextRule::kUnixListen:
       if (!text.empty() && text.rfind("unix:", 0) != 0) return "must be unix:/path";
       return std::string(ListenFault(text));
+    case TextRule::kUser:
+      return text.find_first_of(" :/\n") == std::string_view::npos ? "" : "must be a user's name";
     case TextRule::kUids:
       return UidsFault(text);
     case TextRule::kCpus:
@@ -228,6 +310,7 @@ std::string TextFault(const ConfigField& field, std::string_view text) {
     case TextRule::kPrefixes:
       return text.find('/') == std::string_view::npos ? "" : "may not hold a /";
     case TextRule::kOptionalPath:
+    case TextRule::kFaultRules:
     case TextRule::kNone:
       break;
   }

@@ -25,9 +25,11 @@ enum class TextRule : uint8_t {
   kOptionalPath,  // empty: chosen by the server
   kListen,        // "host:port", "unix:/path" or empty
   kUnixListen,    // "unix:/path" or empty
+  kUser,          // a user's name, or empty
   kUids,          // "1000,1001" or empty
   kCpus,          // "0-1,4", or empty
   kPrefixes,      // "a_,b_", without a slash, or empty
+  kFaultRules,    // a list of maps, or its text (common/fault_rule.h)
   kChoice,        // one of the field's choices
 };
 

@@ -147,7 +147,7 @@ TEST(ParseConfig, TellsEveryFaultAtOnceInTheOrderOfTheLines) {
                           StartsWith("f.yaml:4: ingress.worker: is not a field; ingress has grpc"),
                           "f.yaml:5: featurs: is neither a field nor a section; the file has "
                           "repository, ingress, features, execution, aggregation, registry, "
-                          "supervisor",
+                          "supervisor, faults",
                           "f.yaml:6: execution: must be a map of names to values",
                           "f.yaml:7: repository: stands twice",
                           "f.yaml:8: aggregation.workers: must be an integer"));

@@ -19,6 +19,8 @@
 
 namespace millrace {
 
+struct FaultRule;
+
 inline constexpr size_t kMaxYamlBytes = 1 << 20;
 
 // The root of the one document in `text`; a null node for an empty one. Nothing: see `faults`.
@@ -35,5 +37,9 @@ void AddFault(const YAML::Node& at, std::string_view field, std::string message,
 bool YamlMap(const YAML::Node& map, std::string_view field, std::vector<ConfigFault>* faults,
              const std::function<void(const std::string& key, const YAML::Node& key_node,
                                       const YAML::Node& value)>& entry);
+
+// The rules of a list (common/fault_rule.h); those at fault are left out.
+void ReadFaultRules(const YAML::Node& list, std::vector<FaultRule>* rules,
+                    std::vector<ConfigFault>* faults);
 
 }  // namespace millrace

@@ -1,5 +1,6 @@
 #include "common/log.h"
 
+#include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <unistd.h>
@@ -67,6 +68,19 @@ TEST(Log, NamesTheProcessOnceSet) {
   EXPECT_THAT(Captured([] { Log(LogLevel::kInfo, "e"); }), HasSubstr(" process=execution0 "));
   SetLogProcess("");
   EXPECT_THAT(Captured([] { Log(LogLevel::kInfo, "e"); }), Not(HasSubstr("process=")));
+}
+
+TEST(Log, AFullDiskCostsTheLineAndNoMore) {
+  const int kept = dup(STDERR_FILENO);
+  const int full = open("/dev/full", O_WRONLY);
+  ASSERT_GE(full, 0);
+  ASSERT_EQ(write(full, "x", 1), -1);
+  dup2(full, STDERR_FILENO);
+  Log(LogLevel::kError, "lost");
+  dup2(kept, STDERR_FILENO);
+  close(full);
+  close(kept);
+  EXPECT_THAT(Captured([] { Log(LogLevel::kInfo, "next"); }), HasSubstr("event=next"));
 }
 
 TEST(Log, LinesOfManyThreadsDoNotMix) {

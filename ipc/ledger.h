@@ -37,7 +37,11 @@ struct LedgerEntry {
   uint32_t aggregation = 0;
   uint32_t execution[kMaxMembers] = {};
   uint64_t trace[2] = {};
-  uint64_t reserved[6] = {};
+  // For a plan of faults alone (services/runtime/fault_plan.h); 0 without one.
+  uint64_t fault_key = 0;  // chooses which faults befall it, at every stage alike
+  uint32_t faults = 0;     // rules that it asked for, a bit each
+  uint32_t reserved_word = 0;
+  uint64_t reserved[4] = {};
 };
 
 // The order of a priority in every queue, the least first: 1 is the highest, 0 the default, in the

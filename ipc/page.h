@@ -19,6 +19,7 @@
 #include <string_view>
 #include <type_traits>
 
+#include "ipc/golden_words.h"
 #include "ipc/memfd.h"
 
 namespace millrace {
@@ -52,6 +53,7 @@ enum class Counter : size_t {
   kDeviceBatches,   // execution: batches given to the device
   kDeviceHalved,    // of these: run as two, for lack of device memory
   kDeviceFellBack,  // of these: run on the CPU in the end, whole or in part
+  kInjected,        // faults on purpose
   kQueueDepth,      // gauge: messages waiting in the private queue
   kQueueDelayNs,    // gauge: moving average of the time from publish to work
   kInFlight,        // gauge, ingress: ledger slots taken
@@ -62,14 +64,15 @@ enum class Counter : size_t {
 };
 
 inline constexpr std::array<std::string_view, static_cast<size_t>(Counter::kCount)> kCounterNames =
-    {"taken",          "answered",       "failed",
-     "expired",        "stale",          "refused",
-     "replayed",       "poisoned",       "batches",
-     "rows",           "busy_ns",        "parks",
-     "hogs",           "rescues",        "faults",
-     "device_batches", "device_halved",  "device_fell_back",
-     "queue_depth",    "queue_delay_ns", "in_flight",
-     "blocks_taken",   "limbo",          "oldest_catalog"};
+    {"taken",          "answered",      "failed",
+     "expired",        "stale",         "refused",
+     "replayed",       "poisoned",      "batches",
+     "rows",           "busy_ns",       "parks",
+     "hogs",           "rescues",       "faults",
+     "device_batches", "device_halved", "device_fell_back",
+     "injected",       "queue_depth",   "queue_delay_ns",
+     "in_flight",      "blocks_taken",  "limbo",
+     "oldest_catalog"};
 
 inline constexpr size_t kMaxIngressLanes = 6;
 inline constexpr size_t kMaxExecuting = 64;
@@ -102,6 +105,8 @@ struct Page {
   std::atomic<uint32_t> executing_origin[kMaxExecuting];
   std::atomic<uint64_t> executing_id[kMaxExecuting];
 
+  alignas(kLineBytes) GoldenWords golden;  // of an ingress lane
+
   uint64_t Get(Counter c) const {
     // relaxed: a statistic; no other word is read by its value.
     return counters[static_cast<size_t>(c)].load(std::memory_order_relaxed);
@@ -124,7 +129,7 @@ inline constexpr RegionType kPageType = {
     RegionKind::kPage,
     LayoutHash({sizeof(Page), offsetof(Page, liveness), offsetof(Page, beat),
                 offsetof(Page, parked), offsetof(Page, epoch), offsetof(Page, quiesced),
-                offsetof(Page, counters), offsetof(Page, executing_count),
-                static_cast<uint64_t>(Counter::kCount), kMaxExecuting})};
+                offsetof(Page, counters), offsetof(Page, executing_count), offsetof(Page, golden),
+                sizeof(GoldenWords), static_cast<uint64_t>(Counter::kCount), kMaxExecuting})};
 
 }  // namespace millrace

@@ -8,6 +8,7 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <bit>
+#include <cmath>
 #include <exception>
 #include <new>
 #include <nlohmann/json.hpp>
@@ -16,9 +17,11 @@
 #include <vector>
 
 #include "common/check.h"
+#include "common/golden_row.h"
 #include "kernels/compile/compile.h"
 #include "kernels/compile/sandbox.h"
 #include "kernels/plan/tree_plan.h"
+#include "kernels/reference/evaluate.h"
 
 namespace millrace {
 namespace {
@@ -26,6 +29,8 @@ namespace {
 constexpr int kDone = 0;
 constexpr int kRefused = 1;
 constexpr int kUsage = 2;
+// More are not told: the line that they would stand in is limited.
+constexpr size_t kMostGoldenNumbers = 1024;
 
 struct Options {
   std::string format = "auto";
@@ -111,6 +116,31 @@ uint64_t MaxCategories(const TreePlan& plan) {
   return most;
 }
 
+// `type` numbers; empty where one of them is no number that JSON can hold.
+nlohmann::json Numbers(const std::vector<double>& bytes, DataType type, size_t count) {
+  nlohmann::json numbers = nlohmann::json::array();
+  for (size_t i = 0; i < count; ++i) {
+    const double value =
+        type == DataType::kFp64 ? bytes[i] : reinterpret_cast<const float*>(bytes.data())[i];
+    if (!std::isfinite(value)) return nlohmann::json::array();
+    numbers.push_back(value);
+  }
+  return numbers;
+}
+
+// What the scalar reference makes of the golden row: later what serves is held against it.
+void AddGolden(const TreePlan& plan, nlohmann::json* report) {
+  const size_t groups = plan.groups(), columns = plan.prediction_columns();
+  if (groups + columns > kMostGoldenNumbers) return;
+  std::vector<float> row(plan.features());
+  for (size_t c = 0; c < row.size(); ++c) row[c] = GoldenRowValue(c);
+  std::vector<double> margins(groups), predictions(columns);  // room for floats, too
+  reference::Margins(plan, DataType::kFp32, row.data(), 1, margins.data());
+  reference::Predictions(plan, margins.data(), 1, predictions.data());
+  (*report)["golden_margins"] = Numbers(margins, plan.margin_type(), groups);
+  (*report)["golden_predictions"] = Numbers(predictions, plan.prediction_type(), columns);
+}
+
 nlohmann::json Report(const CompiledModel& model) {
   const absl::StatusOr<TreePlan> plan = TreePlan::Open(model.plan);
   MR_CHECK(plan.ok(), "the compiler opened this plan before");
@@ -118,21 +148,23 @@ nlohmann::json Report(const CompiledModel& model) {
   for (uint32_t i = 0; plan->has_feature_names() && i < plan->features(); ++i) {
     names.push_back(Text(plan->feature_name(i)));
   }
-  return {{"ok", true},
-          {"format", Text(ModelFormatName(model.format))},
-          {"producer", model.producer},
-          {"features", plan->features()},
-          {"groups", plan->groups()},
-          {"margin_dtype", Text(DataTypeName(plan->margin_type()))},
-          {"prediction_dtype", Text(DataTypeName(plan->prediction_type()))},
-          {"prediction_columns", plan->prediction_columns()},
-          {"accepts_fp64", plan->AcceptsInput(DataType::kFp64)},
-          {"objective", Text(plan->objective())},
-          {"trees", plan->trees().size()},
-          {"nodes", plan->node_count() + plan->leaf_count()},
-          {"max_categories", MaxCategories(*plan)},
-          {"plan_bytes", model.plan.size()},
-          {"feature_names", std::move(names)}};
+  nlohmann::json report = {{"ok", true},
+                           {"format", Text(ModelFormatName(model.format))},
+                           {"producer", model.producer},
+                           {"features", plan->features()},
+                           {"groups", plan->groups()},
+                           {"margin_dtype", Text(DataTypeName(plan->margin_type()))},
+                           {"prediction_dtype", Text(DataTypeName(plan->prediction_type()))},
+                           {"prediction_columns", plan->prediction_columns()},
+                           {"accepts_fp64", plan->AcceptsInput(DataType::kFp64)},
+                           {"objective", Text(plan->objective())},
+                           {"trees", plan->trees().size()},
+                           {"nodes", plan->node_count() + plan->leaf_count()},
+                           {"max_categories", MaxCategories(*plan)},
+                           {"plan_bytes", model.plan.size()},
+                           {"feature_names", std::move(names)}};
+  AddGolden(*plan, &report);
+  return report;
 }
 
 int CompileFds(const Options& options, ModelFormat format) {

@@ -147,7 +147,9 @@ TEST(Device, EachCallFailsInTurnAndEveryRequestIsAnsweredRight) {
 TEST(Device, OutOfMemoryHalvesAndBothAreCounted) {
   Faults faults;
   faults.Set("run 6 1 1\nrun 6 4");
-  auto tree = Tree::Start(WithPlugin(kFake));
+  Tree::Options options = WithPlugin(kFake);
+  options.config += "ingress: {probe_period_ms: 0}\n";  // golden requests run, too
+  auto tree = Tree::Start(options);
   const nlohmann::json report =
       GoldenLoad(*tree, "digits", false,
                  {"--requests=3", "--duration_ms=0", "--in_flight=1", "--rows_per_request=50"})

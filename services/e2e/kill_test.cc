@@ -106,11 +106,16 @@ TEST(Kill, IngressKilledBreaksConnectionsAndARetrySucceeds) {
 
 TEST(Kill, RegistryKilledComesBackWithTheSameModels) {
   auto tree = Tree::Start({});
-  const nlohmann::json models = tree->Status()["catalog"]["models"];
+  const auto served = [&] {
+    nlohmann::json models = tree->Status()["catalog"]["models"];
+    for (auto& model : models) model.erase("golden");  // an age
+    return models;
+  };
+  const nlohmann::json models = served();
   Steady load(*tree);
   for (int i = 0; i < 2; ++i) tree->Hurt("registry0", SIGKILL);
   ExpectAllAnswered(load.End());
-  EXPECT_EQ(tree->Status()["catalog"]["models"], models);
+  EXPECT_EQ(served(), models);
   EXPECT_EQ(tree->Stop(), 0);
 }
 

@@ -66,6 +66,7 @@ std::vector<std::string> Tree::Command(const Options& options, const std::string
                           std::filesystem::copy_options::recursive);
     command.push_back("--repository=" + dir + "/models");
   }
+  if (options.enable_faults) command.push_back("--enable-faults");
   if (!options.config.empty()) {
     std::ofstream(dir + "/millrace.yaml") << options.config;
     command.push_back("--config=" + dir + "/millrace.yaml");

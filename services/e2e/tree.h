@@ -21,6 +21,7 @@ class Tree {
   struct Options {
     std::string repository = "deploy/demo/models";  // empty: what the configuration says
     std::string config;                             // YAML text; empty: none
+    bool enable_faults = false;                     // that `config` plans
   };
   // Returns once every stage is ready.
   static std::unique_ptr<Tree> Start(const Options& options);

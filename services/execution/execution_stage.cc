@@ -142,6 +142,7 @@ void ExecutionStage::Run(Worker& worker) {
   const KernelBatch batch = {type_, pieces_, plan_->scratch};
   DispatchTally tally;
   const int64_t begin_ns = MonotonicNanos();
+  for (const Part& part : parts_) worker.Befall(part.item);
   const absl::Status run =
       alone_ ? plan_->kernel->RunOnCpu(batch) : plan_->kernel->Run(batch, &tally);
   // A CPU always runs a batch.

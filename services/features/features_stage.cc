@@ -72,15 +72,17 @@ absl::Status FeaturesStage::Apply(Worker& worker, const WorkItem& item, const Vi
 // To each member's execution worker; the block is shared by all.
 void FeaturesStage::Answer(Worker& worker, const WorkItem& item) {
   const View* view = views_.Find(item.message.route);
-  if (view == nullptr || view->member_routes.size() < item.entry.members) {
-    return worker.Drop(item);  // of a catalog that is past; the ingress lane's deadline answers
-  }
-  BlockRef block;
-  const absl::Status status = Apply(worker, item, *view, &block);
-  Hop hops[kMaxMembers];
   const size_t members = std::min<size_t>(item.entry.members, kMaxMembers);
+  const bool known = view != nullptr && view->member_routes.size() >= members;
+  BlockRef block;
+  // Of a catalog that was past before this worker began. Nobody else would answer it before its
+  // deadline.
+  const absl::Status status = known ? Apply(worker, item, *view, &block)
+                                    : absl::UnavailableError("the model is not loaded here");
+  Hop hops[kMaxMembers];
   for (size_t m = 0; m < members; ++m) {
-    hops[m] = {item.entry.execution[m], static_cast<uint8_t>(m), view->member_routes[m]};
+    hops[m] = {item.entry.execution[m], static_cast<uint8_t>(m),
+               known ? view->member_routes[m] : item.message.route};
   }
   worker.Reply(item, {hops, members}, status, block);
 }

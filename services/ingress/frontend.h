@@ -47,6 +47,8 @@ struct InferRequest {
   absl::Span<const std::string_view> outputs;  // empty: all that the model declares
   int64_t deadline_ns = 0;                     // CLOCK_MONOTONIC; 0: the server's default
   uint32_t priority = 0;                       // 1 highest, 0 default
+  std::string_view id = {};                    // the client's own; only its hash is kept
+  std::string_view fault = {};                 // a fault on purpose that it asks for
 };
 
 struct InferAnswer {

@@ -19,6 +19,7 @@ void LaneThread::Drain(std::function<void()> drained) {
   lane_->Post([this, drained = std::move(drained)] {
     if (server_ != nullptr) server_->Drain();
     make_ = nullptr;
+    ingress_.StopProbing();
     drained_ = drained;
   });
 }
@@ -52,7 +53,7 @@ void LaneThread::Run() {
 }
 
 void LaneThread::OpenWhenReady() {
-  if (make_ == nullptr || !ingress_.ServerReady()) return;
+  if (make_ == nullptr || !ingress_.MayOpen()) return;
   absl::StatusOr<std::unique_ptr<ProtocolServer>> server = std::exchange(make_, nullptr)();
   if (!server.ok()) Log(LogLevel::kError, "cannot_serve", {{"why", server.status().ToString()}});
   MR_CHECK(server.ok(), "a listening socket of the keeper's cannot be used");

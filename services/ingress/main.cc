@@ -7,6 +7,7 @@
 #include <mutex>
 #include <vector>
 
+#include "services/ingress/incidents.h"
 #include "services/ingress/lane_thread.h"
 #include "services/runtime/process.h"
 
@@ -70,10 +71,17 @@ class IngressProcess : public StageProcess {
     // Here, where a fault ends the start with a sentence: gRPC says nothing of files that it cannot
     // use, and then refuses everyone.
     if (absl::Status status = CheckTls(start.config); !status.ok()) return status;
+    const auto tell = start.tell;
     changes_.Start(std::move(start.tell));
-    const IngressShared shared = {&statistics_, [this](const ModelChange& change, ChangeDone done) {
-                                    changes_.Ask(change, std::move(done));
-                                  }};
+    IngressShared shared;
+    shared.statistics = &statistics_;
+    shared.change_model = [this](const ModelChange& change, ChangeDone done) {
+      changes_.Ask(change, std::move(done));
+    };
+    shared.poisoned = [tell](const PoisonRecord& record) { tell(ToMessage(record)); };
+    shared.breaker_changed = [tell](const Lane& lane, const BreakerChange& change) {
+      tell(ToMessage(lane.id().incarnation, change));
+    };
     for (size_t i = 0; i < start.lanes.size(); ++i) {
       Lane* lane = start.lanes[i];
       auto thread = std::make_unique<LaneThread>(lane, start.ledgers.at(i), start.config, shared);
@@ -100,6 +108,14 @@ class IngressProcess : public StageProcess {
   }
 
   void OnModelChanged(const ModelChanged& changed) override { changes_.Answer(changed); }
+
+  void OnStageBreaker(const StageBreakerChanged& changed) override {
+    if (changed.stage() >= kStageCount || changed.state() > 2) return;
+    for (auto& thread : threads_) {
+      thread->ingress().SetStageBreaker(static_cast<Stage>(changed.stage()),
+                                        static_cast<BreakerState>(changed.state()));
+    }
+  }
 
   void OnDrain(std::function<void()> drained) override {
     auto left = std::make_shared<std::atomic<size_t>>(threads_.size());

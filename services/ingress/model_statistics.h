@@ -6,6 +6,7 @@
 
 #include <stdint.h>
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -34,6 +35,8 @@ struct ModelStatistic {
   CountAndNs compute_infer;        // execution; of a batch, the whole for each of its requests
   CountAndNs compute_output;       // aggregation: members joined, class, label, top-k
   std::vector<BatchStatistic> batches;
+  // Since the last right golden answer; nothing: none yet, or it is not served now.
+  std::optional<uint64_t> golden_age_ms;
 };
 
 }  // namespace millrace

@@ -1,7 +1,9 @@
 // The two protocols behind the one interface that a lane's loop drives.
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/resource.h>
 
+#include <algorithm>
 #include <chrono>
 #include <thread>
 
@@ -22,6 +24,18 @@ constexpr size_t kEventsATurn = 64;
 // A 4-byte number takes up to 17 characters and a comma as text.
 constexpr size_t kTextBytesPerByte = 5;
 constexpr int64_t kGraceNs = 200 * kNanosPerMilli;
+
+// Descriptors that are left to everything else in the process, also to what the supervisor sends.
+constexpr size_t kOtherDescriptors = 256;
+
+// Of each protocol: the usual cap, or what two protocols can have of the descriptors there may be.
+size_t MostConnections(const Config& config) {
+  const auto wanted = static_cast<size_t>(config.max_connections);
+  rlimit files;
+  if (getrlimit(RLIMIT_NOFILE, &files) != 0 || files.rlim_cur == RLIM_INFINITY) return wanted;
+  const size_t ours = files.rlim_cur > kOtherDescriptors ? files.rlim_cur - kOtherDescriptors : 0;
+  return std::clamp<size_t>(ours / 2, 1, wanted);
+}
 
 TlsPaths TlsPathsOf(const Config& config) {
   return {config.tls_certificate, config.tls_key, config.tls_client_ca};
@@ -112,6 +126,7 @@ absl::StatusOr<std::unique_ptr<ProtocolServer>> MakeGrpcServer(const ServerParts
   options.regions = parts.regions;
   options.keys = parts.keys;
   options.tls = TlsPathsOf(parts.config);
+  options.max_connections = MostConnections(parts.config);
   options.max_message_bytes = parts.config.max_request_bytes + (64 << 10);
   options.max_in_flight = parts.config.max_in_flight;
   options.max_connection_age_ms = parts.config.grpc_max_connection_age_ms;
@@ -128,6 +143,7 @@ absl::StatusOr<std::unique_ptr<ProtocolServer>> MakeHttpServer(const ServerParts
   options.regions = parts.regions;
   options.keys = parts.keys;
   options.tls = TlsPathsOf(parts.config);
+  options.max_connections = MostConnections(parts.config);
   options.max_body_bytes = kTextBytesPerByte * parts.config.max_request_bytes + (64 << 10);
   absl::StatusOr<std::unique_ptr<HttpServer>> server =
       HttpServer::Create(parts.lane, options, parts.listening_fd, parts.wake_fd);

@@ -9,9 +9,10 @@ namespace {
 
 constexpr size_t kMaxName = 128;
 
-constexpr std::string_view kExtensions[] = {"model_configuration", "model_repository",
-                                            "model_repository(unload_dependents)",
-                                            "schedule_policy", "statistics"};
+constexpr std::string_view kExtensions[] = {
+    "classification",   "model_configuration",
+    "model_repository", "model_repository(unload_dependents)",
+    "schedule_policy",  "statistics"};
 
 constexpr LogSetting kLogSettings[] = {{"log_file", std::string_view()},
                                        {"log_info", true},

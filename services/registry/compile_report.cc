@@ -45,6 +45,19 @@ class Fields {
     return DataType::kInvalid;
   }
 
+  // `count` numbers, or none.
+  std::vector<double> Numbers(const char* name, size_t count) {
+    std::vector<double> numbers;
+    const auto found = json_.find(name);
+    if (found == json_.end()) return numbers;
+    for (const Json& number : *found) {
+      if (!number.is_number() || numbers.size() == count) Wrong(name);
+      numbers.push_back(number.is_number() ? number.get<double>() : 0);
+    }
+    if (!found->is_array() || (!numbers.empty() && numbers.size() != count)) Wrong(name);
+    return numbers;
+  }
+
   absl::Status status() const {
     if (wrong_.empty()) return absl::OkStatus();
     return absl::InvalidArgumentError(
@@ -91,6 +104,8 @@ absl::StatusOr<CompileReport> ParseCompileReport(std::string_view line) {
   report.trees = fields.Number("trees", 0, kMaxCount);
   report.nodes = fields.Number("nodes", 0, kMaxCount);
   report.plan_bytes = fields.Number("plan_bytes", 1, kMaxCount);
+  report.golden_margins = fields.Numbers("golden_margins", report.groups);
+  report.golden_predictions = fields.Numbers("golden_predictions", report.prediction_columns);
   if (absl::Status s = fields.status(); !s.ok()) return s;
   return report;
 }

@@ -11,6 +11,7 @@
 
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "common/datatype.h"
@@ -28,6 +29,9 @@ struct CompileReport {
   uint64_t trees = 0;
   uint64_t nodes = 0;
   uint64_t plan_bytes = 0;
+  // What the scalar reference makes of the golden row (common/golden_row.h); empty: not told.
+  std::vector<double> golden_margins;
+  std::vector<double> golden_predictions;
 };
 
 absl::StatusOr<CompileReport> ParseCompileReport(std::string_view line);

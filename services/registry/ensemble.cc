@@ -4,6 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/check.h"
+#include "services/registry/golden.h"
 
 namespace millrace {
 namespace {
@@ -54,12 +55,15 @@ absl::StatusOr<ModelFacts> CombineFacts(const EnsembleDefinition& definition,
   facts.prediction_types = {DataType::kFp64, DataType::kFp32};
   facts.classifies = true;
   facts.max_rows = members[0].model->max_rows();
+  std::vector<const std::vector<double>*> golden;
   for (const EnsembleMember& member : members) {
     if (absl::Status s = CheckMember(definition.combine, member); !s.ok()) return s;
     if (absl::Status s = CheckAlike(members[0], member); !s.ok()) return s;
     facts.classifies = facts.classifies && member.facts->classifies;
     facts.max_rows = std::min(facts.max_rows, member.model->max_rows());
+    golden.push_back(&member.facts->golden_predictions);
   }
+  facts.golden_predictions = CombineGolden(definition.combine, definition.weights, golden);
   return facts;
 }
 

@@ -4,6 +4,7 @@
 #include "absl/strings/str_join.h"
 #include "common/check.h"
 #include "services/registry/feature_view.h"
+#include "services/registry/golden.h"
 
 namespace millrace {
 namespace {
@@ -80,7 +81,17 @@ absl::StatusOr<LoadedModel> ModelLoader::Finish(const ModelDefinition& definitio
   LoadedModel loaded{std::move(*model), std::move(facts), Fd()};
   loaded.model.set_version(absl::StrCat(version));
   if (absl::Status s = AddView(folder, &loaded.model); !s.ok()) return s;
+  AddGolden(loaded.facts, &loaded.model);
+  if (absl::Status s = ReadGoldenFile(folder, &loaded.model); !s.ok()) return s;
   return loaded;
+}
+
+absl::Status ModelLoader::ReadGoldenFile(const std::string& folder, Model* model) const {
+  absl::StatusOr<std::string> text = repository_.ReadText(
+      absl::StrCat(folder, "/", model->version(), "/", kGoldenFile), kMaxTextBytes);
+  if (absl::IsNotFound(text.status())) return absl::OkStatus();
+  if (!text.ok()) return text.status();
+  return ReadGolden(*text, model);
 }
 
 absl::Status ModelLoader::AddView(const std::string& folder, Model* model) const {

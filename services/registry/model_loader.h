@@ -50,6 +50,7 @@ class ModelLoader {
   absl::StatusOr<Fd> OpenModelFile(const ModelDefinition& definition, int64_t version) const;
   absl::StatusOr<LoadedModel> Finish(const ModelDefinition& definition, int64_t version,
                                      ModelFacts facts) const;
+  absl::Status ReadGoldenFile(const std::string& folder, Model* model) const;
   absl::Status AddView(const std::string& folder, Model* model) const;
 
   const Repository& repository_;

@@ -1,6 +1,8 @@
 // The registry with the compiler that is shipped: formats, faults, and a file cut at every length.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <math.h>
+#include <string.h>
 
 #include "services/registry/catalog_builder.h"
 #include "services/registry/testing/temp_repository.h"
@@ -61,6 +63,16 @@ class RealCompilerTest : public ::testing::Test {
   CatalogBuilder builder_;
 };
 
+// The first golden request's expected prediction, of one column.
+template <typename T>
+bool GoldenValue(const Model& model, T* value) {
+  if (model.golden_size() != 1 || model.golden(0).outputs_size() != 1) return false;
+  const GoldenTensor& output = model.golden(0).outputs(0);
+  if (output.name() != "prediction" || output.data().size() != sizeof *value) return false;
+  memcpy(value, output.data().data(), sizeof *value);
+  return true;
+}
+
 TEST_F(RealCompilerTest, ServesBothFormatsAndTheirEnsemble) {
   Add("x", "xgboost", "model.json", kXgboostModel);
   Add("l", "lightgbm", "model.txt", kLightgbmModel);
@@ -83,6 +95,14 @@ TEST_F(RealCompilerTest, ServesBothFormatsAndTheirEnsemble) {
   EXPECT_GT(xgboost.plan_bytes(), 0u);
   EXPECT_EQ(built.catalog.models(2).members_size(), 2);
   EXPECT_EQ(built.plans.size(), 2u);
+  // What the golden row must come back as: column 1 of it is 0, so the tree goes left.
+  float left;
+  double constant, mean;
+  ASSERT_TRUE(GoldenValue(lightgbm, &constant) && GoldenValue(xgboost, &left) &&
+              GoldenValue(built.catalog.models(2), &mean));
+  EXPECT_EQ(constant, 2.75);
+  EXPECT_NEAR(left, 1 / (1 + exp(0.25)), 1e-6);
+  EXPECT_EQ(mean, (1.0 * left + 1.0 * constant) / 2);
 }
 
 // One build with the file cut at many lengths: each is refused with a sentence, none is served.

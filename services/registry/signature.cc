@@ -241,6 +241,8 @@ ModelFacts FactsOf(const CompileReport& report) {
   facts.prediction_types = {report.prediction_type};
   facts.margin_type = report.margin_type;
   facts.classifies = Classifies(report.objective);
+  facts.golden_margins = report.golden_margins;
+  facts.golden_predictions = report.golden_predictions;
   return facts;
 }
 

@@ -36,6 +36,9 @@ struct ModelFacts {
   DataType margin_type = DataType::kInvalid;
   bool classifies = false;  // its prediction is of classes
   uint32_t max_rows = 0;    // 0: no limit of its own
+  // For the golden row (common/golden_row.h); empty: not known.
+  std::vector<double> golden_margins;
+  std::vector<double> golden_predictions;
 };
 
 struct ServerLimits {

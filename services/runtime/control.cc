@@ -111,6 +111,9 @@ std::optional<int> Control::Handle(ToProcess& message, std::vector<Fd> fds) {
       changes_.erase(message.model_changed().request());
       process_->OnModelChanged(message.model_changed());
       return std::nullopt;
+    case ToProcess::kStageBreaker:
+      process_->OnStageBreaker(message.stage_breaker());
+      return std::nullopt;
     case ToProcess::kDrain:
       process_->OnDrain([this] {
         FromProcess drained;

@@ -67,6 +67,8 @@ class StageProcess {
   virtual void OnCatalogLive(uint64_t generation) = 0;
   // The answer to a ChangeModel that this process told.
   virtual void OnModelChanged(const ModelChanged&) {}
+  // A stage's breaker, as the supervisor has it; ingress only.
+  virtual void OnStageBreaker(const StageBreakerChanged&) {}
   // Finish what is there; `drained` may be called from any thread.
   virtual void OnDrain(std::function<void()> drained) = 0;
   // Stops and joins the lanes' threads.

@@ -6,6 +6,7 @@
 
 #include "common/check.h"
 #include "common/clock.h"
+#include "ipc/tensor_pack.h"
 
 namespace millrace {
 namespace {
@@ -128,6 +129,25 @@ void Worker::Executing(absl::Span<const WorkItem> items, int64_t predicted_ns) {
   Predict(predicted_ns);
   for (size_t i = 0; i < items.size(); ++i) Name(i, items[i]);
   NameCount(items.size());
+  // Several items are the members of one request.
+  if (!items.empty()) Befall(items[0]);
+}
+
+FaultSubject Worker::SubjectOf(const WorkItem& item) const {
+  // An ensemble's member is struck by its own model's rules and by the ensemble's.
+  const uint32_t of_model =
+      faults_->OfRoute(item.message.route) | faults_->OfRoute(item.entry.route);
+  return {item.entry.fault_key, item.entry.faults, item.id.attempt == 0, of_model};
+}
+
+void Worker::BefallNow(const WorkItem& item) {
+  size_t rows = 1;
+  if (item.message.kind != MessageKind::kError) {
+    PackView pack;
+    const auto bytes = item.from->peer->Payload(item.message);
+    if (bytes.has_value() && PackView::OpenInto(*bytes, &pack).ok()) rows = pack.rows();
+  }
+  faults_->BeforeWork(SubjectOf(item), rows, &page());
 }
 
 void Worker::AlsoExecuting(const WorkItem& item) {
@@ -187,6 +207,13 @@ absl::Status Worker::ErrorOf(const WorkItem& item) {
 }
 
 std::optional<BlockRef> Worker::Allocate(const WorkItem& item, size_t bytes) {
+  if (faults_ != nullptr && faults_->Befalls(FaultKind::kNoMemory, SubjectOf(item), &page())) {
+    return std::nullopt;
+  }
+  return TakeBlock(item, bytes);
+}
+
+std::optional<BlockRef> Worker::TakeBlock(const WorkItem& item, size_t bytes) {
   const uint64_t tag = uint64_t{item.origin} << 1 | item.parity;
   std::optional<BlockRef> block = lane_->arena().Allocate(bytes, tag);
   if (block.has_value()) {
@@ -200,13 +227,30 @@ std::optional<BlockRef> Worker::Allocate(const WorkItem& item, size_t bytes) {
 std::optional<BlockRef> Worker::ErrorText(const WorkItem& item, const absl::Status& status) {
   const absl::string_view text = status.message().substr(0, kMaxErrorText);
   if (text.empty()) return std::nullopt;
-  std::optional<BlockRef> block = Allocate(item, text.size());
+  std::optional<BlockRef> block = TakeBlock(item, text.size());
   if (block.has_value()) memcpy(At(*block), text.data(), text.size());
   return block;
 }
 
 void Worker::Reply(const WorkItem& item, absl::Span<const Hop> hops, const absl::Status& status,
                    const BlockRef& block) {
+  if (faults_ == nullptr) return Answer(item, hops, status, block);
+  const FaultSubject subject = SubjectOf(item);
+  if (faults_->Befalls(FaultKind::kLoss, subject, &page())) {
+    lane_->Release(block);
+    return Finish(item);
+  }
+  if (faults_->Befalls(FaultKind::kError, subject, &page())) {
+    return Answer(item, hops, absl::UnavailableError("a fault on purpose"), block);
+  }
+  if (block.length > 0 && faults_->Befalls(FaultKind::kWrongOutput, subject, &page())) {
+    FaultPlan::Spoil({At(block), block.length});
+  }
+  Answer(item, hops, status, block);
+}
+
+void Worker::Answer(const WorkItem& item, absl::Span<const Hop> hops, const absl::Status& status,
+                    const BlockRef& block) {
   Message reply = item.message;
   reply.kind = status.ok() ? MessageKind::kData : MessageKind::kError;
   reply.code = static_cast<uint8_t>(status.code());

@@ -23,6 +23,7 @@
 #include "absl/types/span.h"
 #include "ipc/message.h"
 #include "ipc/stage_times.h"
+#include "services/runtime/fault_plan.h"
 #include "services/runtime/lane.h"
 
 namespace millrace {
@@ -96,6 +97,13 @@ class Worker : public LaneHandler {
   // Whether the ingress lane's ledger still wants this id (its member does not matter).
   bool Wanted(uint32_t origin, PartId id) const;
 
+  // A plan of faults (fault_plan.h), which outlives the worker; null: none.
+  void set_faults(FaultPlan* faults) { faults_ = faults; }
+  // Once an item is named, before it is worked on: what the plan has for it.
+  void Befall(const WorkItem& item) {
+    if (faults_ != nullptr) BefallNow(item);
+  }
+
   Lane& lane() { return *lane_; }
   Page& page() { return lane_->page(); }
 
@@ -120,6 +128,11 @@ class Worker : public LaneHandler {
     bool answered = true;
   };
 
+  std::optional<BlockRef> TakeBlock(const WorkItem& item, size_t bytes);
+  void BefallNow(const WorkItem& item);
+  FaultSubject SubjectOf(const WorkItem& item) const;
+  void Answer(const WorkItem& item, absl::Span<const Hop> hops, const absl::Status& status,
+              const BlockRef& block);
   std::optional<BlockRef> ErrorText(const WorkItem& item, const absl::Status& status);
   // The count of epochs whose polls are being counted: the lane must not park meanwhile.
   size_t AnswerEpochs();
@@ -133,6 +146,7 @@ class Worker : public LaneHandler {
   // The item's times with those of this stage, which ends at `now_ns`.
   StageTimes TimesOf(const WorkItem& item, int64_t now_ns) const;
 
+  FaultPlan* faults_ = nullptr;
   size_t executing_ = 0;  // named now
   Lane* lane_;
   std::array<Origin, kOrigins> origins_;

@@ -21,6 +21,8 @@ class WorkerProcess : public StageProcess {
   absl::Status OnStart(Start start) override {
     lane_ = start.lanes.at(0);
     worker_ = std::make_unique<Worker>(lane_);
+    faults_ = FaultPlan::Make(start.config, lane_->id().stage, start.without_device);
+    worker_->set_faults(faults_.get());
     absl::Status started =
         work_->Start({*worker_, start.config, start.without_device, std::move(start.tell)});
     if (!started.ok()) return started;
@@ -32,13 +34,17 @@ class WorkerProcess : public StageProcess {
 
   void OnCatalog(CatalogWithPlans catalog, std::function<void(absl::Status)> ready) override {
     const uint64_t generation = catalog.catalog->generation();
+    FaultPlan::Models struck;
+    if (faults_ != nullptr) struck = faults_->Match(*catalog.catalog);
     absl::StatusOr<std::function<void()>> use = work_->Prepare(std::move(catalog));
     if (!use.ok()) {
       Log(LogLevel::kError, "catalog_refused", {{"why", use.status().ToString()}});
       return ready(use.status());
     }
-    lane_->Post([this, generation, use = std::move(*use), ready = std::move(ready)] {
+    lane_->Post([this, generation, use = std::move(*use), ready = std::move(ready),
+                 struck = std::move(struck)] {
       use();
+      if (faults_ != nullptr) faults_->Use(struck);
       // relaxed: a statistic, read alone.
       lane_->page().catalog_generation.store(generation, std::memory_order_relaxed);
       ready(absl::OkStatus());
@@ -96,6 +102,7 @@ class WorkerProcess : public StageProcess {
 
   WorkerStage* work_;
   Lane* lane_ = nullptr;
+  std::unique_ptr<FaultPlan> faults_;  // null: none; outlives the worker
   std::unique_ptr<Worker> worker_;
   Idler idler_;
   std::thread thread_;

@@ -1,6 +1,8 @@
 #include "services/supervisor/admin_verbs.h"
 
 #include "absl/strings/str_cat.h"
+#include "services/supervisor/golden_report.h"
+#include "services/supervisor/incident_report.h"
 
 namespace millrace {
 namespace {
@@ -106,7 +108,9 @@ json ProcessReport(const AdminContext& context, const FleetProcess& process, int
   return report;
 }
 
-json CatalogReport(const Fleet& fleet) {
+json CatalogReport(const AdminContext& context, int64_t now_ns) {
+  const Fleet& fleet = *context.fleet;
+  const std::vector<const GoldenWords*> lanes = GoldenWordsOf(fleet, context.page_of);
   json models = json::array(), failed = json::array();
   for (const Model& model : fleet.catalog().catalog().models()) {
     models.push_back({{"name", model.name()},
@@ -115,7 +119,8 @@ json CatalogReport(const Fleet& fleet) {
                       {"latest", model.latest()},
                       {"ensemble", model.members_size() > 0},
                       {"view", model.has_view() ? model.view().name() : ""},
-                      {"plan_bytes", model.plan_bytes()}});
+                      {"plan_bytes", model.plan_bytes()},
+                      {"golden", GoldenReport(lanes, model, now_ns)}});
   }
   for (const FailedModel& model : fleet.catalog().catalog().failed()) {
     failed.push_back(
@@ -161,7 +166,14 @@ json Scale(Fleet* fleet, const json& request) {
   return {{"ok", true}};
 }
 
-std::optional<json> WaitReady(const Fleet& fleet, const json& request, int64_t waited_ns) {
+// The processes are there, and inference works.
+bool IsReady(const AdminContext& context, int64_t now_ns) {
+  return context.fleet->Ready() &&
+         GoldenReady(GoldenWordsOf(*context.fleet, context.page_of), now_ns);
+}
+
+std::optional<json> WaitReady(const AdminContext& context, const json& request, int64_t waited_ns,
+                              int64_t now_ns) {
   const auto limit = request.find("timeout_ms");
   if (limit != request.end() && !limit->is_number_integer()) {
     return Refusal("timeout_ms: must be an integer");
@@ -170,8 +182,8 @@ std::optional<json> WaitReady(const Fleet& fleet, const json& request, int64_t w
   if (limit_ms < 0 || limit_ms > kLongestWaitMs) {
     return Refusal("timeout_ms: must be from 0 to 600000");
   }
-  if (fleet.Ready()) return json{{"ok", true}, {"ready", true}};
-  if (fleet.phase() != FleetPhase::kRunning) return Refusal("the server is stopping");
+  if (IsReady(context, now_ns)) return json{{"ok", true}, {"ready", true}};
+  if (context.fleet->phase() != FleetPhase::kRunning) return Refusal("the server is stopping");
   if (waited_ns < limit_ms * kNanosPerMilli) return std::nullopt;
   return json{{"ok", true}, {"ready", false}};
 }
@@ -202,8 +214,9 @@ std::optional<json> Answer(const AdminContext& context, const std::string& line,
   const auto verb = request.find("verb");
   if (verb == request.end() || !verb->is_string()) return Refusal("verb: must be a string");
   if (*verb == "status") return StatusReport(context, now_ns);
+  if (*verb == "quarantine") return QuarantineReport(context.fleet->incidents());
   if (*verb == "scale") return Scale(context.fleet, request);
-  if (*verb == "wait_ready") return WaitReady(*context.fleet, request, now_ns - asked_ns);
+  if (*verb == "wait_ready") return WaitReady(context, request, now_ns - asked_ns, now_ns);
   if (*verb == "reload") {
     context.fleet->Reload();
     return json{{"ok", true}};
@@ -215,7 +228,8 @@ std::optional<json> Answer(const AdminContext& context, const std::string& line,
   if (*verb == "load" || *verb == "unload") {
     return ChangeModels(context.fleet, *verb == "load", request, asked_ns);
   }
-  return Refusal("verb: must be status, scale, wait_ready, load, unload, reload or stop");
+  return Refusal(
+      "verb: must be status, quarantine, scale, wait_ready, load, unload, reload or stop");
 }
 
 }  // namespace
@@ -232,14 +246,17 @@ json StatusReport(const AdminContext& context, int64_t now_ns) {
   }
   json report = {{"ok", true},
                  {"phase", PhaseName(fleet.phase())},
-                 {"ready", fleet.Ready()},
+                 {"ready", IsReady(context, now_ns)},
                  {"uptime_ms", (now_ns - context.started_ns) / kNanosPerMilli},
                  {"supervisor_restarts", context.supervisor_restarts},
                  {"deaths", fleet.deaths()},
                  {"hangs", fleet.hangs()},
                  {"faults", fleet.faults()},
                  {"listeners", std::move(listeners)},
-                 {"catalog", CatalogReport(fleet)},
+                 {"breakers", BreakersReport(fleet.incidents())},
+                 {"stage_breakers", StageBreakersReport(fleet.storms())},
+                 {"poisoned", fleet.incidents().poisoned()},
+                 {"catalog", CatalogReport(context, now_ns)},
                  {"processes", std::move(processes)},
                  {"waiting", WaitingReport(fleet, now_ns)}};
   // Null before the first sample.

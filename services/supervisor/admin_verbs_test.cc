@@ -57,6 +57,17 @@ TEST_F(AdminVerbsTest, StatusTellsOfEveryProcess) {
   }
 }
 
+TEST_F(AdminVerbsTest, ReadyIsAlsoWhatIngressHasShown) {
+  StartAll();
+  GoldenWords& words = page.as<Page>()->golden;
+  words.ready_until_ns.Set(hands.now_ns + 1);
+  EXPECT_EQ(Ask(R"({"verb":"status"})")["ready"], true);
+  EXPECT_EQ(Ask(R"({"verb":"wait_ready"})")["ready"], true);
+  words.ready_until_ns.Set(hands.now_ns - 1);
+  EXPECT_EQ(Ask(R"({"verb":"status"})")["ready"], false);
+  EXPECT_EQ(Ask(R"({"verb":"wait_ready"})"), nullptr) << "it waits";
+}
+
 TEST_F(AdminVerbsTest, StatusTellsWhereModelsRun) {
   StartAll();
   const uint32_t key = KeyOf(Stage::kExecution);
@@ -111,6 +122,54 @@ TEST_F(AdminVerbsTest, StatusTellsOfAWorkerThatWaitsAndOfTheReroute) {
   EXPECT_EQ(status["waiting"][0]["name"], "features0");
   EXPECT_GE(status["waiting"][0]["starts_in_ms"], 99);
   EXPECT_EQ(status["waiting"][0]["failures"], 1);
+}
+
+TEST_F(AdminVerbsTest, QuarantineAndBreakersAreAsIngressTold) {
+  StartAll();
+  uint32_t ingress = 0, execution = 0;
+  for (const auto& [key, process] : fleet->processes()) {
+    if (process.stage == Stage::kIngress) ingress = key;
+    if (process.stage == Stage::kExecution) execution = key;
+  }
+  EXPECT_EQ(Ask(R"({"verb":"quarantine"})")["requests"].size(), 0u);
+  FromProcess poison;
+  Quarantined* record = poison.mutable_quarantined();
+  record->set_model(std::string(1000, 'm'));
+  record->set_rows(2);
+  record->set_client_id_hash(0xab);
+  auto* tensor = record->add_tensors();
+  tensor->set_datatype(11);
+  tensor->set_columns(3);
+  tensor->set_bytes(24);
+  auto* death = record->add_deaths();
+  death->set_stage(4);
+  death->set_incarnation(9);
+  death->set_reason(SIGSEGV);
+  fleet->OnMessage(execution, poison, {});  // not its to say
+  EXPECT_EQ(Ask(R"({"verb":"quarantine"})")["poisoned"], 0);
+  for (size_t i = 0; i < IncidentDesk::kMost + 5; ++i) fleet->OnMessage(ingress, poison, {});
+  const json quarantine = Ask(R"({"verb":"quarantine"})");
+  EXPECT_EQ(quarantine["poisoned"], IncidentDesk::kMost + 5);
+  ASSERT_EQ(quarantine["requests"].size(), IncidentDesk::kMost);
+  const json first = quarantine["requests"][0];
+  EXPECT_EQ(first["model"], std::string(256, 'm'));
+  EXPECT_EQ(first["client_id_hash"], "00000000000000ab");
+  EXPECT_EQ(first["tensors"][0], (json{{"datatype", "FP32"}, {"shape", {2, 3}}, {"bytes", 24}}));
+  EXPECT_EQ(first["deaths"][0]["stage"], "execution");
+  EXPECT_EQ(first["deaths"][0]["signal"], SIGSEGV);
+
+  FromProcess change;
+  change.mutable_breaker_changed()->set_model("digits");
+  change.mutable_breaker_changed()->set_state(1);
+  change.mutable_breaker_changed()->set_deaths(5);
+  fleet->OnMessage(ingress, change, {});
+  const json status = Ask(R"({"verb":"status"})");
+  ASSERT_EQ(status["breakers"].size(), 1u);
+  EXPECT_EQ(status["breakers"][0]["state"], "open");
+  EXPECT_EQ(status["poisoned"], IncidentDesk::kMost + 5);
+  change.mutable_breaker_changed()->set_state(0);
+  fleet->OnMessage(ingress, change, {});
+  EXPECT_TRUE(Ask(R"({"verb":"status"})")["breakers"].empty());
 }
 
 TEST_F(AdminVerbsTest, WhatIsNotUnderstoodIsRefusedWithItsField) {

@@ -18,6 +18,7 @@ inline constexpr int kExitRepository = 67;  // the model repository cannot be re
 inline constexpr int kExitKernel = 68;      // a kernel older than 5.10
 inline constexpr int kExitCpus = 69;        // a CPU that the machine lacks or does not allow
 inline constexpr int kExitBinary = 70;      // a program of ours is missing
+inline constexpr int kExitPlacement = 73;   // a user, priority, node or limit that cannot be had
 // These are the workers' own (services/runtime/process.h), handed on.
 inline constexpr int kExitMemory = 71;    // memory or descriptors for the start
 inline constexpr int kExitDevice = 72;    // `execution.device: cuda`, and there is none

@@ -40,7 +40,11 @@ std::vector<RosterEntry> RosterOf(const std::map<uint32_t, FleetProcess>& proces
 }
 
 Fleet::Fleet(Hands* hands, FleetSetup setup)
-    : hands_(hands), setup_(std::move(setup)), wait_(ForcedWait(setup_.config.wait), setup_.cores) {
+    : hands_(hands),
+      setup_(std::move(setup)),
+      storms_(setup_.config.storm_intensity, setup_.config.storm_period_ms * kNanosPerMilli,
+              setup_.config.storm_rest_ms * kNanosPerMilli),
+      wait_(ForcedWait(setup_.config.wait), setup_.cores) {
   MR_CHECK(!setup_.listeners.empty(), "ingress has a lane for each listening socket");
   const Config& config = setup_.config;
   const std::pair<Stage, int64_t> counts[] = {{Stage::kRegistry, 1},
@@ -72,6 +76,7 @@ void Fleet::Settle() {
     if (BecomeReady()) StoreState();
     PublishRoster();
     GoLive();
+    StepStorms();
     StepChanges();
     again = StartDue();
     for (const auto& [key, process] : processes_) {

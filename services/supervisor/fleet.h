@@ -33,8 +33,10 @@
 #include "services/supervisor/catalog_desk.h"
 #include "services/supervisor/fleet_state.pb.h"
 #include "services/supervisor/hands.h"
+#include "services/supervisor/incident_desk.h"
 #include "services/supervisor/lifecycle.h"
 #include "services/supervisor/link_book.h"
+#include "services/supervisor/stage_storms.h"
 #include "services/supervisor/wait_policy.h"
 
 namespace millrace {
@@ -65,10 +67,11 @@ struct FleetProcess {
   CpuList cpus;  // that it was pinned to; empty: to none
   int64_t started_ns = 0;
   int64_t state_since_ns = 0;
-  int64_t ready_since_ns = 0;     // 0: never was
-  int64_t kill_at_ns = 0;         // dying or stopping: SIGKILL then; 0: was sent
-  uint64_t catalog_answered = 0;  // newest generation it has taken up
-  uint64_t told_live = 0;         // ingress: newest generation it was told to route by
+  int64_t ready_since_ns = 0;        // 0: never was
+  int64_t kill_at_ns = 0;            // dying or stopping: SIGKILL then; 0: was sent
+  uint64_t catalog_answered = 0;     // newest generation it has taken up
+  uint64_t told_live = 0;            // ingress: newest generation it was told to route by
+  StageBreakers told_breakers = {};  // ingress
   bool drained = false;
   bool told_to_end = false;
   bool adopted = false;                // and its registry may publish once again what is known
@@ -107,7 +110,7 @@ class Fleet {
   // How often Tick is called; silences and time limits are as fine as this.
   static constexpr int64_t kTickNs = 50 * kNanosPerMilli;
   static constexpr int64_t kStopLimitNs = 2 * kNanosPerSecond;  // from Stop to the end
-  static constexpr int kTicksALoad = 20;  // between two looks at the machine's load
+  static constexpr int kTicksALoad = 5;  // between two looks at the machine's load
 
   Fleet(Hands* hands, FleetSetup setup);
 
@@ -135,6 +138,8 @@ class Fleet {
   const std::map<uint32_t, FleetProcess>& processes() const { return processes_; }
   const std::map<SlotName, FleetSlot>& slots() const { return slots_; }
   const CatalogDesk& catalog() const { return desk_; }
+  const IncidentDesk& incidents() const { return incidents_; }
+  const StageStorms& storms() const { return storms_; }
   WaitMode WaitOf(Stage stage) const { return wait_.modes()[static_cast<size_t>(stage)]; }
   const std::optional<LoadLook>& load_sample() const { return load_; }  // as last seen
   uint64_t live_generation() const { return live_generation_; }
@@ -207,6 +212,11 @@ class Fleet {
   void TakeLoad();
   CpuList CpusFor(Stage stage, uint32_t index) const;
 
+  // fleet_storms.cc
+  StageLook LookAt(Stage stage) const;
+  void CountStageDeath(const FleetProcess& process, bool answered, bool executing);
+  void StepStorms();
+
   // fleet_life.cc
   void Condemn(FleetProcess* process, int signal);
   void EnterDying(FleetProcess* process, int64_t kill_at_ns);
@@ -225,6 +235,8 @@ class Fleet {
   std::map<SlotName, FleetSlot> slots_;
   LinkBook book_;
   CatalogDesk desk_;
+  IncidentDesk incidents_;
+  StageStorms storms_;
   WaitPolicy wait_;
   std::optional<LoadLook> load_;
   int ticks_to_load_ = kTicksALoad;

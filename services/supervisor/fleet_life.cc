@@ -74,6 +74,7 @@ void Fleet::OnEnd(uint32_t key, const ProcessEnd& end) {
     phase_ = FleetPhase::kDraining;
     drain_until_ns_ = 0;
   }
+  incidents_.Ended(key);
   hands_->Forget(key);
   processes_.erase(key);
   AdvanceStop();
@@ -109,11 +110,14 @@ void Fleet::PlanRestart(FleetProcess* process) {
   // The registry has answered when it has published; its state says so.
   bool answered = process->stage == Stage::kRegistry && process->ready_since_ns != 0;
   bool device_lost = false;
+  bool executing = false;
   for (const FleetLane& lane : process->lanes) {
     const std::optional<PageLook> look = hands_->Look(lane.incarnation);
     answered |= look.has_value() && look->answered;
+    executing |= look.has_value() && look->executing;
     device_lost |= look.has_value() && look->device_lost;
   }
+  CountStageDeath(*process, answered, executing);
   const int64_t now = hands_->NowNs();
   const int64_t ready_for = process->ready_since_ns == 0 ? 0 : now - process->ready_since_ns;
   slot->failures = FailuresAfter(slot->failures, answered, ready_for);

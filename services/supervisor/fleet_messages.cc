@@ -81,6 +81,12 @@ void Fleet::OnMessage(uint32_t key, const FromProcess& message, std::vector<Fd> 
     case FromProcess::kModelChanged:
       OnModelChanged(process, message.model_changed());
       break;
+    case FromProcess::kQuarantined:
+      if (process->stage == Stage::kIngress) incidents_.Add(message.quarantined());
+      break;
+    case FromProcess::kBreakerChanged:
+      if (process->stage == Stage::kIngress) incidents_.Add(message.breaker_changed(), key);
+      break;
     case FromProcess::MESSAGE_NOT_SET:
       process->condemned = "sent a message of no known kind";
       break;

@@ -23,7 +23,7 @@ TEST_F(FleetTest, AChangeOfPolicyIsANewRosterAndRestartsNobody) {
   const std::set<uint32_t> alive = hands.alive;
   hands.load = LoadLook{2.0};
   for (int i = 0; i < Fleet::kTicksALoad * WaitPolicy::kSoon; ++i) Tick();
-  EXPECT_EQ(hands.samples, WaitPolicy::kSoon) << "once a second";
+  EXPECT_EQ(hands.samples, WaitPolicy::kSoon) << "one each kTicksALoad";
   EXPECT_EQ(hands.rosters, before + 1);
   EXPECT_EQ(hands.roster.size(), 5u);
   EXPECT_EQ(hands.wakes_last, 5u);

@@ -32,6 +32,7 @@ struct PageLook {
   uint64_t beat = 0;
   uint64_t predicted_ns = 0;
   bool answered = false;        // it published at least one result
+  bool executing = false;       // a request: a death is that one's, or its model's
   bool device_lost = false;     // it ends because its device failed for good
   uint64_t oldest_catalog = 0;  // ingress: that a request in flight began with
 };

@@ -2,7 +2,7 @@
 //
 // Purpose: the figure that wait_policy.h decides by. Who may call: the supervisor's main thread;
 //   Sample reads one file, and one for each process of ours, which takes some 100 µs: it is called
-//   once a second. Ownership: remembers the last sample's counts.
+//   four times a second. Ownership: remembers the last sample's counts.
 // Invariants:
 //   1. Foreign load is what the allowed CPUs did (/proc/stat: user, nice, system, irq, softirq)
 //   less
@@ -12,7 +12,7 @@
 //      twice or lost. A child that nobody has waited for yet (a model's compiler) is foreign, as it
 //      should be: it competes for the cores; its whole time comes off when it ends.
 //   3. Linux charges /proc/stat by the tick that hits a thread and a process by the clock: a sample
-//      of a second is wrong by a few hundredths of a core, and never below 0.
+//      of a quarter of a second is wrong by up to a tenth of a core, and never below 0.
 // What fails: Sample gives nothing the first time, and where /proc cannot be read.
 #pragma once
 

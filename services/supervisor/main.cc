@@ -7,6 +7,7 @@
 #include "common/log.h"
 #include "services/supervisor/exit_codes.h"
 #include "services/supervisor/options.h"
+#include "services/supervisor/placement.h"
 #include "services/supervisor/supervisor.h"
 
 namespace millrace {
@@ -47,9 +48,11 @@ int Main(int argc, char** argv) {
     fprintf(stderr, "%s\n", std::string(keeper.status().message()).c_str());
     return kExitUsage;
   }
-  if (geteuid() == 0) {
+  if (geteuid() == 0 && !UsersAreSeparate(loaded.config)) {
     Log(LogLevel::kWarning, "no_containment",
-        {{"why", "running as root: a stage that is taken over can reach every other"}});
+        {{"why",
+          "running as root without a user for each stage: one that is taken over can reach "
+          "every other"}});
   }
   SupervisorSetup setup;
   setup.config = loaded.config;

@@ -16,8 +16,10 @@
 #include "absl/strings/str_cat.h"
 #include "common/check.h"
 #include "common/config_schema.h"
+#include "common/fault_rule.h"
 #include "nlohmann/json.hpp"
 #include "services/supervisor/exit_codes.h"
+#include "services/supervisor/placement.h"
 #include "services/supervisor/process_table.h"
 #include "services/supervisor/stage_table.h"
 
@@ -46,6 +48,8 @@ int ParseOptions(int argc, char** argv, Options* options, bool* end) {
   app.add_option("--compiler", options->compiler, "The model compiler; else DIR/registry/compiler");
   app.add_flag("--allow-client-shm", options->allow_client_shm,
                "Allow shared memory of clients, whatever the file says");
+  app.add_flag("--enable-faults", options->enable_faults,
+               "Let the faults happen that the file's section `faults` plans");
   app.add_flag("--check-config", options->check_config,
                "Check the configuration, tell every fault, and end");
   try {
@@ -80,6 +84,8 @@ Startup LoadConfig(const Options& options) {
   if (const std::string_view fault = ClientShmFault(startup.config); !fault.empty()) {
     return {kExitConfiguration, {"--allow-client-shm: " + std::string(fault)}, {}};
   }
+  const std::string_view plan = FaultPlanFault(startup.config, options.enable_faults);
+  if (!plan.empty()) return {kExitConfiguration, {std::string(plan)}, {}};
   return startup;
 }
 
@@ -118,6 +124,11 @@ Startup CheckMachine(const Options& options, const Config& config) {
   closedir(repository);
   Startup startup = CheckCpus(config, AllowedCpus(0));
   if (startup.exit_code != kExitStopped) return startup;
+  startup.sentences = Placer::Check(config);
+  if (!startup.sentences.empty()) {
+    startup.exit_code = kExitPlacement;
+    return startup;
+  }
   std::vector<std::string> programs = {options.compiler};
   for (const StageRow& row : kStageRows) {
     if (row.group < 0) continue;

@@ -22,6 +22,7 @@ struct Options {
   std::string compiler;
   bool check_config = false;
   bool allow_client_shm = false;  // whatever the file says
+  bool enable_faults = false;     // a plan of faults may stand in the file
 };
 
 struct Startup {

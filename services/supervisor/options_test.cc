@@ -5,6 +5,7 @@
 
 #include <fstream>
 
+#include "common/fault_rule.h"
 #include "gtest/gtest.h"
 #include "services/supervisor/exit_codes.h"
 
@@ -54,6 +55,31 @@ TEST(LoadConfig, OverridesWin) {
   const Startup startup = LoadConfig(options);
   EXPECT_EQ(startup.config.repository, "/b");
   EXPECT_EQ(AdminSocketPath(startup.config), "/run/x.sock");
+}
+
+TEST(LoadConfig, APlanOfFaultsNeedsTheFlagAndReachesTheWorkersWhole) {
+  Options options;
+  options.config_file =
+      Write("f.yaml",
+            "faults:\n  seed: 7\n  rules:\n"
+            "    - {stage: execution, kind: delay, delay_ms: 2, per: row}\n"
+            "    - {stage: features, kind: loss, fraction: 0.01, model: \"a'b\"}\n");
+  const Startup refused = LoadConfig(options);
+  EXPECT_EQ(refused.exit_code, kExitConfiguration);
+  ASSERT_EQ(refused.sentences.size(), 1u);
+  EXPECT_NE(refused.sentences[0].find("--enable-faults"), std::string::npos);
+  options.enable_faults = true;
+  const Startup startup = LoadConfig(options);
+  EXPECT_EQ(startup.exit_code, 0);
+  const ConfigResult sent = ParseConfig(ConfigText(startup.config));
+  ASSERT_TRUE(sent.faults.empty()) << sent.faults[0].message;
+  EXPECT_EQ(sent.config.fault_seed, 7);
+  const std::vector<FaultRule> rules = FaultRulesOf(sent.config);
+  ASSERT_EQ(rules.size(), 2u);
+  EXPECT_EQ(rules[0].delay_ns, 2'000'000);
+  EXPECT_TRUE(rules[0].per_row);
+  EXPECT_EQ(rules[1].model, "a'b");
+  EXPECT_EQ(rules[1].kind, FaultKind::kLoss);
 }
 
 TEST(LoadConfig, SharedMemoryOfClientsNeedsOneIngressProcess) {

@@ -115,7 +115,8 @@ absl::Status ProcessTable::Spawn(uint32_t key, Stage stage, uint32_t index, cons
   auto pair = ControlChannel::MakePair();
   if (!pair.ok()) return pair.status();
   absl::StatusOr<Child> child =
-      SpawnChild(programs_.CommandFor(stage), std::move(pair->second), cpus);
+      SpawnChild(programs_.CommandFor(stage), std::move(pair->second), cpus,
+                 placer_ == nullptr ? ChildPlacement() : placer_->For(stage));
   if (!child.ok()) return child.status();
   Entry entry;
   entry.pid = child->pid;
@@ -188,6 +189,8 @@ std::optional<PageLook> ProcessTable::Look(uint32_t incarnation) {
   const uint32_t reason = page->exit_reason.load(std::memory_order_relaxed);
   look.device_lost =
       state == static_cast<uint32_t>(LaneState::kDying) && reason == kReasonDeviceLost;
+  // relaxed: looked at alone, once the lane has ended.
+  look.executing = page->executing_count.load(std::memory_order_relaxed) > 0;
   look.answered = page->Get(Counter::kAnswered) + page->Get(Counter::kFailed) > 0;
   look.oldest_catalog = page->Get(Counter::kOldestCatalog);
   return look;

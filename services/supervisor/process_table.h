@@ -20,6 +20,7 @@
 #include "services/supervisor/incarnations.h"
 #include "services/supervisor/keeper_link.h"
 #include "services/supervisor/load_sampler.h"
+#include "services/supervisor/placement.h"
 #include "services/supervisor/watcher.h"
 
 namespace millrace {
@@ -41,6 +42,8 @@ class ProcessTable : public Hands {
   // Before the fleet starts: to whom events go.
   void SetFleet(Fleet* fleet) { fleet_ = fleet; }
   SharedFd roster_fd() const { return roster_fd_; }
+  // Before the fleet starts: where processes are put.
+  void SetPlacer(std::unique_ptr<Placer> placer) { placer_ = std::move(placer); }
   pid_t PidOf(uint32_t key) const;                 // 0: none
   const Page* PageOf(uint32_t incarnation) const;  // null: none
 
@@ -82,6 +85,7 @@ class ProcessTable : public Hands {
 
   EventLoop* const loop_;
   const Programs programs_;
+  std::unique_ptr<Placer> placer_;  // null: nobody is put anywhere
   Incarnations incarnations_;
   KeeperLink* const keeper_;
   LoadSampler load_{"/proc", AllowedCpus(0)};

@@ -20,8 +20,10 @@ namespace {
 constexpr int kControlFd = 3;
 
 // Runs in the child of a process with threads: system calls only.
-[[noreturn]] void BecomeProgram(char* const* argv, int control, const cpu_set_t* cpus) {
+[[noreturn]] void BecomeProgram(char* const* argv, int control, const cpu_set_t* cpus,
+                                const ChildPlacement& place) {
   if (cpus != nullptr) sched_setaffinity(0, sizeof *cpus, cpus);
+  if (!Apply(place)) _exit(kExitPlacement);
   // First out of the way of the number that is about to be given out.
   const int moved = fcntl(control, F_DUPFD_CLOEXEC, kControlFd + 1);
   const int null = open("/dev/null", O_RDONLY | O_CLOEXEC);
@@ -41,14 +43,16 @@ constexpr int kControlFd = 3;
 }  // namespace
 
 absl::StatusOr<Child> SpawnChild(const std::vector<std::string>& argv, Fd control,
-                                 const CpuList& cpus) {
+                                 const CpuList& cpus, const ChildPlacement& place) {
   std::vector<char*> pointers;
   for (const std::string& arg : argv) pointers.push_back(const_cast<char*>(arg.c_str()));
   pointers.push_back(nullptr);
   const cpu_set_t mask = MaskOf(cpus);
   const pid_t pid = fork();
   if (pid < 0) return absl::ResourceExhaustedError(absl::StrCat("fork: ", strerror(errno)));
-  if (pid == 0) BecomeProgram(pointers.data(), control.get(), cpus.empty() ? nullptr : &mask);
+  if (pid == 0) {
+    BecomeProgram(pointers.data(), control.get(), cpus.empty() ? nullptr : &mask, place);
+  }
   // No race with a reused pid: nobody but us reaps our child, and we have not.
   Child child{pid, Fd(static_cast<int>(syscall(SYS_pidfd_open, pid, 0)))};
   if (child.pidfd.valid()) return child;

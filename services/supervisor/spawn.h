@@ -8,7 +8,9 @@
 //   *thread* ends, and the keeper ends what a dead supervisor leaves.
 //   4. Nobody waits for the exec: on a busy machine that takes milliseconds in which a death would
 //   not be seen. A program that cannot be run ends with kExitBinary.
-//   5. Where none of `cpus` is left since the start they were checked at, it runs on ours: serving
+//   5. `place` is applied before the program starts; where it cannot be, the child ends with
+//   kExitPlacement. 6. Where none of `cpus` is left since the start they were checked at, it runs
+//   on ours: serving
 //      goes before pinning.
 // What fails: RESOURCE_EXHAUSTED where there is no room for another process.
 #pragma once
@@ -21,6 +23,7 @@
 #include "absl/status/statusor.h"
 #include "common/cpu_list.h"
 #include "ipc/fd.h"
+#include "services/supervisor/placement.h"
 
 namespace millrace {
 
@@ -31,6 +34,6 @@ struct Child {
 
 // `cpus`: the only ones it may use; empty: ours.
 absl::StatusOr<Child> SpawnChild(const std::vector<std::string>& argv, Fd control,
-                                 const CpuList& cpus);
+                                 const CpuList& cpus, const ChildPlacement& place = {});
 
 }  // namespace millrace

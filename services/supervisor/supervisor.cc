@@ -90,6 +90,12 @@ class Supervisor {
     auto table = ProcessTable::Create(&loop_, setup_.programs, std::move(*incarnations), &keeper_);
     if (!table.ok()) return Fail(kExitMemory, table.status());
     table_ = std::move(*table);
+    Placer::Made placement = Placer::Make(setup_.config);
+    for (const std::string& fault : placement.faults) {
+      Log(LogLevel::kError, "placement", {{"why", fault}});
+    }
+    if (placement.placer == nullptr) return kExitPlacement;
+    table_->SetPlacer(std::move(placement.placer));
     if (const int code = MakeFleet(); code != kExitStopped) return code;
     if (const absl::Status s = WatchEvents(); !s.ok()) return Fail(kExitMemory, s);
     return OpenAdmin();

@@ -60,7 +60,7 @@ inline constexpr WaitModes AllWait(WaitMode mode) {
 class WaitPolicy {
  public:
   static constexpr double kHogShare = 0.55, kNoHogShare = 0.45;
-  static constexpr int kSoon = 2, kLate = 5;
+  static constexpr int kSoon = 4, kLate = 8;
 
   // `cores`: how many this server may keep busy, the lesser of its CPUs and its quota.
   WaitPolicy(std::optional<WaitMode> forced, double cores);

@@ -86,13 +86,14 @@ TEST(WaitPolicy, LanesWithTheirOwnCpusSpinWhateverElseHappens) {
                                   {Stage::kExecution, 1, {5}},
                                   {Stage::kAggregation, 1, {3}}};
   WaitPolicy policy(std::nullopt, 6);
-  for (int i = 0; i < 3; ++i) {
+  for (int i = 1; i <= WaitPolicy::kSoon + 1; ++i) {
     const WaitModes modes = policy.Decide({5.5}, all);
+    const WaitMode shared = i < WaitPolicy::kSoon ? kYield : kPark;
     EXPECT_EQ(ModeOf(modes, Stage::kIngress), kSpin);
     EXPECT_EQ(ModeOf(modes, Stage::kExecution), kSpin);
     // These two may meet on CPU 3.
-    EXPECT_EQ(ModeOf(modes, Stage::kFeatures), i == 0 ? kYield : kPark);
-    EXPECT_EQ(ModeOf(modes, Stage::kAggregation), i == 0 ? kYield : kPark);
+    EXPECT_EQ(ModeOf(modes, Stage::kFeatures), shared);
+    EXPECT_EQ(ModeOf(modes, Stage::kAggregation), shared);
   }
   // One CPU for two lanes, and one process of a stage that shares.
   all[0].cpus = {0};

@@ -145,6 +145,38 @@ def refused(call, *parts):
     raise AssertionError("no fault")
 
 
+def classes(answer, name, rows, count):
+    """The (score, index, label) of each row, as Triton's clients take them apart."""
+    texts = answer.as_numpy(name)
+    expect(texts.shape == (rows, count), f"shape {texts.shape}")
+    return [[text.decode().split(":") for text in row] for row in texts]
+
+
+def classification(module, client, golden):
+    """The k highest of each row, with labels where the model has them."""
+    rows = golden.finite()
+    scores = golden.output("prediction", "FP64", rows)
+    tensor = module.InferInput("input", list(golden.tensor[rows].shape), "FP32")
+    tensor.set_data_from_numpy(golden.tensor[rows])
+    for count, given in ((3, 3), (99, scores.shape[1])):
+        asked = module.InferRequestedOutput("prediction", class_count=count)
+        answer = client.infer("digits", [tensor], outputs=[asked])
+        found = classes(answer, "prediction", len(scores), given)
+        for row, parts in zip(scores, found):
+            best = numpy.argsort(-row, kind="stable")[:given]
+            expect([int(p[1]) for p in parts] == list(best), f"{parts} of {row}")
+            expect([p[0] for p in parts] == [f"{row[i]:f}" for i in best], f"{parts} of {row}")
+            expect(all(len(p) == 3 and p[2] for p in parts), f"no labels: {parts}")
+    asked = module.InferRequestedOutput("class", class_count=1)
+    answer = client.infer("digits", [tensor], outputs=[asked])
+    expect(all(len(p) == 2 for row in classes(answer, "class", len(scores), 1) for p in row),
+           "a class has no label of its own")
+    label = module.InferRequestedOutput("label", class_count=1)
+    refused(lambda: client.infer("digits", [tensor], outputs=[label]), "classification", "BYTES")
+    server = client.get_server_metadata(**({} if module is triton_http else {"as_json": True}))
+    expect("classification" in server["extensions"], f"extensions: {server['extensions']}")
+
+
 def shared_memory(module, client, ask):
     """Input and one output in shared memory, another in the answer; then a client that shrinks it."""
     size = ask.tensor.nbytes
@@ -205,6 +237,10 @@ def main():
     http_client = triton_http.InferenceServerClient(arguments.http)
     report.check("grpc, catalog", catalog, grpc_client, True)
     report.check("http, catalog", catalog, http_client, False)
+    digits = Golden(arguments.golden, "digits")
+    for name, module, client in (("grpc", triton_grpc, grpc_client),
+                                 ("http", triton_http, http_client)):
+        report.check(f"{name}, classification", classification, module, client, digits)
     report.check("grpc, shared memory", shared_memory, triton_grpc, grpc_client, ask)
     report.check("http, shared memory", shared_memory, triton_http, http_client, ask)
     return report.end()

@@ -15,6 +15,7 @@
 
 #include "absl/status/statusor.h"
 #include "common/api/inference.pb.h"
+#include "tools/load/identity.h"
 
 namespace millrace {
 
@@ -30,8 +31,10 @@ class Client {
 };
 
 // `address`: host:port or unix:/path. Connects at the first call.
-std::unique_ptr<Client> MakeGrpcClient(const std::string& address, int64_t timeout_ms);
-std::unique_ptr<Client> MakeHttpClient(const std::string& address, int64_t timeout_ms);
+std::unique_ptr<Client> MakeGrpcClient(const std::string& address, int64_t timeout_ms,
+                                       const Identity& identity = {});
+std::unique_ptr<Client> MakeHttpClient(const std::string& address, int64_t timeout_ms,
+                                       const Identity& identity = {});
 // Over shared memory: asks for metadata alone.
 std::unique_ptr<Client> MakeLocalClient(const std::string& address, int64_t timeout_ms);
 

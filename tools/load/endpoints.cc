@@ -29,14 +29,19 @@ std::vector<Endpoint> ResolveEndpoints(asio::io_context* io, const std::string& 
     *error = asio::error::host_not_found;
     return {};
   }
-  std::string host = address.substr(0, colon);
-  if (host.size() > 2 && host.front() == '[') host = host.substr(1, host.size() - 2);
+  const std::string host = HostName(address);
   std::vector<Endpoint> endpoints;
   asio::ip::tcp::resolver resolver(*io);
   for (const auto& entry : resolver.resolve(host, address.substr(colon + 1), *error)) {
     endpoints.emplace_back(entry.endpoint());
   }
   return endpoints;
+}
+
+std::string HostName(const std::string& address) {
+  if (absl::StartsWith(address, kUnix)) return "localhost";
+  const std::string host = address.substr(0, address.rfind(':'));
+  return host.size() > 2 && host.front() == '[' ? host.substr(1, host.size() - 2) : host;
 }
 
 std::string HostHeader(const std::string& address) {

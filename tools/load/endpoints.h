@@ -15,6 +15,8 @@ namespace millrace {
 std::vector<boost::asio::generic::stream_protocol::endpoint> ResolveEndpoints(
     boost::asio::io_context* io, const std::string& address, boost::system::error_code* error);
 
+// The host alone, as a certificate names it; "localhost" for a Unix socket.
+std::string HostName(const std::string& address);
 // What the header Host says.
 std::string HostHeader(const std::string& address);
 

@@ -4,6 +4,7 @@
 
 #include "common/api/inference.grpc.pb.h"
 #include "tools/load/client.h"
+#include "tools/load/grpc_channel.h"
 
 namespace millrace {
 namespace {
@@ -14,11 +15,11 @@ absl::Status ToAbsl(const grpc::Status& status) {
 
 class GrpcClient : public Client {
  public:
-  GrpcClient(const std::string& address, int64_t timeout_ms) : timeout_ms_(timeout_ms) {
+  GrpcClient(const std::string& address, int64_t timeout_ms, const Identity& identity)
+      : timeout_ms_(timeout_ms), identity_(identity) {
     grpc::ChannelArguments arguments;
     arguments.SetMaxReceiveMessageSize(-1);
-    stub_ = inference::GRPCInferenceService::NewStub(
-        grpc::CreateCustomChannel(address, grpc::InsecureChannelCredentials(), arguments));
+    stub_ = inference::GRPCInferenceService::NewStub(MakeGrpcChannel(address, identity, arguments));
   }
 
   absl::StatusOr<inference::ModelMetadataResponse> Metadata(const std::string& model,
@@ -28,7 +29,7 @@ class GrpcClient : public Client {
     request.set_version(version);
     inference::ModelMetadataResponse response;
     grpc::ClientContext context;
-    SetDeadline(&context);
+    Prepare(&context);
     const grpc::Status status = stub_->ModelMetadata(&context, request, &response);
     if (!status.ok()) return ToAbsl(status);
     return response;
@@ -38,7 +39,7 @@ class GrpcClient : public Client {
       const inference::ModelInferRequest& request) override {
     inference::ModelInferResponse response;
     grpc::ClientContext context;
-    SetDeadline(&context);
+    Prepare(&context);
     const grpc::Status status = stub_->ModelInfer(&context, request, &response);
     if (!status.ok()) return ToAbsl(status);
     if (response.outputs_size() != response.raw_output_contents_size()) {
@@ -48,19 +49,22 @@ class GrpcClient : public Client {
   }
 
  private:
-  void SetDeadline(grpc::ClientContext* context) const {
+  void Prepare(grpc::ClientContext* context) const {
+    AddIdentity(identity_, context);
     context->set_deadline(std::chrono::system_clock::now() +
                           std::chrono::milliseconds(timeout_ms_));
   }
 
   const int64_t timeout_ms_;
+  const Identity identity_;
   std::unique_ptr<inference::GRPCInferenceService::Stub> stub_;
 };
 
 }  // namespace
 
-std::unique_ptr<Client> MakeGrpcClient(const std::string& address, int64_t timeout_ms) {
-  return std::make_unique<GrpcClient>(address, timeout_ms);
+std::unique_ptr<Client> MakeGrpcClient(const std::string& address, int64_t timeout_ms,
+                                       const Identity& identity) {
+  return std::make_unique<GrpcClient>(address, timeout_ms, identity);
 }
 
 }  // namespace millrace

@@ -14,6 +14,7 @@
 
 #include "common/api/inference.grpc.pb.h"
 #include "common/clock.h"
+#include "tools/load/grpc_channel.h"
 #include "tools/load/transport.h"
 
 namespace millrace {
@@ -63,14 +64,14 @@ class GrpcStreamTransport : public Transport {
   GrpcStreamTransport(const GoldenSet& golden, const TransportOptions& options, int slots)
       : golden_(golden),
         deadline_ns_(options.deadline_ms * kNanosPerMilli),
+        identity_(options.identity),
         slots_(slots),
         connections_(options.connections) {
     for (Connection& connection : connections_) {
       grpc::ChannelArguments arguments;
       arguments.SetInt("grpc.use_local_subchannel_pool", 1);
       arguments.SetMaxReceiveMessageSize(-1);
-      auto channel =
-          grpc::CreateCustomChannel(options.address, grpc::InsecureChannelCredentials(), arguments);
+      auto channel = MakeGrpcChannel(options.address, options.identity, arguments);
       channel->WaitForConnected(WallAfter(deadline_ns_));
       connection.stub = GRPCInferenceService::NewStub(channel);
       Open(&connection);
@@ -122,6 +123,7 @@ class GrpcStreamTransport : public Transport {
  private:
   void Open(Connection* connection) {
     connection->context = std::make_unique<grpc::ClientContext>();
+    AddIdentity(identity_, connection->context.get());
     connection->started = connection->writing = connection->ending = false;
     connection->pending = 1;
     connection->stream = connection->stub->AsyncModelStreamInfer(connection->context.get(), &queue_,
@@ -235,6 +237,7 @@ class GrpcStreamTransport : public Transport {
 
   const GoldenSet& golden_;
   const int64_t deadline_ns_;
+  const Identity identity_;
   std::vector<Slot> slots_;
   grpc::CompletionQueue queue_;
   std::vector<Connection> connections_;

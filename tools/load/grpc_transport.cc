@@ -14,6 +14,7 @@
 
 #include "common/api/inference.grpc.pb.h"
 #include "common/clock.h"
+#include "tools/load/grpc_channel.h"
 #include "tools/load/transport.h"
 
 namespace millrace {
@@ -48,7 +49,10 @@ struct Call {
 class GrpcTransport : public Transport {
  public:
   GrpcTransport(const GoldenSet& golden, const TransportOptions& options, int slots)
-      : golden_(golden), deadline_ms_(options.deadline_ms), calls_(slots) {
+      : golden_(golden),
+        deadline_ms_(options.deadline_ms),
+        identity_(options.identity),
+        calls_(slots) {
     for (int c = 0; c < options.connections; ++c) {
       grpc::ChannelArguments arguments;
       arguments.SetInt("grpc.use_local_subchannel_pool", 1);
@@ -57,8 +61,7 @@ class GrpcTransport : public Transport {
       // The time limit of a connection attempt, which may wait for the next ingress to accept it.
       arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 5000);
       arguments.SetMaxReceiveMessageSize(-1);
-      auto channel =
-          grpc::CreateCustomChannel(options.address, grpc::InsecureChannelCredentials(), arguments);
+      auto channel = MakeGrpcChannel(options.address, options.identity, arguments);
       // Connecting is no part of the load; without a connection the requests will fail and tell.
       channel->WaitForConnected(WallAfter(deadline_ms_ * kNanosPerMilli));
       stubs_.push_back(GRPCInferenceService::NewStub(channel));
@@ -85,6 +88,7 @@ class GrpcTransport : public Transport {
     Call& call = calls_[slot];
     call.request = request;
     call.context = std::make_unique<grpc::ClientContext>();
+    AddIdentity(identity_, call.context.get());
     call.context->set_deadline(WallAfter(deadline_ms_ * kNanosPerMilli));
     // A retry waits for the next server instead of using itself up on a closed port.
     call.context->set_wait_for_ready(again);
@@ -149,6 +153,7 @@ class GrpcTransport : public Transport {
 
   const GoldenSet& golden_;
   const int64_t deadline_ms_;
+  const Identity identity_;
   std::vector<Call> calls_;  // by slot; the queue orders what the two threads do with one
   std::vector<std::unique_ptr<GRPCInferenceService::Stub>> stubs_;
   grpc::CompletionQueue queue_;

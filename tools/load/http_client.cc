@@ -7,7 +7,8 @@ namespace {
 
 class HttpClient : public Client {
  public:
-  HttpClient(const std::string& address, int64_t timeout_ms) : connection_(address, timeout_ms) {}
+  HttpClient(const std::string& address, int64_t timeout_ms, const Identity& identity)
+      : connection_(address, timeout_ms, identity) {}
 
   absl::StatusOr<inference::ModelMetadataResponse> Metadata(const std::string& model,
                                                             const std::string& version) override {
@@ -32,8 +33,9 @@ class HttpClient : public Client {
 
 }  // namespace
 
-std::unique_ptr<Client> MakeHttpClient(const std::string& address, int64_t timeout_ms) {
-  return std::make_unique<HttpClient>(address, timeout_ms);
+std::unique_ptr<Client> MakeHttpClient(const std::string& address, int64_t timeout_ms,
+                                       const Identity& identity) {
+  return std::make_unique<HttpClient>(address, timeout_ms, identity);
 }
 
 }  // namespace millrace

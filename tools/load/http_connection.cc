@@ -11,6 +11,7 @@
 #include "absl/strings/str_cat.h"
 #include "tools/load/endpoints.h"
 #include "tools/load/http_json.h"
+#include "tools/load/http_stream.h"
 
 namespace millrace {
 namespace {
@@ -34,17 +35,20 @@ absl::Status Lost(const std::string& address, const Error& error) {
 
 class HttpConnection::Impl {
  public:
-  Impl(const std::string& address, int64_t timeout_ms) : address_(address), timeout_(timeout_ms) {}
+  Impl(const std::string& address, int64_t timeout_ms, const Identity& identity)
+      : address_(address), timeout_(timeout_ms), identity_(identity) {}
 
   absl::StatusOr<std::string> Call(http::verb verb, const std::string& target,
                                    const std::string& body) {
     if (!stream_.has_value()) {
-      const Error error = Connect();
-      if (error) return Drop(error);
+      if (const absl::Status status = Connect(); !status.ok()) return status;
     }
     http::request<http::string_body> request(verb, target, 11);
     request.set(http::field::host, HostHeader(address_));
     if (verb == http::verb::post) request.set(http::field::content_type, "application/json");
+    if (!identity_.api_key.empty()) {
+      request.set(http::field::authorization, identity_.Authorization());
+    }
     request.body() = body;
     request.prepare_payload();
     Error error = Await([&](auto done) { http::async_write(*stream_, request, done); });
@@ -71,17 +75,16 @@ class HttpConnection::Impl {
     return result;
   }
 
-  Error Connect() {
+  absl::Status Connect() {
+    const absl::StatusOr<TlsContext> tls = MakeTlsContext(identity_);
+    if (!tls.ok()) return tls.status();
     Error error;
     for (const Protocol::endpoint& endpoint : ResolveEndpoints(&io_, address_, &error)) {
-      stream_.emplace(io_);
-      error = Await([&](auto done) { stream_->async_connect(endpoint, done); });
-      if (error) continue;
-      Error ignored;  // a Unix socket has no such option
-      stream_->socket().set_option(asio::ip::tcp::no_delay(true), ignored);
-      return {};
+      stream_.emplace(&io_, *tls, HostName(address_));
+      error = Await([&](auto done) { stream_->Connect(endpoint, done); });
+      if (!error) return absl::OkStatus();
     }
-    return error;
+    return Drop(error);
   }
 
   absl::Status Drop(const Error& error) {
@@ -93,12 +96,14 @@ class HttpConnection::Impl {
   const std::string address_;
   const std::chrono::milliseconds timeout_;
   asio::io_context io_{1};
-  std::optional<beast::basic_stream<Protocol>> stream_;
+  const Identity identity_;
+  std::optional<HttpStream> stream_;
   beast::flat_buffer buffer_;
 };
 
-HttpConnection::HttpConnection(const std::string& address, int64_t timeout_ms)
-    : impl_(std::make_unique<Impl>(address, timeout_ms)) {}
+HttpConnection::HttpConnection(const std::string& address, int64_t timeout_ms,
+                               const Identity& identity)
+    : impl_(std::make_unique<Impl>(address, timeout_ms, identity)) {}
 HttpConnection::~HttpConnection() = default;
 
 absl::StatusOr<std::string> HttpConnection::Get(const std::string& target) {

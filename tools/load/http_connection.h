@@ -11,13 +11,14 @@
 #include <string>
 
 #include "absl/status/statusor.h"
+#include "tools/load/identity.h"
 
 namespace millrace {
 
 class HttpConnection {
  public:
   // `address`: host:port or unix:/path. Connects at the first call.
-  HttpConnection(const std::string& address, int64_t timeout_ms);
+  HttpConnection(const std::string& address, int64_t timeout_ms, const Identity& identity = {});
   ~HttpConnection();
 
   // The body of an answer 200.

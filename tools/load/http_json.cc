@@ -194,6 +194,10 @@ absl::Status ParseHttpError(int code, const std::string& body) {
   switch (code) {
     case 400:
       return absl::InvalidArgumentError(sentence);
+    case 401:
+      return absl::UnauthenticatedError(sentence);
+    case 403:
+      return absl::PermissionDeniedError(sentence);
     case 404:
       return absl::NotFoundError(sentence);
     case 429:

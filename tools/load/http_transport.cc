@@ -15,6 +15,7 @@
 #include "common/clock.h"
 #include "tools/load/endpoints.h"
 #include "tools/load/http_json.h"
+#include "tools/load/http_stream.h"
 #include "tools/load/transport.h"
 
 namespace millrace {
@@ -50,9 +51,10 @@ struct Answer {
 class HttpTransport : public Transport {
  public:
   HttpTransport(std::vector<Prepared> prepared, const GoldenSet& golden,
-                const TransportOptions& options, int slots)
+                const TransportOptions& options, TlsContext tls, int slots)
       : golden_(golden),
         options_(options),
+        tls_(std::move(tls)),
         prepared_(std::move(prepared)),
         endpoints_(ResolveEndpoints(&io_, options.address, &resolve_error_)) {
     for (int i = 0; i < slots; ++i) {
@@ -118,13 +120,11 @@ class HttpTransport : public Transport {
         stream_.reset();
         return End("CONNECT", error_);
       }
-      stream_.emplace(owner_.io_);
+      stream_.emplace(&owner_.io_, owner_.tls_, HostName(owner_.options_.address));
       Expire();
-      stream_->async_connect(owner_.endpoints_[endpoint], [this, endpoint](const Error& error) {
+      stream_->Connect(owner_.endpoints_[endpoint], [this, endpoint](const Error& error) {
         error_ = error;
         if (error) return Connect(endpoint + 1);
-        Error ignored;  // a Unix socket has no such option
-        stream_->socket().set_option(asio::ip::tcp::no_delay(true), ignored);
         Write();
       });
     }
@@ -168,7 +168,7 @@ class HttpTransport : public Transport {
 
     HttpTransport& owner_;
     asio::steady_timer retry_timer_;
-    std::optional<beast::basic_stream<Protocol>> stream_;
+    std::optional<HttpStream> stream_;
     beast::flat_buffer buffer_;
     std::optional<http::response_parser<http::string_body>> answer_;
     Error error_;
@@ -214,6 +214,7 @@ class HttpTransport : public Transport {
 
   const GoldenSet& golden_;
   const TransportOptions options_;
+  const TlsContext tls_;
   std::vector<Prepared> prepared_;  // by request
   asio::io_context io_{1};
   asio::steady_timer timer_{io_};
@@ -229,16 +230,23 @@ class HttpTransport : public Transport {
 absl::StatusOr<std::unique_ptr<Transport>> MakeHttpTransport(const GoldenSet& golden,
                                                              const TransportOptions& options,
                                                              int slots) {
+  absl::StatusOr<TlsContext> tls = MakeTlsContext(options.identity);
+  if (!tls.ok()) return tls.status();
   std::vector<Prepared> prepared;
+  std::string fields;
+  if (!options.identity.api_key.empty()) {
+    fields = absl::StrCat("Authorization: ", options.identity.Authorization(), "\r\n");
+  }
   for (const GoldenRequest& of : golden.requests) {
     const absl::StatusOr<std::string> body = InferRequestJson(of.request);
     if (!body.ok()) return body.status();
     const std::string target = ModelTarget(of.request.model_name(), of.request.model_version());
     prepared.emplace_back().wire = absl::StrCat(
-        "POST ", target, "/infer HTTP/1.1\r\nHost: ", HostHeader(options.address),
-        "\r\nContent-Type: application/json\r\nContent-Length: ", body->size(), "\r\n\r\n", *body);
+        "POST ", target, "/infer HTTP/1.1\r\nHost: ", HostHeader(options.address), "\r\n", fields,
+        "Content-Type: application/json\r\nContent-Length: ", body->size(), "\r\n\r\n", *body);
   }
-  return std::make_unique<HttpTransport>(std::move(prepared), golden, options, slots);
+  return std::make_unique<HttpTransport>(std::move(prepared), golden, options, *std::move(tls),
+                                         slots);
 }
 
 }  // namespace millrace

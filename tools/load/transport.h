@@ -16,6 +16,7 @@
 #include <string>
 
 #include "tools/load/golden.h"
+#include "tools/load/identity.h"
 
 namespace millrace {
 
@@ -64,6 +65,7 @@ struct TransportOptions {
   // Of an open loop: Wait ends at its time to some microseconds, and answers get their time while
   // the driver does other things. Costs a thread and a hand-over for each answer (gRPC).
   bool open_loop = false;
+  Identity identity;
 };
 
 // Slots are 0 to `slots` - 1. Over HTTP `connections` must be at least `slots`; each is made when a
@@ -74,7 +76,7 @@ std::unique_ptr<Transport> MakeGrpcTransport(const GoldenSet& golden,
 // Codes of failures: "STREAMED_ERROR" (the protocol names none), "STREAM_ENDED".
 std::unique_ptr<Transport> MakeGrpcStreamTransport(const GoldenSet& golden,
                                                    const TransportOptions& options, int slots);
-// INVALID_ARGUMENT where JSON cannot carry a request.
+// INVALID_ARGUMENT where JSON cannot carry a request, or a file of the identity cannot be used.
 absl::StatusOr<std::unique_ptr<Transport>> MakeHttpTransport(const GoldenSet& golden,
                                                              const TransportOptions& options,
                                                              int slots);

@@ -12,6 +12,8 @@
 
 namespace millrace {
 
+struct Identity;
+
 inline constexpr int kExitGood = 0;
 inline constexpr int kExitNo = 1;         // asked and answered: a difference, a refusal, not ready
 inline constexpr int kExitFailed = 2;     // could not be asked: no server, no such file
@@ -27,12 +29,16 @@ void AddKey(CLI::App* app, int* exit_code);
 void AddLoad(CLI::App* app, int* exit_code);
 void AddConfigReference(CLI::App* app, int* exit_code);
 void AddStatus(CLI::App* app, int* exit_code);
+void AddQuarantine(CLI::App* app, int* exit_code);
 void AddScale(CLI::App* app, int* exit_code);
 void AddModel(CLI::App* app, int* exit_code);
 void AddStop(CLI::App* app, int* exit_code);
 void AddWaitReady(CLI::App* app, int* exit_code);
 void AddInfer(CLI::App* app, int* exit_code);
 void AddVerify(CLI::App* app, int* exit_code);
+
+// --api-key, --tls-ca, --tls-cert and --tls-key of a command that asks the server.
+void AddIdentityFlags(CLI::App* command, Identity* identity);
 
 // Tells the fault on stderr; kExitFailed.
 int Fail(const absl::Status& status);

@@ -25,6 +25,7 @@ struct InferOptions {
   size_t rows_per_request = 256;
   size_t show = 0;
   double timeout_s = 10;
+  Identity identity;
 
   int64_t timeout_ms() const { return static_cast<int64_t>(timeout_s * 1000); }
   std::string Where() const {
@@ -34,8 +35,11 @@ struct InferOptions {
 };
 
 std::unique_ptr<Client> Connect(const InferOptions& options) {
-  if (!options.http.empty()) return MakeHttpClient(options.http, options.timeout_ms());
-  return MakeGrpcClient(options.grpc.empty() ? kDefaultGrpc : options.grpc, options.timeout_ms());
+  if (!options.http.empty()) {
+    return MakeHttpClient(options.http, options.timeout_ms(), options.identity);
+  }
+  return MakeGrpcClient(options.grpc.empty() ? kDefaultGrpc : options.grpc, options.timeout_ms(),
+                        options.identity);
 }
 
 // The requests for the file's rows, of the version and the outputs that are asked for.
@@ -106,6 +110,9 @@ void PrintRows(const std::vector<Column>& columns, size_t rows) {
 }
 
 int Infer(const InferOptions& options) {
+  if (const absl::Status status = CheckIdentity(options.identity); !status.ok()) {
+    return Fail(status);
+  }
   const std::unique_ptr<Client> client = Connect(options);
   const absl::StatusOr<GoldenSet> set = MakeRequests(options, nullptr, client.get());
   if (!set.ok()) return Fail(set.status());
@@ -132,6 +139,9 @@ void PrintShown(const Comparison& comparison) {
 }
 
 int Verify(const InferOptions& options) {
+  if (const absl::Status status = CheckIdentity(options.identity); !status.ok()) {
+    return Fail(status);
+  }
   const absl::StatusOr<Csv> expect = ReadCsv(options.expect_file);
   if (!expect.ok()) return Fail(expect.status());
   const std::unique_ptr<Client> client = Connect(options);
@@ -172,6 +182,7 @@ CLI::App* AddRequestCommand(CLI::App* app, const char* name, const char* help,
                                    "Server, host:port or unix:/path [127.0.0.1:8001]");
   command->add_option("--http", options->http, "Server's HTTP address, to ask in JSON")
       ->excludes(grpc);
+  AddIdentityFlags(command, &options->identity);
   command->add_option("--version", options->version, "Of the model; else the latest");
   command->add_option("--rows-per-request", options->rows_per_request)
       ->check(CLI::PositiveNumber)

@@ -48,6 +48,7 @@ struct LoadFlags {
   int connections = 1, max_in_flight = 0, retries = 0;
   uint64_t seed = 42;
   double max_error_rate = 0;
+  Identity identity;
 
   bool over_http() const { return !http.empty(); }
   bool is_local() const { return !local.empty(); }
@@ -162,6 +163,7 @@ absl::StatusOr<std::unique_ptr<Transport>> Connect(const LoadFlags& flags,
   options.connections = flags.connections;
   options.deadline_ms = flags.deadline_ms;
   options.open_loop = drive.rate_per_s > 0;
+  options.identity = flags.identity;
   if (flags.is_local()) return MakeLocalTransport(set, options, drive.in_flight);
   if (flags.over_http()) return MakeHttpTransport(set, options, drive.in_flight);
   return MakeGrpcTransport(set, options, drive.in_flight);
@@ -221,11 +223,15 @@ absl::Status Tell(const LoadFlags& flags, const LoadRun& run) {
 int Load(const LoadFlags& flags) {
   const auto points = Points(flags);
   if (!points.ok()) return Refuse(kExitLoadUsage, points.status());
+  if (const absl::Status status = CheckIdentity(flags.identity); !status.ok()) {
+    return Refuse(kExitLoadUsage, status);
+  }
   const absl::StatusOr<Files> files = ReadFiles(flags);
   if (!files.ok()) return Refuse(kExitLoadUsage, files.status());
-  const auto client = flags.is_local()    ? MakeLocalClient(flags.address(), kMetadataTimeoutMs)
-                      : flags.over_http() ? MakeHttpClient(flags.address(), kMetadataTimeoutMs)
-                                          : MakeGrpcClient(flags.address(), kMetadataTimeoutMs);
+  const auto client = flags.is_local() ? MakeLocalClient(flags.address(), kMetadataTimeoutMs)
+                      : flags.over_http()
+                          ? MakeHttpClient(flags.address(), kMetadataTimeoutMs, flags.identity)
+                          : MakeGrpcClient(flags.address(), kMetadataTimeoutMs, flags.identity);
   const auto metadata = client->Metadata(flags.model, flags.version);
   if (!metadata.ok()) return Refuse(ExitCodeOf(metadata.status()), metadata.status());
   const absl::StatusOr<GoldenSet> set = MakeRequests(flags, *files, *metadata);
@@ -251,6 +257,7 @@ void AddWhat(CLI::App* load, LoadFlags* flags) {
                    "Server's local socket, unix:/path, to share memory with it")
       ->excludes(grpc)
       ->excludes(http);
+  AddIdentityFlags(load, &flags->identity);
   load->add_option("--version", flags->version, "Of the model; else the latest");
   auto* rows = load->add_option("--rows", flags->rows_file,
                                 "CSV or JSON of rows; without it requests are made up from the "

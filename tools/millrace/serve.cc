@@ -11,6 +11,7 @@
 
 #include "common/config.h"
 #include "common/config_schema.h"
+#include "common/fault_rule.h"
 #include "tools/millrace/commands.h"
 #include "tools/millrace/programs.h"
 
@@ -27,6 +28,7 @@ struct ServeOptions {
   bool grpc_given = false, http_given = false, local_given = false;
   bool check_config = false;
   bool allow_client_shm = false;
+  bool enable_faults = false;
 };
 
 void AddOpenFault(const char* flag, const Config& config, const std::string& listen,
@@ -54,6 +56,8 @@ std::vector<std::string> ReadConfig(const ServeOptions& options, Config* config)
     const std::string_view fault = ClientShmFault(*config);
     if (!fault.empty()) faults.push_back("--allow-client-shm: " + std::string(fault));
   }
+  const std::string_view plan = FaultPlanFault(*config, options.enable_faults);
+  if (!plan.empty()) faults.push_back(std::string(plan));
   const std::pair<const char*, const std::string&> addresses[] = {
       {"--grpc", config->grpc_listen},
       {"--http", config->http_listen},
@@ -91,6 +95,7 @@ std::vector<std::string> KeeperCommand(const ServeOptions& options, const Config
     if (!value.empty()) command.push_back(flag + value);
   }
   if (options.allow_client_shm) command.push_back("--allow-client-shm");
+  if (options.enable_faults) command.push_back("--enable-faults");
   return command;
 }
 
@@ -143,6 +148,8 @@ void AddServe(CLI::App* app, int* exit_code) {
                     "Folder of the server's programs, DIR/<stage>/<stage>; else beside this one");
   serve->add_flag("--allow-client-shm", options->allow_client_shm,
                   "Let clients register their shared memory, whatever the file says");
+  serve->add_flag("--enable-faults", options->enable_faults,
+                  "Let the faults happen that the file's section `faults` plans");
   serve->add_flag("--check-config", options->check_config,
                   "Check the configuration, tell every fault, and end");
   serve->callback([=] {

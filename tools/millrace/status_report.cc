@@ -109,12 +109,43 @@ std::string Requests(const json& status) {
   return text + "\n";
 }
 
+// The model's last right golden answer, and what went wrong last.
+std::string Golden(const json& golden) {
+  const json& age = golden.at("age_ms");
+  const json& failure = golden.at("last_failure");
+  std::string text = golden.at("ready").get<bool>() ? "ready" : "NOT READY";
+  if (age.is_number()) absl::StrAppend(&text, ", right ", Duration(age), " ago");
+  if (failure.is_string()) {
+    absl::StrAppend(&text, "; ", Duration(golden.at("last_failure_age_ms")),
+                    " ago: ", failure.get<std::string>());
+  }
+  return text;
+}
+
+// Breakers that are not closed; nothing where all are, or of a server that has none.
+std::string Breakers(const json& status) {
+  std::string text;
+  for (const json& breaker : status.value("breakers", json::array())) {
+    absl::StrAppend(&text, "BREAKER: model ", breaker.at("model").get<std::string>(), " version ",
+                    breaker.at("version").get<std::string>(), " is ",
+                    breaker.at("state").get<std::string>(), " after ",
+                    breaker.at("deaths").get<int64_t>(), " deaths\n");
+  }
+  for (const json& breaker : status.value("stage_breakers", json::array())) {
+    absl::StrAppend(&text, "BREAKER: stage ", breaker.at("stage").get<std::string>(), " is ",
+                    breaker.at("state").get<std::string>(), " after ",
+                    breaker.at("deaths").get<int64_t>(), " deaths\n");
+  }
+  return text;
+}
+
 std::string Models(const json& catalog) {
-  Table table({"MODEL", "VERSION", "PLATFORM", "FEATURE VIEW"});
+  Table table({"MODEL", "VERSION", "PLATFORM", "FEATURE VIEW", "GOLDEN REQUEST"});
   for (const json& model : catalog.at("models")) {
     const std::string view = model.at("view");
-    table.Add(
-        {model.at("name"), model.at("version"), model.at("platform"), view.empty() ? "-" : view});
+    table.Add({model.at("name"), model.at("version"), model.at("platform"),
+               view.empty() ? "-" : view,
+               model.contains("golden") ? Golden(model.at("golden")) : "-"});
   }
   std::string text = table.Text();
   for (const json& model : catalog.at("failed")) {
@@ -190,8 +221,8 @@ std::string Kernels(const json& status) {
 
 absl::StatusOr<std::string> RenderStatus(const json& status) {
   try {
-    return absl::StrCat(Headline(status), "\n", Processes(status), "\n", Requests(status), "\n",
-                        Models(status.at("catalog")), Kernels(status));
+    return absl::StrCat(Headline(status), "\n", Processes(status), "\n", Requests(status),
+                        Breakers(status), "\n", Models(status.at("catalog")), Kernels(status));
   } catch (const json::exception& error) {
     return absl::InternalError(absl::StrCat("the server's status: ", error.what()));
   }

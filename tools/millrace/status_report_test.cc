@@ -45,6 +45,13 @@ json Process(const std::string& stage, json counters) {
   return process;
 }
 
+json Golden(bool ready, json age_ms, json failure, json failure_age_ms) {
+  return {{"ready", ready},
+          {"age_ms", std::move(age_ms)},
+          {"last_failure", std::move(failure)},
+          {"last_failure_age_ms", std::move(failure_age_ms)}};
+}
+
 json Status() {
   return {{"ok", true},
           {"phase", "running"},
@@ -62,8 +69,16 @@ json Status() {
           {"waiting", {{{"name", "features0"}, {"starts_in_ms", 100}, {"failures", 3}}}},
           {"catalog",
            {{"models",
-             {{{"name", "m"}, {"version", "1"}, {"platform", "xgboost"}, {"view", ""}},
-              {{"name", "n"}, {"version", "2"}, {"platform", "lightgbm"}, {"view", "v"}}}},
+             {{{"name", "m"},
+               {"version", "1"},
+               {"platform", "xgboost"},
+               {"view", ""},
+               {"golden", Golden(true, 250, nullptr, nullptr)}},
+              {{"name", "n"},
+               {"version", "2"},
+               {"platform", "lightgbm"},
+               {"view", "v"},
+               {"golden", Golden(false, nullptr, "answered INTERNAL", 3000)}}}},
             {"failed", {{{"name", "bad"}, {"version", "3"}, {"reason", "cut short"}}}}}}};
 }
 
@@ -85,7 +100,9 @@ TEST(StatusReportTest, TellsProcessesRequestsAndModels) {
   ExpectHolds(*text,
               "deaths 2, hangs 1; other programs keep 0.7 cores busy; the last death was routed "
               "around after 150 us\n");
-  ExpectHolds(*text, "n      2        lightgbm  v\n");
+  ExpectHolds(*text, "m      1        xgboost   -             ready, right 250 ms ago\n");
+  ExpectHolds(*text,
+              "n      2        lightgbm  v             NOT READY; 3 s ago: answered INTERNAL\n");
   ExpectHolds(*text, "NOT SERVED: bad version 3: cut short\n");
 }
 

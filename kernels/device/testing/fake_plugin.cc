@@ -4,6 +4,7 @@
 // The environment's MILLRACE_FAKE_DEVICE names a file of faults, read anew at each call:
 //   CALL CODE [FROM [COUNT]]    the calls number FROM (1) to FROM + COUNT - 1 (all) answer CODE
 // CALL is symbol (null), abi (another), start, register, open or run; counted since start.
+// CODE 100: the call never returns; 101, of run: it answers kOk and its first margin is wrong.
 // After a run, open or register that answered kLost (7) all of them do, as with a sticky error.
 // What was called, but for runs, stands a line a call in the file's name with ".log".
 //
@@ -70,10 +71,14 @@ void Note(const std::string& what) {
   fclose(file);
 }
 
+constexpr auto kHangs = static_cast<DeviceCode>(100);
+constexpr auto kCorrupts = static_cast<DeviceCode>(101);
+
 DeviceCode Answer(const char* name, DeviceError* error) {
   MR_CHECK(g_started, "the host starts a plug-in first");
   const DeviceCode code = g_lost ? DeviceCode::kLost : FaultOf(name);
   g_lost = g_lost || code == DeviceCode::kLost;
+  while (code == kHangs) pause();
   snprintf(error->sentence, sizeof error->sentence, "%s",
            code == DeviceCode::kOk ? "" : (std::string(name) + " fails as asked").c_str());
   return code;
@@ -139,6 +144,8 @@ uint64_t DeviceBytes(const DeviceModel*) { return 4321; }
 DeviceCode Run(DeviceModel* model, const DevicePiece* pieces, uint64_t count, DeviceError* error) {
   MR_CHECK(model->running.fetch_add(1) == 0, "a model runs one batch at a time");
   DeviceCode code = Answer("run", error);
+  const bool corrupt = code == kCorrupts;
+  if (corrupt) code = DeviceCode::kOk;
   uint64_t rows = 0;
   for (uint64_t i = 0; i < count; ++i) rows += pieces[i].rows;
   if (code == DeviceCode::kOk && (count > kMaxDevicePieces || rows > model->options.max_rows)) {
@@ -147,6 +154,8 @@ DeviceCode Run(DeviceModel* model, const DevicePiece* pieces, uint64_t count, De
   for (uint64_t i = 0; i < count && code == DeviceCode::kOk; ++i) {
     reference::Margins(model->plan, DataType::kFp32, pieces[i].input, pieces[i].rows,
                        pieces[i].margins);
+    // Of a float it is the exponent, of a double a small part: both are other numbers.
+    if (corrupt) static_cast<unsigned char*>(pieces[i].margins)[3] ^= 0x10;
   }
   --model->running;
   return code;

@@ -6,12 +6,15 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/check.h"
+#include "common/client_id.h"
 #include "common/clock.h"
 
 namespace millrace {
 namespace {
 
 constexpr int64_t kIdleSleepNs = Waiter::kMaxSleepMs * kNanosPerMilli;
+// What golden answers may differ where a device may sum in any order.
+constexpr double kFastSumsTolerance = 1e-4;
 
 }  // namespace
 
@@ -20,14 +23,33 @@ IngressLane::IngressLane(Lane* lane, Ledger* ledger, const Config& config, Ingre
       ledger_(ledger),
       config_(config),
       windows_(lane, config),
+      breakers_({static_cast<size_t>(config.storm_intensity),
+                 config.storm_period_ms * kNanosPerMilli, config.storm_rest_ms * kNanosPerMilli},
+                [this](const BreakerChange& change) {
+                  if (shared_.breaker_changed) shared_.breaker_changed(*lane_, change);
+                }),
       shared_(std::move(shared)),
+      faults_(IngressFaults::Make(config)),
       statistics_(shared_.statistics != nullptr ? shared_.statistics : &own_statistics_),
       flights_(config.max_in_flight),
-      waiting_(config.max_in_flight) {
+      waiting_(config.max_in_flight),
+      probe_(ProbeHost(), config.probe_period_ms * kNanosPerMilli,
+             config.fast_sums == "true" ? kFastSumsTolerance : 0, &lane->page().golden) {
   for (size_t slot = flights_.size(); slot-- > 0;) {
     free_slots_.push_back(static_cast<uint16_t>(slot));
   }
   lane->set_handler(this);
+}
+
+GoldenProbe::Host IngressLane::ProbeHost() {
+  return {[this](const InferRequest& request, Completion* completion) {
+            sending_golden_ = true;
+            const RequestId id = Infer(request, completion);
+            sending_golden_ = false;
+            return id;
+          },
+          [this](RequestId id) { Cancel(id); },
+          [this](size_t place) { return counters_[place]->run().ns(); }, &MonotonicNanos};
 }
 
 void IngressLane::SetCatalog(std::shared_ptr<const Catalog> catalog) {
@@ -46,6 +68,7 @@ void IngressLane::GoLive(uint64_t generation) {
         counters_.push_back(statistics_->Open(this, model.name(), model.version()));
       }
       MR_CHECK(counters_.size() == table_->size(), "a table has each model of its catalog");
+      probe_.SetTable(table_);
     }
     std::erase_if(coming_, [&](const auto& t) { return t->catalog()->generation() <= generation; });
     // relaxed: a statistic, read alone.
@@ -58,6 +81,10 @@ std::shared_ptr<const Catalog> IngressLane::catalog() const {
 }
 
 bool IngressLane::ServerReady() const {
+  return PipelineUp() && !gate_.any_open() && probe_.AllReady();
+}
+
+bool IngressLane::PipelineUp() const {
   return table_ != nullptr && windows_.HasReady(Stage::kFeatures) &&
          windows_.HasReady(Stage::kExecution) && windows_.HasReady(Stage::kAggregation);
 }
@@ -66,13 +93,25 @@ absl::Status IngressLane::ModelReady(std::string_view model, std::string_view ve
   if (table_ == nullptr) return absl::UnavailableError("no catalog is live yet");
   absl::StatusOr<const ServedModel*> served = table_->Find(model, version);
   if (!served.ok()) return served.status();
-  if (!ServerReady()) return absl::UnavailableError("a stage has no ready worker");
-  return absl::OkStatus();
+  if (!PipelineUp() || gate_.any_open()) {
+    return absl::UnavailableError("a stage has no ready worker");
+  }
+  if (breakers_.IsOpen(**served, MonotonicNanos())) {
+    return absl::UnavailableError("the model ended worker after worker and is shut out for now");
+  }
+  return probe_.ModelReady((*served)->place);
 }
 
 std::vector<ModelStatistic> IngressLane::Statistics(std::string_view model,
                                                     std::string_view version) const {
-  return statistics_->Read(model, version);
+  std::vector<ModelStatistic> statistics = statistics_->Read(model, version);
+  for (ModelStatistic& one : statistics) {
+    const auto served = table_ == nullptr
+                            ? absl::StatusOr<const ServedModel*>(absl::NotFoundError(""))
+                            : table_->Find(one.name, one.version);
+    if (served.ok()) one.golden_age_ms = probe_.AgeMs((*served)->place);
+  }
+  return statistics;
 }
 
 void IngressLane::ChangeModel(const ModelChange& change, ChangeDone done) {
@@ -87,7 +126,11 @@ void IngressLane::ChangeModel(const ModelChange& change, ChangeDone done) {
 // One store where nothing has changed: this stands in the lane's duty cycle.
 void IngressLane::PublishOldestCatalog() {
   while (!former_.empty() && former_.front().expired()) former_.pop_front();
-  uint64_t generation = table_ == nullptr ? 0 : table_->catalog()->generation();
+  if (table_ != nullptr && judged_generation_ != table_->catalog()->generation() &&
+      probe_.Judged()) {
+    judged_generation_ = table_->catalog()->generation();
+  }
+  uint64_t generation = judged_generation_;
   if (!former_.empty()) {
     if (const auto oldest = former_.front().lock()) generation = oldest->catalog()->generation();
   }
@@ -164,8 +207,8 @@ absl::StatusOr<BlockRef> IngressLane::Accept(const InferRequest& request, int64_
 
 void IngressLane::Refuse(const InferRequest& request, int64_t now, const absl::Status& status,
                          Completion* completion) {
-  lane_->page().Add(Counter::kRefused);
-  if (table_ != nullptr) {
+  if (!sending_golden_) lane_->page().Add(Counter::kRefused);
+  if (table_ != nullptr && !sending_golden_) {
     const absl::StatusOr<const ServedModel*> served = table_->Find(request.model, request.version);
     if (served.ok()) counters_[(*served)->place]->CountFailure(MonotonicNanos() - now);
   }
@@ -176,9 +219,23 @@ void IngressLane::Refuse(const InferRequest& request, int64_t now, const absl::S
 
 RequestId IngressLane::Infer(const InferRequest& request, Completion* completion) {
   const int64_t now = MonotonicNanos();
+  FaultVerdict fault;
+  if (faults_ != nullptr) fault = faults_->Meet(request, now, &lane_->page());
+  if (!fault.status.ok()) {
+    Refuse(request, now, fault.status, completion);
+    return 0;
+  }
   CheckedRequest checked;
   int64_t deadline_ns = 0;
-  const absl::StatusOr<BlockRef> input = Accept(request, now, &checked, &deadline_ns);
+  Probes probes;
+  absl::StatusOr<BlockRef> input = Accept(request, now, &checked, &deadline_ns);
+  if (input.ok() && (breakers_.troubled() || gate_.troubled())) {
+    absl::Status passed = PassBreakers(checked, now, &probes);
+    if (!passed.ok()) {
+      lane_->Release(*input);
+      input = passed;
+    }
+  }
   if (!input.ok()) {
     Refuse(request, now, input.status(), completion);
     return 0;
@@ -187,9 +244,13 @@ RequestId IngressLane::Infer(const InferRequest& request, Completion* completion
   free_slots_.pop_back();
   Flight& flight = flights_[slot];
   flight.state = FlightState::kWaiting;
-  flight.alone = flight.cancelled = false;
+  flight.golden = sending_golden_;
+  flight.alone = flight.probe = probes.model;
+  flight.stage_probe = probes.stage;
+  flight.cancelled = false;
   flight.attempt = 0;
-  flight.deaths_alone = 0;
+  flight.suspicion.Clear();
+  flight.client_id_hash = HashClientId(request.id);
   flight.sequence += 1;
   if (flight.sequence == 0) flight.sequence = 1;
   flight.completion = completion;
@@ -197,12 +258,19 @@ RequestId IngressLane::Infer(const InferRequest& request, Completion* completion
   flight.request = std::move(checked);
   flight.deadline_ns = deadline_ns;
   flight.priority = static_cast<uint8_t>(std::min<uint32_t>(request.priority, 255));
+  flight.faults = fault.asked;
+  flight.fault_key = fault.key;
   flight.input = *input;
   flight.counters = counters_[flight.request.model->place];
   flight.accepted_ns = now;
   flight.stored_ns = MonotonicNanos();
   ++in_flight_;
-  lane_->page().Add(Counter::kTaken);
+  golden_in_flight_ += flight.golden;
+  Count(flight, Counter::kTaken);
+  if (fault.hold_until_ns != 0) {
+    faults_->Hold(slot, flight.sequence, fault);
+    return RequestIdOf(slot);
+  }
   // Nobody overtakes those that wait already, but by priority or deadline among them.
   if (!waiting_.empty() || !Dispatch(slot)) Wait(slot);
   return RequestIdOf(slot);
@@ -246,6 +314,8 @@ bool IngressLane::Dispatch(uint16_t slot) {
   entry.route = static_cast<uint16_t>(flight.request.model->model->route());
   entry.members = static_cast<uint8_t>(flight.request.model->members.size());
   entry.priority = flight.priority;
+  entry.faults = flight.faults;
+  entry.fault_key = flight.fault_key;
   entry.outputs = flight.request.outputs;
   size_t member = 0;
   for (const WindowUse& use : *route) {
@@ -311,6 +381,18 @@ void IngressLane::DispatchWaiting() {
   }
 }
 
+void IngressLane::SendHeld(int64_t now) {
+  faults_->Release(
+      now,
+      [this](uint16_t slot, uint32_t sequence) {
+        return flights_[slot].state != FlightState::kFree && flights_[slot].sequence == sequence;
+      },
+      [this](uint16_t slot) {
+        Wait(slot);
+        dispatch_again_ = true;
+      });
+}
+
 void IngressLane::OnPeer(const std::shared_ptr<PeerLane>& peer) {
   windows_.WorkerUp(peer->id.incarnation);
   dispatch_again_ = true;
@@ -321,10 +403,12 @@ size_t IngressLane::Poll() {
   const size_t done = lane_->Poll();
   if (lane_->roster().generation != roster_before) dispatch_again_ = true;
   ExpireAndCancel(MonotonicNanos());
+  if (faults_ != nullptr) SendHeld(MonotonicNanos());
   StepQuiescence();
   DispatchWaiting();
+  probe_.Step();
   Page& page = lane_->page();
-  page.Set(Counter::kInFlight, in_flight_);
+  page.Set(Counter::kInFlight, in_flight_ - golden_in_flight_);
   page.Set(Counter::kQueueDepth, waiting_.size());
   page.Set(Counter::kLimbo, quiescence_.waiting());
   PublishOldestCatalog();
@@ -332,7 +416,8 @@ size_t IngressLane::Poll() {
 }
 
 int64_t IngressLane::MaxSleepNs() const {
-  return in_flight_ > 0 || quiescence_.active() ? kSweepNs : kIdleSleepNs;
+  if (in_flight_ > 0 || quiescence_.active()) return kSweepNs;
+  return std::clamp<int64_t>(probe_.NextNs() - MonotonicNanos(), kSweepNs, kIdleSleepNs);
 }
 
 }  // namespace millrace

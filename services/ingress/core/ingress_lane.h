@@ -9,10 +9,14 @@
 //   2. A request takes its whole route's units before it is sent; without them it waits, bounded by
 //      the ledger and its deadline.
 //   3. A request whose route names a worker that ended is sent again (attempt + 1). One that was
-//      being executed is sent alone; if the worker that executes it alone dies by a fatal signal,
-//      or two of them without (killed from outside, which may be chance), it is poison: INTERNAL.
+//      being executed is sent alone; what makes it poison (INTERNAL, told to shared.poisoned) is
+//      suspicion.h's to say. Requests of a model that kills worker after worker are refused
+//      (model_breakers.h): UNAVAILABLE.
 //   4. Units of attempts that did not end by their own answer come back through Quiescence.
-//   5. The page's kOldestCatalog is the oldest generation that a request in flight began with.
+//   5. The page's kOldestCatalog is the oldest generation that a request in flight began with; a
+//   new
+//      one stands there once its golden requests had their verdicts.
+//   6. Ready follows from golden requests (golden_probe.h), which are no client's and not counted.
 // What fails: a request, with the status of frontend.h.
 #pragma once
 
@@ -21,10 +25,16 @@
 
 #include "common/clock.h"
 #include "common/config.h"
+#include "services/ingress/core/golden_probe.h"
+#include "services/ingress/core/ingress_faults.h"
+#include "services/ingress/core/model_breakers.h"
 #include "services/ingress/core/model_counters.h"
 #include "services/ingress/core/model_table.h"
+#include "services/ingress/core/poison_record.h"
 #include "services/ingress/core/quiescence.h"
 #include "services/ingress/core/slot_queue.h"
+#include "services/ingress/core/stage_gate.h"
+#include "services/ingress/core/suspicion.h"
 #include "services/ingress/core/windows.h"
 #include "services/ingress/frontend.h"
 #include "services/runtime/lane.h"
@@ -36,6 +46,9 @@ struct IngressShared {
   StatisticsBook* statistics = nullptr;
   // Hands a change on to the supervisor; `done` is called once, by any thread.
   std::function<void(const ModelChange& change, ChangeDone done)> change_model;
+  // Called on the lane's thread; must not block.
+  std::function<void(const PoisonRecord& record)> poisoned;
+  std::function<void(const Lane& lane, const BreakerChange& change)> breaker_changed;
 };
 
 class IngressLane : public Frontend, public LaneHandler {
@@ -45,12 +58,17 @@ class IngressLane : public Frontend, public LaneHandler {
   // Any thread. A catalog is kept until it goes live; then requests are routed by it.
   void SetCatalog(std::shared_ptr<const Catalog> catalog);
   void GoLive(uint64_t generation);
+  void SetStageBreaker(Stage stage, BreakerState state);
 
   // One duty cycle of lane and requests. The count of what was done.
   size_t Poll();
   // How long the lane may sleep when nothing is there.
   int64_t MaxSleepNs() const;
   size_t in_flight() const { return in_flight_; }
+  // Whether clients may be let in: the stages are there, and every golden request had its verdict.
+  bool MayOpen() const { return PipelineUp() && probe_.Judged(); }
+  // Nothing is asked of it any more: no golden requests either.
+  void StopProbing() { probe_.Stop(); }
 
   // Frontend.
   RequestId Infer(const InferRequest& request, Completion* completion) override;
@@ -78,9 +96,15 @@ class IngressLane : public Frontend, public LaneHandler {
     FlightState state = FlightState::kFree;
     bool alone = false;  // was being executed when a worker died: runs in a batch of its own
     bool cancelled = false;
-    uint8_t deaths_alone = 0;  // workers that died while they executed it and nothing else
+    bool golden = false;  // of the probe: not a client's
+    bool probe = false;   // decides over a model's breaker
+    bool stage_probe = false;
     uint8_t attempt = 0;
     uint8_t priority = 0;
+    uint32_t faults = 0;  // of LedgerEntry, as fault_key
+    uint64_t fault_key = 0;
+    uint64_t client_id_hash = 0;
+    Suspicion suspicion;
     uint32_t sequence = 0;
     Completion* completion = nullptr;
     std::shared_ptr<const ModelTable> table;
@@ -94,6 +118,12 @@ class IngressLane : public Frontend, public LaneHandler {
     Route route;  // taken units, in the order of Needs
     uint32_t last_worker = 0;
   };
+
+  GoldenProbe::Host ProbeHost();
+  bool PipelineUp() const;
+  void Count(const Flight& flight, Counter counter) {
+    if (!flight.golden) lane_->page().Add(counter);
+  }
 
   PartId IdOf(uint16_t slot) const;
   RequestId RequestIdOf(uint16_t slot) const;
@@ -112,8 +142,18 @@ class IngressLane : public Frontend, public LaneHandler {
   void Submit(uint16_t slot, const LedgerEntry& entry);
   void Wait(uint16_t slot);
   void DispatchWaiting();
+  void SendHeld(int64_t now);
   void Replay(uint16_t slot, const PeerLane& dead);
   bool WasExecuting(const PeerLane& dead, uint16_t slot) const;
+  // ingress_lane_poison.cc: models and requests that kill.
+  struct Probes {
+    bool model = false, stage = false;
+  };
+  absl::Status PassBreakers(const CheckedRequest& request, int64_t now, Probes* probes);
+  bool CountModelDeaths(const PeerLane& dead);
+  void FailWaitingOfOpenModels();
+  bool Suspect(Flight& flight, const PeerLane& dead);
+  void TellPoisoned(const Flight& flight) const;
   // Gives up the current attempt: its units wait for quiescence.
   void Abandon(Flight& flight);
 
@@ -132,9 +172,12 @@ class IngressLane : public Frontend, public LaneHandler {
   Ledger* ledger_;
   Config config_;
   Windows windows_;
+  ModelBreakers breakers_;
+  StageGate gate_;
   Quiescence quiescence_;
   const IngressShared shared_;
-  StatisticsBook own_statistics_;  // where none is shared
+  const std::unique_ptr<IngressFaults> faults_;  // null: no plan
+  StatisticsBook own_statistics_;                // where none is shared
   StatisticsBook* const statistics_;
   std::vector<ModelCounters*> counters_;                   // of the live table's models, by place
   std::deque<std::weak_ptr<const ModelTable>> former_;     // tables that requests may still use
@@ -143,7 +186,11 @@ class IngressLane : public Frontend, public LaneHandler {
   std::vector<Flight> flights_;
   std::vector<uint16_t> free_slots_;
   SlotQueue waiting_;
+  GoldenProbe probe_;
+  bool sending_golden_ = false;     // Infer is called by the probe
+  uint64_t judged_generation_ = 0;  // the newest whose golden requests had their verdicts
   size_t in_flight_ = 0;
+  size_t golden_in_flight_ = 0;
   bool dispatch_again_ = false;  // something changed that a waiting flight may need
   bool any_cancelled_ = false;
   int64_t next_sweep_ns_ = 0;

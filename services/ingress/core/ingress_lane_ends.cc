@@ -25,20 +25,24 @@ void IngressLane::Abandon(Flight& flight) {
 Completion* IngressLane::Retire(uint16_t slot) {
   Flight& flight = flights_[slot];
   if (flight.state == FlightState::kWaiting) waiting_.Erase(slot);
+  if (flight.stage_probe) gate_.ProbeEnded();
   ledger_->Close(slot);
   lane_->Release(flight.input);
   flight.state = FlightState::kFree;
   flight.table = nullptr;
   free_slots_.push_back(slot);
   --in_flight_;
+  golden_in_flight_ -= flight.golden;
   dispatch_again_ = true;
   return std::exchange(flight.completion, nullptr);
 }
 
 void IngressLane::Fail(uint16_t slot, const absl::Status& status) {
   Abandon(flights_[slot]);
-  lane_->page().Add(Counter::kFailed);
-  flights_[slot].counters->CountFailure(MonotonicNanos() - flights_[slot].accepted_ns);
+  const Flight& flight = flights_[slot];
+  if (flight.probe) breakers_.GaveUp(*flight.request.model);
+  Count(flight, Counter::kFailed);
+  if (!flight.golden) flight.counters->CountFailure(MonotonicNanos() - flight.accepted_ns);
   InferAnswer answer;
   answer.status = status;
   Retire(slot)->Done(answer);
@@ -48,6 +52,13 @@ void IngressLane::CountSuccess(const Flight& flight, const Message& message) {
   const int64_t now = MonotonicNanos();
   StageTimes times = StageTimes::Unpack(message.times);
   flight.counters->run().Ran(times.input_ns + times.infer_ns + times.output_ns);
+  if (flight.golden) return;
+  const ServedModel& served = *flight.request.model;
+  const bool live = served.place < table_->size() && &table_->at(served.place) == &served;
+  const auto outputs = static_cast<size_t>(served.model->outputs_size());
+  if (live && flight.request.output_order.size() == outputs) {  // the whole way
+    probe_.ClientAnswered(served.place, flight.request.raw_columns, flight.accepted_ns);
+  }
   times.input_ns += flight.stored_ns - flight.accepted_ns;
   times.queue_ns += flight.submitted_ns - flight.stored_ns;
   // The members of an ensemble run in batches of their own plans; the ensemble runs once a request.
@@ -92,8 +103,9 @@ void IngressLane::Succeed(uint16_t slot, PeerLane& from, const Message& message)
   answer.model = model.name();
   answer.version = model.version();
   answer.outputs = {outputs.data(), count};
-  lane_->page().Add(Counter::kAnswered);
+  Count(flight, Counter::kAnswered);
   CountSuccess(flight, message);
+  if (breakers_.troubled()) breakers_.Answered(*flight.request.model);
   Retire(slot)->Done(answer);
 }
 
@@ -141,6 +153,7 @@ bool IngressLane::WasExecuting(const PeerLane& dead, uint16_t slot) const {
 
 void IngressLane::OnPeerLost(const std::shared_ptr<PeerLane>& peer) {
   const uint32_t dead = peer->id.incarnation;
+  const bool opened = CountModelDeaths(*peer);
   for (size_t slot = 0; slot < flights_.size(); ++slot) {
     Flight& flight = flights_[slot];
     if (flight.state != FlightState::kSent) continue;
@@ -149,20 +162,18 @@ void IngressLane::OnPeerLost(const std::shared_ptr<PeerLane>& peer) {
     if (named) Replay(static_cast<uint16_t>(slot), *peer);
   }
   windows_.WorkerLost(dead);
+  if (opened) FailWaitingOfOpenModels();
   dispatch_again_ = true;
 }
 
 void IngressLane::Replay(uint16_t slot, const PeerLane& dead) {
   Flight& flight = flights_[slot];
-  const bool suspect = WasExecuting(dead, slot);
-  // acquire: meets the release of SayDying in services/runtime/liveness.cc.
-  const auto state = static_cast<LaneState>(dead.page().state.load(std::memory_order_acquire));
-  const uint8_t deaths_to_blame = state == LaneState::kDying ? 1 : 2;
-  if (suspect && flight.alone) ++flight.deaths_alone;
   // A death in which it was not executing is another's: it proves nothing against this one.
-  const bool poison = suspect && flight.deaths_alone >= deaths_to_blame;
+  const bool suspect = WasExecuting(dead, slot);
+  const bool poison = suspect && Suspect(flight, dead);
   if (poison || flight.attempt == kLastAttempt) {
-    lane_->page().Add(Counter::kPoisoned);
+    Count(flight, Counter::kPoisoned);
+    TellPoisoned(flight);
     return Fail(slot, absl::InternalError("the request ended the workers that executed it"));
   }
   flight.alone = flight.alone || suspect;
@@ -171,7 +182,7 @@ void IngressLane::Replay(uint16_t slot, const PeerLane& dead) {
   flight.attempt += 1;
   flight.state = FlightState::kWaiting;
   Wait(slot);
-  lane_->page().Add(Counter::kReplayed);
+  Count(flight, Counter::kReplayed);
 }
 
 void IngressLane::ExpireAndCancel(int64_t now) {
@@ -186,7 +197,7 @@ void IngressLane::ExpireAndCancel(int64_t now) {
     if (flight.cancelled) {
       Fail(slot, absl::CancelledError("cancelled by the client"));
     } else if (now > flight.deadline_ns) {
-      lane_->page().Add(Counter::kExpired);
+      Count(flight, Counter::kExpired);
       Fail(slot, absl::DeadlineExceededError("the deadline passed before the answer was there"));
     }
   }

@@ -55,6 +55,7 @@ class ModelTable {
 
   const std::shared_ptr<const Catalog>& catalog() const { return catalog_; }
   size_t size() const { return models_.size(); }
+  const ServedModel& at(size_t place) const { return *models_[place]; }
   // NOT_FOUND names what is not there. An empty version: the latest.
   absl::StatusOr<const ServedModel*> Find(std::string_view name, std::string_view version) const;
   absl::StatusOr<CheckedRequest> Check(const InferRequest& request) const;

@@ -12,6 +12,7 @@
 #include "absl/synchronization/mutex.h"
 #include "services/ingress/grpc/acceptor.h"
 #include "services/ingress/grpc/call_gate.h"
+#include "services/ingress/grpc/connection_count.h"
 #include "services/ingress/grpc/health_watch.h"
 #include "services/ingress/grpc/infer_calls.h"
 #include "services/ingress/grpc/infer_streams.h"
@@ -19,6 +20,7 @@
 #include "services/ingress/grpc/plain_call.h"
 #include "services/ingress/grpc/raw_services.h"
 #include "services/ingress/grpc/reflection.h"
+#include "services/ingress/grpc/refusal.h"
 #include "services/ingress/grpc/stream_call.h"
 
 namespace millrace {
@@ -123,12 +125,14 @@ absl::Status GrpcServer::Serve(int listening_fd) {
   infer_calls_ = std::make_unique<InferCalls>(
       frontend_,
       InferCallsOptions{gate_.get(), regions_, options_.max_in_flight + options_.waiting_calls,
-                        options_.waiting_calls, options_.retry_pushback_ms},
+                        options_.waiting_calls, options_.retry_pushback_ms,
+                        options_.max_message_bytes},
       PostOf(&services_->inference, &RawInference::RequestModelInfer, queue_.get()));
   infer_streams_ = std::make_unique<InferStreams>(
       frontend_,
       InferStreamsOptions{gate_.get(), regions_, options_.max_infer_streams,
-                          options_.max_requests_per_stream, options_.retry_pushback_ms},
+                          options_.max_requests_per_stream, options_.retry_pushback_ms,
+                          options_.max_message_bytes},
       StreamPostOf(&services_->inference, &RawInference::RequestModelStreamInfer, queue_.get()));
   reflection_ = std::make_unique<Reflection>(std::vector<std::string>{
       Oip::service_full_name(), grpc::health::v1::Health::service_full_name(),
@@ -157,7 +161,10 @@ absl::Status GrpcServer::Serve(int listening_fd) {
   for (const auto& call : late_calls_) call->Post();
   health_watch_->Open();
 
-  auto acceptor = Acceptor::Start(listening_fd, [this, listening_fd](int fd) {
+  auto count = std::make_shared<ConnectionCount>(options_.max_connections);
+  auto acceptor = Acceptor::Start(listening_fd, [this, listening_fd, count](int fd) {
+    if (count->Full()) return RefuseConnection(fd, options_.tls.on());
+    count->Add(fd);
     grpc::experimental::ExternalConnectionAcceptor::NewConnectionParameters connection;
     connection.listener_fd = listening_fd;
     connection.fd = fd;

@@ -75,6 +75,8 @@ struct GrpcServerOptions {
   // answered; a stream with as many is not read further.
   size_t max_infer_streams = 256;
   size_t max_requests_per_stream = 256;
+  // One more is told to come back later, and closed.
+  size_t max_connections = 1024;
   int max_streams_per_connection = 256;  // HTTP/2's: calls of any kind
   int max_metadata_bytes = 8 << 10;
   // A connection of this age is told to go (GOAWAY), give or take a tenth; its calls may still take

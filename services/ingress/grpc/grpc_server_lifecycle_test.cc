@@ -99,6 +99,58 @@ TEST_P(GrpcServerTest, MoreCallsThanObjectsAreServedInTheEnd) {
     EXPECT_TRUE(call->status.ok()) << call->status.error_message();
 }
 
+// One more than there may be is told to come back; when another has gone it is served.
+TEST_P(GrpcServerTest, ConnectionsOverTheLimitAreRefusedPolitely) {
+  GrpcServerOptions options;
+  options.max_connections = 2;
+  Start(options);
+  ASSERT_TRUE(ServerReady());
+  int other = socket_.Connect();  // says nothing, and counts
+  const auto last_words = [&](int fd) {
+    std::string words;
+    Turn([&] {
+      char chunk[256];
+      const ssize_t bytes = recv(fd, chunk, sizeof chunk, MSG_DONTWAIT);
+      if (bytes > 0) words.append(chunk, static_cast<size_t>(bytes));
+      return bytes == 0;
+    });
+    close(fd);
+    return words;
+  };
+  std::string words = last_words(socket_.Connect());
+  ASSERT_EQ(words.size(), 9 + 9 + 28u);
+  EXPECT_EQ(words[3], 4) << "settings come first";
+  EXPECT_EQ(words[9 + 3], 7) << "GOAWAY";
+  EXPECT_EQ(words.substr(words.size() - 20), "too many connections");
+  // gRPC's client understands it.
+  const auto other_stub = inference::GRPCInferenceService::NewStub(
+      grpc::CreateCustomChannel(socket_.target(), grpc::InsecureChannelCredentials(), [] {
+        grpc::ChannelArguments arguments;
+        arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
+        arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 100);
+        arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 100);
+        return arguments;
+      }()));
+  const auto live = [&](bool wait) {
+    return Ask([&] {
+      grpc::ClientContext context;
+      context.set_wait_for_ready(wait);
+      if (!wait) {
+        context.set_deadline(std::chrono::system_clock::now() + std::chrono::milliseconds(500));
+      }
+      inference::ServerLiveResponse response;
+      return other_stub->ServerLive(&context, {}, &response);
+    });
+  };
+  // Told that nothing was begun, it may also try again by itself, as long as its deadline lets it.
+  const StatusCode refused = live(false).error_code();
+  EXPECT_TRUE(refused == StatusCode::UNAVAILABLE || refused == StatusCode::DEADLINE_EXCEEDED)
+      << refused;
+  EXPECT_TRUE(ServerReady()) << "the others are served";
+  close(other);
+  EXPECT_TRUE(live(true).ok());
+}
+
 TEST_P(GrpcServerTest, ACancelReachesTheFrontendOnce) {
   frontend_.set_mode(Mode::kHold);
   ClientCall* cancelled = Send(Request());

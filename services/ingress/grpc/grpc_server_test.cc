@@ -3,6 +3,7 @@
 #include <grpcpp/generic/generic_stub.h>
 
 #include "services/ingress/grpc/grpc_server_fixture_for_test.h"
+#include "services/ingress/request_size.h"
 
 namespace millrace {
 namespace {
@@ -56,6 +57,75 @@ TEST_P(GrpcServerTest, TypedContentsReachTheFrontendAsBytes) {
   const float floats[] = {1, 2, 3};
   EXPECT_THAT(response.raw_output_contents(),
               ElementsAre(std::string(reinterpret_cast<const char*>(floats), sizeof floats)));
+}
+
+TEST_P(GrpcServerTest, OutputsAreClassified) {
+  const float floats[] = {1, 3, 2};
+  ModelInferRequest request =
+      Request(std::string(reinterpret_cast<const char*>(floats), sizeof floats));
+  request.add_outputs()->set_name("prediction");
+  auto& k = (*request.mutable_outputs(0)->mutable_parameters())["classification"];
+  k.set_int64_param(2);
+  ModelInferResponse response;
+  ASSERT_TRUE(Infer(request, &response).ok());
+  EXPECT_EQ(response.outputs(0).datatype(), "BYTES");
+  EXPECT_THAT(response.outputs(0).shape(), ElementsAre(1, 2));
+  const std::string bytes("\x0a\0\0\0003.000000:1\x0a\0\0\0002.000000:2", 28);
+  EXPECT_THAT(response.raw_output_contents(), ElementsAre(bytes));
+
+  // Nothing of it is left to the call's next request.
+  request.clear_outputs();
+  ASSERT_TRUE(Infer(request, &response).ok());
+  EXPECT_EQ(response.outputs(0).datatype(), "FP32");
+
+  request.set_model_name("viewed");
+  request.add_outputs()->set_name("label");
+  (*request.mutable_outputs(0)->mutable_parameters())["classification"].set_int64_param(2);
+  const size_t asked = frontend_.seen().size();
+  const grpc::Status status = Infer(request, &response);
+  EXPECT_EQ(status.error_code(), StatusCode::INVALID_ARGUMENT);
+  EXPECT_EQ(status.error_message(),
+            "outputs[0] \"label\": parameters[\"classification\"]: is for outputs of numbers, and "
+            "this one is BYTES");
+  EXPECT_EQ(frontend_.seen().size(), asked);
+}
+
+// No model that is live could take it: refused before it is parsed, also on a stream.
+TEST_P(GrpcServerTest, MessagesOverTheLargestModelsLimit) {
+  auto catalog = std::make_shared<Catalog>();
+  *catalog->add_models() = FakeCatalog()->models(0);
+  frontend_.set_catalog(catalog);
+  const size_t limit = LargestMessage(size_t{1} << 20).Bytes(catalog);
+  ASSERT_LT(limit, size_t{1} << 20);
+  ModelInferRequest request = Request();
+  ModelInferResponse response;
+  const auto fill = [&](size_t bytes) {  // of the message
+    std::string* raw = request.mutable_raw_input_contents(0);
+    raw->assign(limit - 100, 'x');
+    raw->resize(raw->size() + bytes - request.ByteSizeLong());
+  };
+  fill(limit);
+  EXPECT_TRUE(Infer(request, &response).ok());
+  const size_t asked = frontend_.seen().size();
+  fill(limit + 1);
+  const grpc::Status status = Infer(request, &response);
+  EXPECT_EQ(status.error_code(), StatusCode::RESOURCE_EXHAUSTED);
+  EXPECT_THAT(status.error_message(), HasSubstr("the most that any model here takes"));
+  EXPECT_EQ(Ask([&] {
+              grpc::ClientContext context;
+              const auto stream = stub_->ModelStreamInfer(&context);
+              stream->Write(request);
+              stream->WritesDone();
+              inference::ModelStreamInferResponse answer;
+              EXPECT_TRUE(stream->Read(&answer));
+              EXPECT_THAT(answer.error_message(), HasSubstr("the most that any model here takes"));
+              return stream->Finish();
+            }).error_code(),
+            StatusCode::OK);
+  EXPECT_EQ(frontend_.seen().size(), asked);
+  // A larger model that goes live takes the limit with it.
+  frontend_.set_catalog(FakeCatalog());
+  EXPECT_TRUE(Infer(request, &response).ok());
 }
 
 TEST_P(GrpcServerTest, OtherMethodsSpeakOfServerAndModels) {

@@ -1,6 +1,6 @@
 // gRPC over TLS: who is let in, and certificates that change under a running server.
+#include "common/testing/certificates_for_test.h"
 #include "services/ingress/grpc/grpc_server_fixture_for_test.h"
-#include "services/ingress/testing/certificates_for_test.h"
 
 namespace millrace {
 namespace {

@@ -55,6 +55,7 @@ class InferCalls::Call final : public QueueEvent, public Completion {
   RequestId request_id_ = 0;         // at the frontend; 0 when there is nothing to cancel
   std::string id_;                   // the client's
   std::vector<OutputPlace> places_;  // of outputs in shared memory
+  Classification classes_;           // of outputs that are classified
   std::optional<grpc::ServerContext> context_;
   std::optional<RawWriter> writer_;
   grpc::ByteBuffer wire_;
@@ -88,7 +89,11 @@ void InferCalls::Call::Run() {
   InferDecoder& decoder = owner_->decoder_;
   absl::Status status = owner_->draining_ ? absl::UnavailableError("the server is shutting down")
                                           : owner_->gate_->Check(owner_->scope_, &*context_);
-  if (status.ok()) status = decoder.Decode(&wire_);
+  if (status.ok()) status = decoder.Decode(&wire_, owner_->limit_.Of(wire_));
+  if (status.ok() && !decoder.classes().empty()) {
+    std::swap(classes_, decoder.classes());
+    status = decoder.BindClasses(owner_->frontend_->catalog(), &classes_);
+  }
   if (!status.ok()) {
     wire_.Clear();
     Refuse(status);
@@ -115,12 +120,13 @@ void InferCalls::Call::Done(const InferAnswer& answer) {
   MR_CHECK(state_ == State::kRunning, "a request is answered once");
   state_ = State::kFinishing;
   request_id_ = 0;
-  if (!places_.empty()) {
-    Reply(owner_->encoder_.Place(answer, &places_));
-    places_.clear();
-  } else {
-    Reply(answer);
-  }
+  if (places_.empty() && classes_.empty()) return Reply(answer);
+  InferAnswer turned = answer;
+  if (!classes_.empty()) turned = owner_->encoder_.Classify(turned, classes_);
+  if (!places_.empty()) turned = owner_->encoder_.Place(turned, &places_);
+  Reply(turned);
+  places_.clear();
+  classes_.Clear();
 }
 
 void InferCalls::Call::Reply(const InferAnswer& answer) {
@@ -162,7 +168,8 @@ InferCalls::InferCalls(Frontend* frontend, const InferCallsOptions& options, Raw
       waiting_calls_(options.waiting_calls),
       retry_pushback_(absl::StrCat(options.retry_pushback_ms)),
       post_(std::move(post)),
-      decoder_(options.regions) {
+      decoder_(options.regions),
+      limit_(frontend, options.max_message_bytes) {
   MR_CHECK(gate_ != nullptr, "somebody says who may call");
   MR_CHECK(options.waiting_calls > 0 && options.calls >= options.waiting_calls,
            "some calls are posted ahead");

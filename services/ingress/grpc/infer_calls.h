@@ -22,6 +22,7 @@
 #include "services/ingress/grpc/call_gate.h"
 #include "services/ingress/grpc/infer_decoder.h"
 #include "services/ingress/grpc/infer_encoder.h"
+#include "services/ingress/grpc/message_limit.h"
 #include "services/ingress/grpc/raw_services.h"
 
 namespace millrace {
@@ -32,6 +33,7 @@ struct InferCallsOptions {
   size_t calls = 0;                        // objects in all
   size_t waiting_calls = 0;                // of them posted ahead
   int64_t retry_pushback_ms = 0;
+  size_t max_message_bytes = SIZE_MAX;  // whatever the models
 };
 
 class InferCalls {
@@ -64,6 +66,7 @@ class InferCalls {
   const std::string retry_pushback_;
   const RawPost post_;
   InferDecoder decoder_;
+  MessageLimit limit_;
   InferEncoder encoder_;
   size_t waiting_ = 0;
   size_t in_flight_ = 0;  // with the frontend or finishing

@@ -20,8 +20,9 @@ constexpr size_t kKeptWireBytes = 64 << 10;
 // Parameters that ask for what this server does not do. To ignore one would be to answer another
 // question than was asked. All other unknown parameters are ignored, as the protocol allows.
 constexpr std::string_view kRefusedOfRequest[] = {"sequence_id", "sequence_start", "sequence_end"};
-constexpr std::string_view kRefusedOfTensor[] = {"classification"};
+constexpr std::string_view kRefusedOfInput[] = {"classification"};
 
+constexpr char kClassification[] = "classification";
 constexpr char kRegion[] = "shared_memory_region";
 
 absl::Status RefuseParameters(const Parameters& parameters,
@@ -94,13 +95,21 @@ absl::Status At(absl::string_view list, int index, const std::string& name,
 
 }  // namespace
 
-absl::Status InferDecoder::Decode(grpc::ByteBuffer* wire) {
+absl::Status InferDecoder::Decode(grpc::ByteBuffer* wire, size_t most_bytes) {
   wire_bytes_ = wire->Length();
   request_ = InferRequest{};
   timeout_ns_ = 0;
   wants_final_ = false;
   region_bytes_ = 0;
-  absl::Status status = ParseMessage(wire, message_.get());
+  absl::Status status;
+  if (wire_bytes_ <= most_bytes) {
+    status = ParseMessage(wire, message_.get());
+  } else {
+    message_->Clear();  // it has no id
+    status = absl::ResourceExhaustedError(absl::StrCat("the message of ", wire_bytes_,
+                                                       " bytes is over the limit of ", most_bytes,
+                                                       ", the most that any model here takes"));
+  }
   wire->Clear();
   if (status.ok() && message_->model_name().empty()) {
     status = absl::InvalidArgumentError("model_name: is empty");
@@ -111,6 +120,7 @@ absl::Status InferDecoder::Decode(grpc::ByteBuffer* wire) {
   if (!status.ok()) return status;
   request_.model = message_->model_name();
   request_.version = message_->model_version();
+  request_.id = message_->id();
   request_.inputs = inputs_;
   request_.outputs = outputs_;
   return status;
@@ -118,6 +128,7 @@ absl::Status InferDecoder::Decode(grpc::ByteBuffer* wire) {
 
 void InferDecoder::Release() {
   output_places_.clear();
+  classes_.Clear();
   if (wire_bytes_ <= kKeptWireBytes && region_bytes_ <= kKeptWireBytes) return;
   wire_bytes_ = 0;
   request_ = InferRequest{};
@@ -155,6 +166,9 @@ absl::Status InferDecoder::DecodeParameters() {
     }
     request_.priority = static_cast<uint32_t>(*priority);
   }
+  if (const auto found = parameters.find("millrace_fault"); found != parameters.end()) {
+    request_.fault = found->second.string_param();
+  }
   return absl::OkStatus();
 }
 
@@ -183,7 +197,7 @@ absl::Status InferDecoder::DecodeInputs() {
           absl::StrCat("datatype \"", input.datatype(), "\" is not one of the protocol's")));
     }
     if (!input.parameters().empty()) {
-      const absl::Status status = RefuseParameters(input.parameters(), kRefusedOfTensor);
+      const absl::Status status = RefuseParameters(input.parameters(), kRefusedOfInput);
       if (!status.ok()) return fail(status);
     }
     const absl::StatusOr<std::string_view> raw = RawOf(i, *datatype, &raw_entry);
@@ -238,20 +252,48 @@ absl::StatusOr<RegionPlace> InferDecoder::FindRegion(const Parameters& parameter
 absl::Status InferDecoder::DecodeOutputs() {
   outputs_.clear();
   output_places_.clear();
+  classes_.Clear();
   for (int i = 0; i < message_->outputs_size(); ++i) {
     const auto& output = message_->outputs(i);
-    if (!output.parameters().empty()) {
-      const absl::Status status = RefuseParameters(output.parameters(), kRefusedOfTensor);
-      if (!status.ok()) return At("outputs", i, output.name(), status);
-    }
-    if (IsInRegion(output.parameters())) {
-      absl::StatusOr<RegionPlace> place = FindRegion(output.parameters());
-      if (!place.ok()) return At("outputs", i, output.name(), place.status());
-      output_places_.push_back({static_cast<size_t>(i), *std::move(place)});
-    }
     outputs_.push_back(output.name());
+    if (output.parameters().empty()) continue;
+    if (absl::Status status = DecodeOutput(i); !status.ok()) {
+      return At("outputs", i, output.name(), status);
+    }
   }
   return absl::OkStatus();
+}
+
+absl::Status InferDecoder::DecodeOutput(int index) {
+  const Parameters& parameters = message_->outputs(index).parameters();
+  const auto classes = parameters.find(kClassification);
+  if (classes != parameters.end()) {
+    const std::optional<uint64_t> k = Whole(classes->second);
+    if (!k || *k == 0) {
+      return absl::InvalidArgumentError(
+          "parameters[\"classification\"]: must be a whole number of classes, 1 or more");
+    }
+    if (IsInRegion(parameters)) {
+      return absl::InvalidArgumentError(
+          "parameters[\"classification\"]: must not be set together with shared_memory_region");
+    }
+    classes_.Add(static_cast<size_t>(index), *k);
+  }
+  if (!IsInRegion(parameters)) return absl::OkStatus();
+  absl::StatusOr<RegionPlace> place = FindRegion(parameters);
+  if (!place.ok()) return place.status();
+  output_places_.push_back({static_cast<size_t>(index), *std::move(place)});
+  return absl::OkStatus();
+}
+
+absl::Status InferDecoder::BindClasses(std::shared_ptr<const Catalog> catalog,
+                                       Classification* classes) const {
+  size_t output = 0;
+  const absl::Status status = classes->Bind(std::move(catalog), request_, &output);
+  if (status.ok()) return status;
+  return At("outputs", static_cast<int>(output), message_->outputs(static_cast<int>(output)).name(),
+            absl::Status(status.code(),
+                         absl::StrCat("parameters[\"classification\"]: ", status.message())));
 }
 
 }  // namespace millrace

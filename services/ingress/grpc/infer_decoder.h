@@ -23,6 +23,7 @@
 
 #include "absl/status/statusor.h"
 #include "common/api/inference.pb.h"
+#include "services/ingress/classification.h"
 #include "services/ingress/client_shm/regions.h"
 #include "services/ingress/frontend.h"
 
@@ -33,8 +34,8 @@ class InferDecoder {
   // `regions`: what shared-memory parameters name; without any they are UNIMPLEMENTED.
   explicit InferDecoder(const ClientRegions* regions = nullptr) : regions_(regions) {}
 
-  // Empties `wire`.
-  absl::Status Decode(grpc::ByteBuffer* wire);
+  // Empties `wire`. `most_bytes`: of a message; a longer one is RESOURCE_EXHAUSTED, unread.
+  absl::Status Decode(grpc::ByteBuffer* wire, size_t most_bytes = SIZE_MAX);
 
   // Valid after Decode succeeded. The deadline is left 0: it is the call's to know.
   InferRequest& request() { return request_; }
@@ -45,6 +46,10 @@ class InferDecoder {
   bool wants_final() const { return wants_final_; }
   // Outputs that go into shared memory; to be taken, since they keep their regions open.
   std::vector<OutputPlace>& output_places() { return output_places_; }
+  // Outputs of which the k highest are asked for; to be taken and bound by BindClasses.
+  Classification& classes() { return classes_; }
+  // Holds `classes` against the model of the catalog; the status names the output.
+  absl::Status BindClasses(std::shared_ptr<const Catalog> catalog, Classification* classes) const;
   // Valid even where only the parameters or inputs were wrong.
   std::string_view id() const { return message_->id(); }
 
@@ -55,6 +60,7 @@ class InferDecoder {
   absl::Status DecodeParameters();
   absl::Status DecodeInputs();
   absl::Status DecodeOutputs();
+  absl::Status DecodeOutput(int index);
 
   using Parameters = google::protobuf::Map<std::string, inference::InferParameter>;
   absl::StatusOr<std::string_view> RawOf(int index, DataType datatype, int* raw_entry);
@@ -73,6 +79,7 @@ class InferDecoder {
   size_t region_bytes_ = 0;         // read from shared memory for this request
   std::vector<std::string_view> outputs_;
   std::vector<OutputPlace> output_places_;
+  Classification classes_;
 };
 
 }  // namespace millrace

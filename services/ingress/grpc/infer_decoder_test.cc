@@ -99,13 +99,19 @@ TEST_F(InferDecoderTest, NothingOfARequestIsSeenInTheNext) {
   ModelInferRequest full = Valid();
   (*full.mutable_parameters())["priority"].set_uint64_param(7);
   (*full.mutable_parameters())["timeout"].set_int64_param(9);
+  (*full.mutable_parameters())["millrace_fault"].set_string_param("boom");
+  full.set_id("a-1");
   full.add_outputs()->set_name("margin");
   ASSERT_EQ(Fault(&decoder_, full), "none");
+  EXPECT_EQ(decoder_.request().fault, "boom");
+  EXPECT_EQ(decoder_.request().id, "a-1");
   ModelInferRequest bare;
   bare.set_model_name("m");
   grpc::ByteBuffer wire = Wire(bare.SerializeAsString());
   ASSERT_TRUE(decoder_.Decode(&wire).ok());
   EXPECT_EQ(decoder_.id(), "");
+  EXPECT_EQ(decoder_.request().id, "");
+  EXPECT_EQ(decoder_.request().fault, "");
   EXPECT_EQ(decoder_.request().version, "");
   EXPECT_TRUE(decoder_.request().inputs.empty());
   EXPECT_TRUE(decoder_.request().outputs.empty());
@@ -180,9 +186,21 @@ TEST_F(InferDecoderTest, TensorFaultsNameTheTensor) {
 
   message = Valid();
   message.add_outputs()->set_name("y");
-  (*message.mutable_outputs(0)->mutable_parameters())["classification"].set_int64_param(3);
+  auto& k = (*message.mutable_outputs(0)->mutable_parameters())["classification"];
+  const std::string sentence =
+      "outputs[0] \"y\": parameters[\"classification\"]: must be a whole number of classes, 1 or "
+      "more";
+  k.set_int64_param(0);
+  EXPECT_EQ(Fault(&decoder_, message), sentence);
+  k.set_int64_param(-1);
+  EXPECT_EQ(Fault(&decoder_, message), sentence);
+  k.set_string_param("3");
+  EXPECT_EQ(Fault(&decoder_, message), sentence);
+  k.set_uint64_param(3);
+  (*message.mutable_outputs(0)->mutable_parameters())["shared_memory_region"].set_string_param("r");
   EXPECT_EQ(Fault(&decoder_, message),
-            "outputs[0] \"y\": parameters[\"classification\"]: not supported by this server");
+            "outputs[0] \"y\": parameters[\"classification\"]: must not be set together with "
+            "shared_memory_region");
 }
 
 TEST_F(InferDecoderTest, TimeoutAndPriorityOfEitherIntegerType) {

@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "common/api/inference.pb.h"
+#include "services/ingress/classification.h"
 #include "services/ingress/client_shm/regions.h"
 #include "services/ingress/frontend.h"
 
@@ -22,6 +23,10 @@ namespace millrace {
 
 class InferEncoder {
  public:
+  // An answer of which some outputs are classified; as Classifier::Apply.
+  InferAnswer Classify(const InferAnswer& answer, const Classification& classes) {
+    return classifier_.Apply(answer, classes);
+  }
   // An answer of which some outputs go into shared memory: writes these, and returns it without
   // their bytes; with the fault as its status where one cannot be written. What it returns lives
   // until the next call, and no longer than `answer`.
@@ -48,6 +53,7 @@ class InferEncoder {
   inference::ModelInferResponse head_;  // all of the response but the raw contents
   inference::ModelStreamInferResponse error_;
   std::vector<TensorView> rest_;  // of Place
+  Classifier classifier_;
 };
 
 }  // namespace millrace

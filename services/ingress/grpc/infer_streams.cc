@@ -39,6 +39,7 @@ class InferStreams::Request final : public Completion {
   int64_t retry_after_ms_ = 0;       // of a key that is over its rate or quota
   std::string id_;                   // the client's
   std::vector<OutputPlace> places_;  // of outputs in shared memory
+  Classification classes_;           // of outputs that are classified
   grpc::ByteBuffer reply_;
   Request* next_ = nullptr;  // in the queue of answers
 };
@@ -82,9 +83,13 @@ class InferStreams::Stream final : public StreamCall {
 
 void InferStreams::Request::Run(grpc::ByteBuffer* wire, int64_t stream_deadline_ns) {
   InferDecoder& decoder = owner_->decoder_;
-  absl::Status status = decoder.Decode(wire);
+  absl::Status status = decoder.Decode(wire, owner_->limit_.Of(*wire));
   retry_after_ms_ = 0;
   if (status.ok()) status = owner_->gate_->Use(stream_->permit_, &retry_after_ms_);
+  if (status.ok() && !decoder.classes().empty()) {
+    std::swap(classes_, decoder.classes());
+    status = decoder.BindClasses(owner_->frontend_->catalog(), &classes_);
+  }
   id_.assign(decoder.id());
   say_final_ = decoder.wants_final();
   if (!status.ok()) {
@@ -113,9 +118,13 @@ void InferStreams::Request::Done(const InferAnswer& answer) {
   request_id_ = 0;
   // Nobody reads what a stream that ended would be sent.
   if (stream_->open()) {
-    places_.empty() ? Reply(answer) : Reply(owner_->encoder_.Place(answer, &places_));
+    InferAnswer turned = answer;
+    if (!classes_.empty()) turned = owner_->encoder_.Classify(turned, classes_);
+    if (!places_.empty()) turned = owner_->encoder_.Place(turned, &places_);
+    Reply(turned);
   }
   places_.clear();
+  classes_.Clear();
   stream_->Answered(this);
 }
 
@@ -236,6 +245,7 @@ InferStreams::InferStreams(Frontend* frontend, const InferStreamsOptions& option
       requests_per_stream_(options.requests_per_stream),
       retry_pushback_ms_(options.retry_pushback_ms),
       decoder_(options.regions),
+      limit_(frontend, options.max_message_bytes),
       pool_(options.streams, std::move(post), [this](StreamPool* pool) {
         auto stream = std::make_unique<Stream>(this, pool);
         streams_.push_back(stream.get());

@@ -33,6 +33,7 @@
 #include "services/ingress/grpc/call_gate.h"
 #include "services/ingress/grpc/infer_decoder.h"
 #include "services/ingress/grpc/infer_encoder.h"
+#include "services/ingress/grpc/message_limit.h"
 #include "services/ingress/grpc/stream_call.h"
 
 namespace millrace {
@@ -42,7 +43,8 @@ struct InferStreamsOptions {
   const ClientRegions* regions = nullptr;  // borrowed
   size_t streams = 0;                      // open at a time; one more is RESOURCE_EXHAUSTED
   size_t requests_per_stream = 0;
-  int64_t retry_pushback_ms = 0;  // said with each UNAVAILABLE
+  int64_t retry_pushback_ms = 0;        // said with each UNAVAILABLE
+  size_t max_message_bytes = SIZE_MAX;  // whatever the models
 };
 
 class InferStreams {
@@ -73,6 +75,7 @@ class InferStreams {
   const size_t requests_per_stream_;
   const int64_t retry_pushback_ms_;
   InferDecoder decoder_;
+  MessageLimit limit_;
   InferEncoder encoder_;
   bool draining_ = false;
   size_t requests_in_flight_ = 0;

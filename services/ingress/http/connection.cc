@@ -63,7 +63,9 @@ void Connection::OnHandshake(error_code error) {
     return Close();
   }
   const HttpOptions& options = context_->options;
-  Enter(State::kIdle, context_->draining ? options.drain_idle_ms : options.idle_timeout_ms);
+  Enter(State::kIdle, refused_             ? options.linger_ms
+                      : context_->draining ? options.drain_idle_ms
+                                           : options.idle_timeout_ms);
   ReadMore();
 }
 
@@ -119,7 +121,8 @@ void Connection::Advance() {
     if (state_ == State::kIdle) {
       parser_.emplace();
       parser_->header_limit(static_cast<uint32_t>(context_->options.max_header_bytes));
-      parser_->body_limit(context_->options.max_body_bytes);
+      body_limit_ = context_->options.max_body_bytes;
+      parser_->body_limit(body_limit_);
       parser_->get().body() = std::move(body_);
       head_ = RequestHead();
       Enter(State::kHeader, context_->options.header_timeout_ms);
@@ -144,6 +147,10 @@ void Connection::Advance() {
 bool Connection::OnHeader() {
   Enter(State::kBody, context_->options.body_timeout_ms);
   arrival_ns_ = MonotonicNanos();
+  if (refused_) {
+    FailAndClose(503, "too many connections");
+    return false;
+  }
   HeadFault fault = ReadHead(*parser_, &head_);
   if (fault.code != 0) {
     FailAndClose(fault.code, fault.sentence, fault.fields);
@@ -151,6 +158,12 @@ bool Connection::OnHeader() {
   }
   if (!Admit()) return false;
   if (parser_->is_done()) return true;
+  body_limit_ = BodyLimit();
+  if (parser_->content_length().value_or(0) > body_limit_) {
+    OnParseFault(beast_http::error::body_limit);
+    return false;
+  }
+  parser_->body_limit(body_limit_);
   if (!Charge(parser_->content_length().value_or(0))) return false;
   // The socket's buffer is empty, or this client does not read: then it is not worth waiting for.
   constexpr std::string_view kContinue = "HTTP/1.1 100 Continue\r\n\r\n";
@@ -163,8 +176,7 @@ bool Connection::OnHeader() {
 
 void Connection::OnParseFault(error_code error) {
   if (error == beast_http::error::body_limit) {
-    return FailAndClose(
-        413, Concat("the body is over the limit of ", context_->options.max_body_bytes, " bytes"));
+    return FailAndClose(413, Concat("the body is over the limit of ", body_limit_, " bytes"));
   }
   if (error == beast_http::error::header_limit) {
     return FailAndClose(431, Concat("the header is over the limit of ",
@@ -195,7 +207,7 @@ void Connection::Discharge() {
 void Connection::Send(int code, std::string_view fields) {
   MR_CHECK(code >= 200 && code < 600, "an answer has an HTTP code");
   ++context_->counters.responses[code / 100];
-  if (!head_.keep_alive || context_->draining) close_after_ = true;
+  if (!head_.keep_alive || context_->draining || refused_) close_after_ = true;
   std::string& head = response_head_;
   head.clear();
   Append(&head, "HTTP/1.1 ", code, " ", ReasonPhrase(code), "\r\n");

@@ -43,6 +43,7 @@
 #include "services/ingress/http/predict_parser.h"
 #include "services/ingress/http/region_paths.h"
 #include "services/ingress/http/request_head.h"
+#include "services/ingress/http/settings_request.h"
 #include "services/ingress/http/wire.h"
 
 namespace millrace::http {
@@ -72,9 +73,11 @@ struct ServerContext {
   IndexRequestParser index_parser;
   RegionPaths region_paths;
   ChangeRequestParser change_parser;
+  SettingsRequestParser settings_parser;
   Unpacker unpacker;
   Packer packer;
   ParsedInfer parsed;
+  Classifier classifier;
   bool draining = false;
   size_t in_flight = 0;       // requests with the frontend
   size_t buffered_bytes = 0;  // of bodies being received
@@ -91,6 +94,8 @@ class Connection final : public Completion, public std::enable_shared_from_this<
   ~Connection() override;
 
   void Start();
+  // The first request gets 503, whatever it asks for, and the connection ends.
+  void Refuse() { refused_ = true; }
   // Ends what has passed its time limit.
   void Sweep(int64_t now_ns);
   // An idle connection gets one last short chance; a busy one closes after its answer.
@@ -135,11 +140,16 @@ class Connection final : public Completion, public std::enable_shared_from_this<
   bool Admit();
   void OnParseFault(boost::system::error_code error);
   bool Charge(size_t bytes);
+  // Of the body that the header announces, as it comes and unpacked.
+  size_t BodyLimit() const;
 
   void OnRequest();
+  // What a POST asks to be set; OK where it is so already.
+  absl::Status CheckSettings();
   // The body without its content coding, in its place.
   absl::Status Unpack();
   absl::Status Parse(const Catalog* catalog);
+  absl::Status BindClasses(std::shared_ptr<const Catalog> catalog);
   void StartInfer();
   // connection_change.cc
   void StartChange();
@@ -164,11 +174,13 @@ class Connection final : public Completion, public std::enable_shared_from_this<
   bool reading_ = false;
   bool peer_ended_ = false;
   bool close_after_ = false;
+  bool refused_ = false;
   size_t charged_ = 0;
 
   boost::beast::flat_buffer buffer_;  // read and not yet parsed
   std::optional<Parser> parser_;
   RequestHead head_;
+  size_t body_limit_ = 0;
   int64_t arrival_ns_ = 0;  // of the header
   std::string body_;        // kept for its capacity while no parser has it
   RequestId id_ = 0;

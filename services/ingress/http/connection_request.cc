@@ -8,9 +8,11 @@
 #include "services/ingress/http/connection.h"
 #include "services/ingress/http/describe.h"
 #include "services/ingress/http/http_status.h"
+#include "services/ingress/http/json_reader.h"
 #include "services/ingress/http/json_writer.h"
 #include "services/ingress/http/openapi.h"
 #include "services/ingress/http/text.h"
+#include "services/ingress/request_size.h"
 
 namespace millrace::http {
 namespace {
@@ -57,6 +59,10 @@ void Connection::OnRequest() {
     const absl::Status status = context_->index_parser.Parse(parser_->get().body(), &only_ready);
     if (!status.ok()) return Fail(status);
   }
+  if (head_.posted && TakesPostToo(head_.route.endpoint)) {
+    const absl::Status status = CheckSettings();
+    if (!status.ok()) return Fail(status);
+  }
   const Description answer = context_->Answer(head_.route, parser_->get().body(), only_ready);
   answer_ = {head_.unchanged ? std::string() : answer.json, "", false};
   std::string fields;
@@ -64,14 +70,35 @@ void Connection::OnRequest() {
   Send(head_.unchanged ? 304 : answer.code, fields);
 }
 
+absl::Status Connection::CheckSettings() {
+  const std::string& body = parser_->get().body();
+  if (head_.route.endpoint == Endpoint::kLogging) return context_->settings_parser.CheckLog(body);
+  if (head_.route.endpoint == Endpoint::kModelTraceSetting) {
+    const absl::Status status = context_->frontend->ModelReady(head_.route.model, "");
+    if (absl::IsNotFound(status)) return status;
+  }
+  return context_->settings_parser.CheckTrace(body);
+}
+
+size_t Connection::BodyLimit() const {
+  const size_t most = context_->options.max_body_bytes;
+  if (!head_.route.infers()) return most;
+  const bool plain = head_.coding == Coding::kIdentity && parser_->content_length().has_value();
+  if (plain && *parser_->content_length() <= kSmallRequestBytes) return most;
+  const std::shared_ptr<const Catalog> catalog = context_->frontend->catalog();
+  // A model that is not there is refused when the request is there.
+  const absl::StatusOr<const Model*> model =
+      FindModel(catalog.get(), head_.route.model, head_.route.version);
+  return model.ok() ? MostBodyBytes(**model, most) : most;
+}
+
 absl::Status Connection::Unpack() {
   std::string& body = parser_->get().body();
-  if (head_.coding == Coding::kIdentity || !head_.route.post() || body.empty()) {
+  if (head_.coding == Coding::kIdentity || !head_.posted || body.empty()) {
     return absl::OkStatus();
   }
   std::string unpacked;
-  absl::Status status =
-      context_->unpacker.Unpack(head_.coding, body, context_->options.max_body_bytes, &unpacked);
+  absl::Status status = context_->unpacker.Unpack(head_.coding, body, body_limit_, &unpacked);
   if (status.ok()) body.swap(unpacked);
   return status;
 }
@@ -92,9 +119,23 @@ absl::Status Connection::Parse(const Catalog* catalog) {
   return context_->predict_parser.Parse(body, **model, &context_->parsed);
 }
 
+absl::Status Connection::BindClasses(std::shared_ptr<const Catalog> catalog) {
+  InferRequest request;
+  request.model = head_.route.model;
+  request.version = head_.route.version;
+  request.outputs = context_->parsed.outputs;
+  size_t output = 0;
+  const absl::Status status =
+      context_->parsed.form.classes.Bind(std::move(catalog), request, &output);
+  if (status.ok()) return status;
+  context_->parsed.form.classes.Clear();
+  return FieldFault({"outputs", output, "parameters.classification"}, Message(status));
+}
+
 void Connection::StartInfer() {
   const std::shared_ptr<const Catalog> catalog = context_->frontend->catalog();
-  const absl::Status status = Parse(catalog.get());
+  absl::Status status = Parse(catalog.get());
+  if (status.ok() && !context_->parsed.form.classes.empty()) status = BindClasses(catalog);
   if (!status.ok()) return Fail(status);
   ParsedInfer& parsed = context_->parsed;
   form_ = std::move(parsed.form);
@@ -102,10 +143,10 @@ void Connection::StartInfer() {
   Enter(State::kInFlight, kNever);
   ++context_->in_flight;
   id_ = 0;
-  const RequestId id =
-      context_->frontend->Infer({head_.route.model, head_.route.version, parsed.inputs,
-                                 parsed.outputs, deadline_ns, parsed.priority},
-                                this);
+  const RequestId id = context_->frontend->Infer(
+      {head_.route.model, head_.route.version, parsed.inputs, parsed.outputs, deadline_ns,
+       parsed.priority, form_.id, FaultHeader(*parser_)},
+      this);
   if (state_ == State::kInFlight) {
     MR_CHECK(id != 0, "a request that is not answered has a name");
     id_ = id;
@@ -127,7 +168,13 @@ void Connection::Done(const InferAnswer& answer) {
   Enter(State::kWriting, context_->options.write_timeout_ms);
   Guarded([&] {
     absl::Status status = answer.status;
-    if (status.ok()) status = WriteAnswer(answer, form_, &answer_);
+    if (status.ok() && form_.classes.empty()) {
+      status = WriteAnswer(answer, form_, &answer_);
+    } else if (status.ok()) {
+      const InferAnswer turned = context_->classifier.Apply(answer, form_.classes);
+      status = turned.status.ok() ? WriteAnswer(turned, form_, &answer_) : turned.status;
+      form_.classes.Clear();  // an idle connection keeps no catalog
+    }
     if (!status.ok()) return Fail(status);
     Send(200);
   });

@@ -23,7 +23,7 @@ TEST_F(DescribeTest, Server) {
   Expect("/openapi.json", 200, OpenApiText());
   Expect("/v2", 200,
          R"({"name":"millrace","version":"9.9","extensions":)"
-         R"(["binary_tensor_data","model_configuration","model_repository",)"
+         R"(["binary_tensor_data","classification","model_configuration","model_repository",)"
          R"x("model_repository(unload_dependents)","schedule_policy","statistics"]})x");
   Expect("/v2/health/live", 200, R"({"live":true})");
   Expect("/v2/health/ready", 200, R"({"ready":true})");

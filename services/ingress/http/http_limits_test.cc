@@ -8,7 +8,9 @@
 #include "common/clock.h"
 #include "services/ingress/http/http_client_for_test.h"
 #include "services/ingress/http/http_server.h"
+#include "services/ingress/http/packed_for_test.h"
 #include "services/ingress/http/text.h"
+#include "services/ingress/request_size.h"
 
 namespace millrace::http {
 namespace {
@@ -46,6 +48,42 @@ TEST(HttpLimits, BodyOverTheLimit) {
   EXPECT_EQ(test.Exchange(fd, Concat("POST ", kInfer, kChunked, "1001\r\n")).code, 413);
   close(fd);
   EXPECT_TRUE(test.frontend().seen().empty());
+}
+
+// The model that the path names bounds the body, in each of the ways it may come.
+TEST(HttpLimits, BodyOverTheModelsLimit) {
+  TestServer test;
+  const size_t limit = MostBodyBytes(FakeCatalog()->models(0), HttpOptions().max_body_bytes);
+  ASSERT_LT(limit, HttpOptions().max_body_bytes);
+  const std::string sentence =
+      Concat(R"({"error":"the body is over the limit of )", limit, R"( bytes"})");
+  const std::string most = Concat(kPlainBody, std::string(limit - kPlainBody.size(), ' '));
+  int fd = test.Connect();
+  EXPECT_EQ(test.Exchange(fd, Post(kInfer, most)).body, kPlainAnswer);
+  const size_t asked = test.frontend().seen().size();
+  // By its length alone: nothing of the body is awaited.
+  Response response = test.Exchange(
+      fd, Concat("POST ", kInfer, " HTTP/1.1\r\nContent-Length: ", limit + 1, "\r\n\r\n"));
+  EXPECT_EQ(response.code, 413);
+  EXPECT_EQ(response.body, sentence);
+  EXPECT_TRUE(test.Ends(fd));
+  close(fd);
+  fd = test.Connect();
+  char size[32];
+  snprintf(size, sizeof size, "%zx\r\n", limit + 1);
+  EXPECT_EQ(test.Exchange(fd, Concat("POST ", kInfer, kChunked, size)).body, sentence);
+  close(fd);
+  fd = test.Connect();
+  const std::string packed = Gzip(Concat(most, " "));
+  ASSERT_LT(packed.size(), kSmallRequestBytes);
+  response = test.Exchange(fd, Post(kInfer, packed, "Content-Encoding: gzip\r\n"));
+  EXPECT_EQ(response.code, 413) << response.body;
+  EXPECT_EQ(test.frontend().seen().size(), asked);
+  // Strings have no width: the server's own limit.
+  const std::string columns =
+      Concat(R"({"instances":[{"age":1,"plan":"x"}]})", std::string(limit, ' '));
+  EXPECT_EQ(test.Exchange(fd, Post("/v1/models/viewed:predict", columns)).code, 200);
+  close(fd);
 }
 
 TEST(HttpLimits, HeaderOverTheLimit) {

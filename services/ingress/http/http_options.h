@@ -25,7 +25,7 @@ struct HttpOptions {
   ClientRegions* regions = nullptr;      // clients' shared memory, borrowed; null: not allowed
   std::shared_ptr<Keys> keys;            // API keys; null: none, so only this machine is served
   std::string server_version = "0.1.0";  // of GET /v2
-  size_t max_connections = 1024;         // one more gets 503 and is closed
+  size_t max_connections = 1024;         // one more gets 503 and is closed (TLS: 16 at a time)
   size_t max_header_bytes = 16 << 10;    // of one request: 431
   size_t max_body_bytes = 8 << 20;       // of one request, as it comes and unpacked: 413
   size_t max_buffered_bytes = 64 << 20;  // of all bodies being received: 503

@@ -34,6 +34,8 @@ using Descriptor = asio::posix::basic_stream_descriptor<asio::io_context::execut
 
 // Events of one Poll: the lane has other work.
 constexpr size_t kPollEvents = 256;
+// Clients over the cap that are being told so over TLS, at a time; others are closed at once.
+constexpr size_t kRefusing = 16;
 constexpr int64_t kSweepNanos = 100 * kNanosPerMilli;
 
 // The socket's address family; -1 where `fd` is not a listening stream socket.
@@ -71,6 +73,10 @@ class HttpServer::Impl {
   void Accept();
   void OnAccept(error_code error, http::Socket socket);
   void Refuse(http::Socket socket);
+  // Over TLS a refusal takes a handshake, for which a few connections may be there beyond the cap.
+  bool MayRefuseOverTls() const {
+    return tls_ != nullptr && connections() < context_.options.max_connections + kRefusing;
+  }
   void AwaitWake();
   // Runs one ready handler; an exception is a lost event, never the caller's.
   template <typename Run>
@@ -145,7 +151,8 @@ void HttpServer::Impl::OnAccept(error_code error, http::Socket socket) {
   if (context_.draining || error == asio::error::operation_aborted) return;
   // Out of descriptors or memory: the next sweep tries again, instead of a loop at full speed.
   if (error && error != asio::error::connection_aborted) return;
-  if (!error && connections() >= context_.options.max_connections) {
+  const bool full = connections() >= context_.options.max_connections;
+  if (!error && full && !MayRefuseOverTls()) {
     Refuse(std::move(socket));
   } else if (!error) {
     const int on = 1;
@@ -156,6 +163,10 @@ void HttpServer::Impl::OnAccept(error_code error, http::Socket socket) {
     LookAtFiles();
     connections_.push_back(std::make_shared<http::Connection>(
         &context_, std::move(socket), tls_ != nullptr ? &tls_->current() : nullptr));
+    if (full) {
+      ++context_.counters.refused_connections;
+      connections_.back()->Refuse();
+    }
     connections_.back()->Start();
   }
   Accept();
@@ -163,7 +174,7 @@ void HttpServer::Impl::OnAccept(error_code error, http::Socket socket) {
 
 void HttpServer::Impl::Refuse(http::Socket socket) {
   ++context_.counters.refused_connections;
-  if (tls_ != nullptr) return;  // a sentence would take a handshake
+  if (tls_ != nullptr) return;  // a sentence would take a handshake: see MayRefuseOverTls
   const std::string body = http::JsonError("too many connections");
   const std::string text = http::Concat(
       "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\n",

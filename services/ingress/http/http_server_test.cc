@@ -83,6 +83,28 @@ TEST(HttpServer, PipelinedRequestsAreAnsweredInOrder) {
   close(fd);
 }
 
+TEST(HttpServer, OutputsAreClassified) {
+  TestServer test;
+  const int fd = test.Connect();
+  const auto ask = [&](std::string_view model, std::string_view output, std::string_view more) {
+    const std::string body = Concat(R"({"outputs":[{"name":")", output, R"(","parameters":{)", more,
+                                    R"("classification":2}}],)", kPlainBody.substr(1));
+    return test.Exchange(fd, Post(Concat("/v2/models/", model, "/infer"), body));
+  };
+  EXPECT_EQ(ask("plain", "prediction", "").body,
+            R"({"model_name":"plain","model_version":"1","outputs":[{"name":"input",)"
+            R"("datatype":"BYTES","shape":[1,2],"data":["3.500000:2","2.000000:1"]}]})");
+  EXPECT_EQ(test.Exchange(fd, Post(kInfer, kPlainBody)).body, kPlainAnswer);
+  const size_t asked = test.frontend().seen().size();
+  const Response refused = ask("viewed", "label", R"("binary_data":true,)");
+  EXPECT_EQ(refused.code, 400);
+  EXPECT_NE(refused.body.find("outputs[0].parameters.classification: is for outputs of numbers"),
+            std::string::npos)
+      << refused.body;
+  EXPECT_EQ(test.frontend().seen().size(), asked);
+  close(fd);
+}
+
 TEST(HttpServer, ByteByByte) {
   TestServer test;
   const int fd = test.Connect();

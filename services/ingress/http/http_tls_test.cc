@@ -8,12 +8,14 @@
 #include <unistd.h>
 
 #include <functional>
+#include <memory>
 #include <string>
+#include <vector>
 
 #include "common/clock.h"
+#include "common/testing/certificates_for_test.h"
 #include "services/ingress/http/http_client_for_test.h"
 #include "services/ingress/http/text.h"
-#include "services/ingress/testing/certificates_for_test.h"
 
 namespace millrace::http {
 namespace {
@@ -161,13 +163,41 @@ TEST_F(HttpTls, BodiesOfManyRecordsAndContinue) {
   for (int i = 1; i < 50'000; ++i) data += "," + row;
   const std::string body = Concat(R"({"inputs":[{"name":"input","shape":[50000,3],)",
                                   R"("datatype":"FP32","data":[)", data, "]}]}");
-  client.Send(Concat("POST ", kInfer, " HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: ",
-                     body.size(), "\r\n\r\n"));
+  // A model with strings: its signature bounds no body.
+  client.Send(Concat("POST /v2/models/viewed/infer HTTP/1.1\r\nExpect: 100-continue\r\n",
+                     "Content-Length: ", body.size(), "\r\n\r\n"));
   EXPECT_EQ(client.ReadUntil("\r\n\r\n"), "HTTP/1.1 100 Continue\r\n\r\n");
   client.Send(body);
   const std::string answer = client.ReadUntil("]}]}");
   EXPECT_EQ(answer.find("HTTP/1.1 200 "), 0u) << answer.substr(0, 200);
   EXPECT_GT(answer.size(), 400'000u);
+}
+
+// A refusal is a sentence, over TLS too; beyond some of these at a time it is a closed socket.
+TEST_F(HttpTls, ConnectionsOverTheLimit) {
+  options_.max_connections = 1;
+  options_.linger_ms = 3000;  // longer than 17 handshakes take
+  TestServer test(options_);
+  TlsClient first(&test);
+  ASSERT_TRUE(first.Handshake());
+  std::vector<std::unique_ptr<TlsClient>> more;
+  for (int i = 0; i < 16; ++i) {
+    more.push_back(std::make_unique<TlsClient>(&test));
+    ASSERT_TRUE(more.back()->Handshake()) << i;
+  }
+  TlsClient beyond(&test);
+  EXPECT_FALSE(beyond.Handshake());
+  more[0]->Send(Post(kInfer, kPlainBody));
+  const std::string answer = more[0]->ReadUntil("");
+  EXPECT_EQ(answer.find("HTTP/1.1 503 "), 0u) << answer;
+  EXPECT_NE(answer.find(R"({"error":"too many connections"})"), std::string::npos) << answer;
+  EXPECT_TRUE(more[0]->Notified());
+  EXPECT_TRUE(test.frontend().seen().empty());
+  // One that asks nothing is not kept.
+  more[1]->ReadUntil("");
+  EXPECT_TRUE(more[1]->Notified());
+  EXPECT_EQ(test.server().counters().refused_connections, 17u);
+  EXPECT_TRUE(first.Live());
 }
 
 TEST_F(HttpTls, EndsWithCloseNotify) {

@@ -46,6 +46,7 @@ class InferParser::Impl {
   struct Wish {
     std::optional<bool> binary;
     RegionParameters region;
+    int64_t classes = 0;  // 0: all numbers
   };
 
   const ClientRegions* const regions_;
@@ -94,6 +95,13 @@ absl::Status InferParser::Impl::PlaceOutputs(ParsedInfer* out) {
     const Wish& wish = wishes_[i];
     AnswerForm::Output output = {
         std::string(out->outputs[i]), wish.binary.value_or(out->form.binary), {}};
+    if (wish.classes != 0) {
+      if (wish.region.given()) {
+        return FieldFault({"outputs", i, "parameters.classification"},
+                          "must not be set together with shared_memory_region");
+      }
+      out->form.classes.Add(i, static_cast<uint64_t>(wish.classes));
+    }
     if (wish.region.given()) {
       if (absl::Status status = wish.region.Check("outputs", i); !status.ok()) return status;
       absl::StatusOr<RegionPlace> place =
@@ -255,6 +263,9 @@ absl::Status InferParser::Impl::ReadOutputParameters(Value value, size_t index) 
       bool binary = false;
       status = reader_.ReadBool(value, {"outputs", index, "parameters.binary_data"}, &binary);
       wishes_[index].binary = binary;
+    } else if (key == "classification") {
+      status = reader_.ReadInt(value, {"outputs", index, "parameters.classification"}, 1, kMaxInt64,
+                               &wishes_[index].classes);
     } else if (IsRegionParameter(key)) {
       status = ReadRegionParameter(&reader_, value, "outputs", index, key, &wishes_[index].region);
     } else if (ChangesTheResult(key)) {

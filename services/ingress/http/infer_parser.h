@@ -7,7 +7,7 @@
 // Invariants:
 //   1. Members may come in any order; a known member given twice is a fault, an unknown one is read
 //      and ignored. Of a parameter given twice the last counts; parameters that would change the
-//      result and are not supported (sequences, classification) are faults.
+//      result and are not supported (sequences) are faults.
 //   2. Binary tensors stand after the JSON, in the order of the inputs, and fill the body exactly;
 //      tensors in shared memory are copied before they are looked at.
 //   3. Elements agree with shape and datatype, and no input's name comes twice. Whether the inputs

@@ -312,8 +312,10 @@ TEST_F(InferParserTest, BadRequests) {
       {R"({"outputs":["p"]})", "outputs[0]: must be an object"},
       {R"({"outputs":[{}]})", "outputs[0].name: is missing or empty"},
       {R"({"outputs":[{"name":"p"},{"name":"p"}]})", "outputs[1].name: \"p\" is given twice"},
-      {R"({"outputs":[{"name":"p","parameters":{"classification":3}}]})",
-       "outputs[0].parameters.classification: is not supported"},
+      {R"({"outputs":[{"name":"p","parameters":{"classification":0}}]})",
+       "outputs[0].parameters.classification: must be an integer from 1 to 9223372036854775807"},
+      {R"({"outputs":[{"name":"p","parameters":{"classification":"3"}}]})",
+       "outputs[0].parameters.classification: must be an integer from 1 to 9223372036854775807"},
       {R"({"outputs":[{"name":"p","parameters":{"binary_data":"yes"}}]})",
        "outputs[0].parameters.binary_data: must be true or false"},
   };

@@ -47,4 +47,33 @@ class Answers {
   TestServer test_;
 };
 
+// What clients may ask to be set: what is so already, and nothing else.
+inline void Settings(Answers* answers) {
+  const std::string model_trace = "/v2/models/{model}/trace/setting";
+  const auto ask = [&](const std::string& path, const std::string& body, int code) {
+    answers->Expect({path, "POST"}, Post(Fill(path, "plain", ""), body), code);
+  };
+  for (const std::string& path : {std::string("/v2/trace/setting"), model_trace}) {
+    for (const char* same : {R"({"trace_level":"OFF"})", R"({"trace_level":null})",
+                             R"({"trace_rate":null,"trace_level":["OFF"]})"}) {
+      ask(path, same, 200);
+    }
+    ask(path, R"({"trace_level":["TIMESTAMPS"]})", 501);
+    ask(path, R"({"trace_file":"/etc/passwd"})", 501);
+    for (const char* bad : {R"({"colour":"red"})", R"({"trace_level":7})", R"({"trace_level":[]})",
+                            R"({"trace_level":[7]})", R"({"trace_level":{}})", "{"}) {
+      ask(path, bad, 400);
+    }
+  }
+  answers->Expect({model_trace, "POST"}, Post(Fill(model_trace, "nobody", ""), "{}"), 404);
+  ask("/v2/logging", R"({"log_info":true,"log_verbose_level":0,"log_format":"ISO8601"})", 200);
+  ask("/v2/logging", R"({"log_info":false})", 501);
+  ask("/v2/logging", R"({"log_file":"/etc/passwd"})", 501);
+  ask("/v2/logging", R"({"log_verbose_level":1})", 501);
+  for (const char* bad : {R"({"log_info":"yes"})", R"({"log_verbose_level":-1})",
+                          R"({"log_format":null})", R"({"colour":true})", "{"}) {
+    ask("/v2/logging", bad, 400);
+  }
+}
+
 }  // namespace millrace::http

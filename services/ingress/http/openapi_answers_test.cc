@@ -276,6 +276,7 @@ TEST(OpenApiAnswers, EveryPromisedAnswerIsGivenAndKeepsItsSchema) {
   ClientRegions regions(Allowed());
   Answers answers(&api, WithRegions(&regions));
   Regions(&api, &answers);
+  Settings(&answers);
   Statistics(&answers);
   Reads(&api, &answers);
   DamagedCatalog(&api, &answers);

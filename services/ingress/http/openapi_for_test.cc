@@ -73,7 +73,9 @@ std::vector<std::string> OpenApi::Differences(absl::Span<const RoutePattern> rou
       found.push_back("the document lacks " + path);
       continue;
     }
-    const std::string methods = TakesPost(route.endpoint) ? "POST" : "GET, HEAD";
+    const std::string methods = TakesPost(route.endpoint)      ? "POST"
+                                : TakesPostToo(route.endpoint) ? "GET, HEAD, POST"
+                                                               : "GET, HEAD";
     if (Methods(path) != methods) found.push_back(path + " takes " + methods);
   }
   for (const auto& [path, item] : document_["paths"].items()) {

@@ -11,6 +11,7 @@
 #include <string_view>
 #include <vector>
 
+#include "services/ingress/classification.h"
 #include "services/ingress/client_shm/regions.h"
 #include "services/ingress/frontend.h"
 
@@ -27,6 +28,7 @@ struct AnswerForm {
   std::string id;            // echoed; empty: none
   bool binary = false;       // for outputs not named in `outputs`
   std::vector<Output> outputs;
+  Classification classes;  // outputs of which the k highest are asked for
 };
 
 struct ParsedInfer {

@@ -13,6 +13,7 @@ namespace beast_http = boost::beast::http;
 
 constexpr std::string_view kJsonLength = "Inference-Header-Content-Length";
 constexpr std::string_view kApiKey = "X-API-Key";
+constexpr std::string_view kFault = "millrace-fault";
 constexpr std::string_view kTimeout = "X-Request-Timeout-Ms";
 constexpr int64_t kLongestTimeoutMs = int64_t{1} << 40;  // 34 years
 
@@ -48,6 +49,10 @@ HeadFault CheckMethod(const Parser& parser, const Route& route) {
     return {405, "this path takes POST", "Allow: POST\r\n"};
   }
   if (method == beast_http::verb::get || method == beast_http::verb::head) return {};
+  if (TakesPostToo(route.endpoint)) {
+    if (method == beast_http::verb::post) return {};
+    return {405, "this path takes GET and POST", "Allow: GET, HEAD, POST\r\n"};
+  }
   return {405, "this path takes GET", "Allow: GET, HEAD\r\n"};
 }
 
@@ -59,6 +64,7 @@ HeadFault ReadHead(const Parser& parser, RequestHead* head) {
   const auto& request = parser.get();
   head->keep_alive = parser.keep_alive();
   head->http10 = request.version() == 10;
+  head->posted = request.method() == beast_http::verb::post;
   head->head_only = request.method() == beast_http::verb::head;
   head->route = ParseTarget({request.target().data(), request.target().size()});
 
@@ -100,5 +106,7 @@ std::string_view ReadKey(const Parser& parser) {
   const std::string_view key = BearerKey(Get(parser, beast_http::field::authorization));
   return key.empty() ? Get(parser, Name(kApiKey)) : key;
 }
+
+std::string_view FaultHeader(const Parser& parser) { return Get(parser, Name(kFault)); }
 
 }  // namespace millrace::http

@@ -24,6 +24,7 @@ using Parser = boost::beast::http::request_parser<PaddedBody>;
 
 struct RequestHead {
   Route route;
+  bool posted = false;
   bool head_only = false;   // HEAD: the answer has no body
   bool keep_alive = false;  // what the client wants
   bool http10 = false;      // keep-alive must then be said
@@ -46,5 +47,8 @@ HeadFault ReadHead(const Parser& parser, RequestHead* head);
 // The API key that is shown: as `Authorization: Bearer KEY`, else as X-API-Key; empty: none. A view
 // of the parser.
 std::string_view ReadKey(const Parser& parser);
+
+// The fault on purpose that is asked for (millrace-fault); empty: none. A view of the parser.
+std::string_view FaultHeader(const Parser& parser);
 
 }  // namespace millrace::http

@@ -146,6 +146,11 @@ bool TakesPost(Endpoint endpoint) {
          endpoint == Endpoint::kUnload;
 }
 
+bool TakesPostToo(Endpoint endpoint) {
+  return endpoint == Endpoint::kTraceSetting || endpoint == Endpoint::kModelTraceSetting ||
+         endpoint == Endpoint::kLogging;
+}
+
 // Without a default, so that a new endpoint does not compile before it has a scope.
 Scope ScopeOf(Endpoint endpoint) {
   switch (endpoint) {

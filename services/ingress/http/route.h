@@ -56,8 +56,9 @@ struct RoutePattern {
 
 absl::Span<const RoutePattern> RouteTable();
 
-// Whether it takes POST and nothing else; all others take GET and HEAD.
+// Whether it takes POST and nothing else; all others take GET and HEAD, and settings POST as well.
 bool TakesPost(Endpoint endpoint);
+bool TakesPostToo(Endpoint endpoint);
 
 // Who may use it: the HTTP half of the one table (the other: grpc/method_scopes.h).
 Scope ScopeOf(Endpoint endpoint);
@@ -69,6 +70,7 @@ struct Route {
   std::string region;   // of shared memory; empty: all
 
   bool post() const { return TakesPost(endpoint); }
+  bool may_post() const { return TakesPost(endpoint) || TakesPostToo(endpoint); }
   bool of_regions() const { return endpoint >= Endpoint::kRegionStatus; }
   // Administration: what it does is not for everybody who may ask a model.
   bool changes() const { return endpoint == Endpoint::kLoad || endpoint == Endpoint::kUnload; }

@@ -42,7 +42,9 @@ void AppendModel(const ModelStatistic& one, uint64_t plan_bytes, std::string* js
   }
   json->append("],\"memory_usage\":[");
   if (plan_bytes > 0) Append(json, "{\"type\":\"CPU\",\"id\":0,\"byte_size\":", plan_bytes, "}");
-  json->append("]}");
+  json->push_back(']');
+  if (one.golden_age_ms.has_value()) Append(json, ",\"golden_age_ms\":", *one.golden_age_ms);
+  json->push_back('}');
 }
 
 }  // namespace

@@ -23,6 +23,8 @@ using nlohmann::json;
 constexpr char kDemo[] = "breast_cancer";
 constexpr char kNothing[] = "nothing";
 constexpr char kNothingAnswers[] = "0.25";
+// One that goes through all four stages: a feature view, two members, aggregation.
+constexpr char kFourStages[] = "randhie";
 constexpr int kInFlight[] = {1, 32, 128};
 constexpr int kPeersInFlight = 32;  // at most, for servers that are slower by far
 constexpr int kChannels = 4;        // connections, where there are that many requests
@@ -30,9 +32,9 @@ constexpr int kChannels = 4;        // connections, where there are that many re
 struct Options {
   std::string millrace, local, grpc_echo, grpc_in_line, grpc_xgboost;  // addresses
   std::string triton, mlserver;                                        // empty: not there
-  std::string rows_file, expect_file, json_file;
+  std::string golden, json_file;  // golden: the folder of a folder for each model
   int rounds = 9;
-  int64_t round_ms = 300;
+  int64_t round_ms = 300, settle_ms = 2000;
 };
 
 using Load = LoadReport (*)(const GoldenSet&, const LoadOptions&);
@@ -40,14 +42,19 @@ using Load = LoadReport (*)(const GoldenSet&, const LoadOptions&);
 struct Server {
   std::string name, address;
   Load run = &RunGrpcLoad;
-  bool echoes = false;  // its answers are no predictions
-  bool peer = false;    // serves the demo's model alone
+  bool echoes = false;       // its answers are no predictions
+  bool peer = false;         // serves the demo's model alone
+  bool four_stages = false;  // is asked for kFourStages, where the others are asked for kDemo
 };
 
 std::vector<Server> Servers(const Options& options) {
   std::vector<Server> servers = {
       {.name = "millrace", .address = options.millrace},
       {.name = "millrace_local", .address = options.local, .run = &RunLocalLoad},
+      {.name = "millrace_local_4_stages",
+       .address = options.local,
+       .run = &RunLocalLoad,
+       .four_stages = true},
       {.name = "millrace_stream", .address = options.millrace, .run = &RunGrpcStreamLoad},
       {.name = "grpc_echo", .address = options.grpc_echo, .echoes = true},
       {.name = "grpc_in_line", .address = options.grpc_in_line},
@@ -72,24 +79,30 @@ Csv PredictionColumn(const Csv& expect) {
   return column;
 }
 
-// For each model the rows of the demo's, with their answers.
+// For each model its rows, with their answers.
 absl::StatusOr<std::map<std::string, GoldenSet>> MakeRequests(const Options& options,
                                                               Client* client) {
-  const absl::StatusOr<Csv> rows = ReadCsv(options.rows_file);
-  if (!rows.ok()) return rows.status();
-  const absl::StatusOr<Csv> expect = ReadCsv(options.expect_file);
-  if (!expect.ok()) return expect.status();
+  struct Source {
+    const char *model, *rows, *expect;
+  };
+  const Source sources[] = {{kDemo, "breast_cancer/rows.csv", "breast_cancer/expect.csv"},
+                            {kNothing, "breast_cancer/rows.csv", "breast_cancer/expect.csv"},
+                            {kFourStages, "randhie/raw.csv", "randhie/raw_expect.csv"}};
   std::map<std::string, GoldenSet> sets;
-  for (const char* model : {kDemo, kNothing}) {
-    const auto metadata = client->Metadata(model, "");
+  for (const Source& source : sources) {
+    const absl::StatusOr<Csv> rows = ReadCsv(absl::StrCat(options.golden, "/", source.rows));
+    if (!rows.ok()) return rows.status();
+    const absl::StatusOr<Csv> expect = ReadCsv(absl::StrCat(options.golden, "/", source.expect));
+    if (!expect.ok()) return expect.status();
+    const auto metadata = client->Metadata(source.model, "");
     if (!metadata.ok()) return metadata.status();
     Csv answers = PredictionColumn(*expect);
-    if (model == std::string_view(kNothing)) {
+    if (source.model == std::string_view(kNothing)) {
       for (auto& row : answers.rows) row[0] = kNothingAnswers;
     }
     absl::StatusOr<GoldenSet> set = MakeGolden(*metadata, *rows, &answers, 1);
     if (!set.ok()) return set.status();
-    sets[model] = std::move(*set);
+    sets[source.model] = std::move(*set);
   }
   return sets;
 }
@@ -150,23 +163,59 @@ void AddRows(const std::string& name, const Figures& figures, json* rows) {
   add("throughput", "requests/s", figures.requests_per_s);
 }
 
-// All subjects of one case, in turns.
-std::vector<Figures> Measure(const Options& options, const std::vector<Server>& servers,
-                             const std::string& model, int in_flight, const GoldenSet& set) {
-  GoldenSet unchecked = set;
-  for (GoldenRequest& golden : unchecked.requests) golden.expected.clear();
-  std::vector<Subject> subjects;
-  for (const Server& server : servers) {
-    if (server.peer && (model != kDemo || in_flight > kPeersInFlight)) continue;
-    LoadOptions load;
-    load.address = server.address;
-    load.in_flight = in_flight;
-    load.channels = std::min(in_flight, kChannels);
-    load.duration_ms = options.round_ms;
-    const GoldenSet& of = server.echoes ? unchecked : set;
-    subjects.push_back({server.name, [&server, &of, load] { return server.run(of, load); }});
+// What is measured of each server in one visit.
+struct Case {
+  const char* model;
+  int in_flight;
+};
+
+std::vector<Case> Cases() {
+  std::vector<Case> cases;
+  for (const char* model : {kDemo, kNothing}) {
+    for (const int in_flight : kInFlight) cases.push_back({model, in_flight});
   }
-  return RunRounds(subjects, options.rounds);
+  return cases;
+}
+
+bool TakesPart(const Server& server, const Case& c) {
+  if (server.four_stages && c.model != kDemo) return false;
+  return !server.peer || (c.model == kDemo && c.in_flight <= kPeersInFlight);
+}
+
+LoadOptions LoadOf(const Server& server, int in_flight, int64_t duration_ms) {
+  LoadOptions load;
+  load.address = server.address;
+  load.in_flight = in_flight;
+  load.channels = std::min(in_flight, kChannels);
+  load.duration_ms = duration_ms;
+  return load;
+}
+
+// What a server is asked in a case.
+GoldenSet SetFor(const Server& server, const Case& c,
+                 const std::map<std::string, GoldenSet>& sets) {
+  GoldenSet set = sets.at(server.four_stages ? kFourStages : c.model);
+  if (server.echoes) {
+    for (GoldenRequest& golden : set.requests) golden.expected.clear();
+  }
+  return set;
+}
+
+Subject SubjectOf(const Server& server, const Options& options, const std::vector<Case>& cases,
+                  const std::map<std::string, GoldenSet>& sets) {
+  Subject subject;
+  subject.name = server.name;
+  for (const Case& c : cases) {
+    subject.cases.emplace_back();
+    if (!TakesPart(server, c)) continue;
+    subject.cases.back() = [run = server.run, set = SetFor(server, c, sets),
+                            load = LoadOf(server, c.in_flight, options.round_ms)] {
+      return run(set, load);
+    };
+  }
+  subject.settle = [run = server.run, set = SetFor(server, cases[0], sets),
+                    load = LoadOf(server, kChannels, options.settle_ms)] { run(set, load); };
+  return subject;
 }
 
 absl::Status Check(const Options& options, const std::vector<Server>& servers,
@@ -174,6 +223,7 @@ absl::Status Check(const Options& options, const std::vector<Server>& servers,
   for (const Server& server : servers) {
     for (const auto& [model, set] : sets) {
       if (server.echoes || (server.peer && model != kDemo)) continue;
+      if (server.four_stages != (model == kFourStages)) continue;
       if (absl::Status status = CheckAnswers(server, set); !status.ok()) return status;
     }
   }
@@ -192,22 +242,26 @@ int Run(const Options& options) {
   std::cout << "pipeline: one row a request; medians of " << options.rounds
             << " interleaved rounds of " << options.round_ms << " ms\n"
             << CpuName() << ", " << sysconf(_SC_NPROCESSORS_ONLN) << " CPUs\n";
+  const std::vector<Case> cases = Cases();
+  std::vector<Subject> subjects;
+  for (const Server& server : servers) {
+    subjects.push_back(SubjectOf(server, options, cases, *sets));
+  }
+  const std::vector<std::vector<Figures>> all = RunRounds(subjects, options.rounds);
   json rows = json::array();
-  std::vector<CaseFigures> cases;
+  std::vector<CaseFigures> figures;
   int64_t failed = 0;
-  for (const auto& [model, set] : *sets) {
-    for (const int in_flight : kInFlight) {
-      const std::string name = absl::StrCat(model, ", 1 row, ", in_flight, " in flight");
-      cases.push_back(
-          {model == kNothing, in_flight, Measure(options, servers, model, in_flight, set)});
-      Print(name, cases.back().figures);
-      for (const Figures& figures : cases.back().figures) {
-        AddRows(name, figures, &rows);
-        failed += figures.failed;
-      }
+  for (size_t i = 0; i < cases.size(); ++i) {
+    const Case& c = cases[i];
+    const std::string name = absl::StrCat(c.model, ", 1 row, ", c.in_flight, " in flight");
+    figures.push_back({c.model == kNothing, c.in_flight, all[i]});
+    Print(name, all[i]);
+    for (const Figures& of : all[i]) {
+      AddRows(name, of, &rows);
+      failed += of.failed;
     }
   }
-  PrintTargets(cases);
+  PrintTargets(figures);
   if (!options.json_file.empty()) {
     std::ofstream file(options.json_file);
     file << rows.dump(1) << "\n";
@@ -230,11 +284,12 @@ int Main(int argc, char** argv) {
   app.add_option("--grpc_xgboost", options.grpc_xgboost)->required();
   app.add_option("--triton", options.triton);
   app.add_option("--mlserver", options.mlserver);
-  app.add_option("--rows", options.rows_file)->required();
-  app.add_option("--expect", options.expect_file)->required();
+  app.add_option("--golden", options.golden, "Folder of the demo's golden files")->required();
   app.add_option("--json", options.json_file, "Write the figures there too");
   app.add_option("--rounds", options.rounds)->check(CLI::PositiveNumber);
   app.add_option("--round_ms", options.round_ms)->check(CLI::PositiveNumber);
+  app.add_option("--settle_ms", options.settle_ms, "Load before the rounds of a visit")
+      ->check(CLI::PositiveNumber);
   CLI11_PARSE(app, argc, argv);
   return Run(options);
 }

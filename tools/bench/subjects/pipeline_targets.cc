@@ -45,6 +45,7 @@ const Asked kAsked[] = {
     {false, 128, kPerSecond, "millrace", "grpc_xgboost", 1.0, false},
     {false, 128, kP99, "millrace", "grpc_xgboost", 1.0, true},
     {false, 1, kP50, "millrace_local", "grpc_echo", 0.3, true},
+    {false, 1, kP50, "millrace_local_4_stages", "grpc_echo", 0.5, true},
     {false, 32, kPerSecond, "millrace_local", "grpc_in_line", 2.5, false},
     {true, 32, kPerSecond, "millrace_local", "grpc_echo", 15, false},
     {false, 1, kP99, "triton", "millrace", 3, false},

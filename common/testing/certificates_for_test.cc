@@ -1,4 +1,4 @@
-#include "services/ingress/testing/certificates_for_test.h"
+#include "common/testing/certificates_for_test.h"
 
 #include <openssl/bio.h>
 #include <openssl/ec.h>

@@ -1,0 +1,60 @@
+// Fleet: stages that die one process after the other, and what ingress is told of them.
+#include "common/log.h"
+#include "services/supervisor/fleet.h"
+
+namespace millrace {
+namespace {
+
+constexpr Stage kWorkers[] = {Stage::kFeatures, Stage::kExecution, Stage::kAggregation};
+
+}  // namespace
+
+StageLook Fleet::LookAt(Stage stage) const {
+  StageLook look;
+  for (const auto& [key, process] : processes_) {
+    if (process.stage != stage || process.state != ProcessState::kReady) continue;
+    look.ready = true;
+    for (const FleetLane& lane : process.lanes) {
+      const std::optional<PageLook> page = hands_->Look(lane.incarnation);
+      look.answered |= page.has_value() && page->answered;
+    }
+  }
+  return look;
+}
+
+void Fleet::CountStageDeath(const FleetProcess& process, bool answered, bool executing) {
+  if (process.told_to_end || phase_ != FleetPhase::kRunning) return;
+  StageLook others;
+  for (const auto& [key, other] : processes_) {
+    if (other.stage != process.stage || key == process.key) continue;
+    others.ready |= other.state == ProcessState::kReady;
+  }
+  storms_.Died(process.stage, {answered, executing, others.ready}, hands_->NowNs());
+}
+
+void Fleet::StepStorms() {
+  const StageBreakers before = storms_.states();
+  for (Stage stage : kWorkers) {
+    if (before[static_cast<size_t>(stage)] == StageBreaker::kClosed) continue;
+    storms_.Look(stage, LookAt(stage), hands_->NowNs());
+  }
+  for (auto& [key, process] : processes_) {
+    if (process.stage != Stage::kIngress || !RowOf(process.state).links) continue;
+    if (process.told_breakers == storms_.states()) continue;
+    for (Stage stage : kWorkers) {
+      const auto i = static_cast<size_t>(stage);
+      if (process.told_breakers[i] == storms_.states()[i]) continue;
+      ToProcess message;
+      message.mutable_stage_breaker()->set_stage(static_cast<uint32_t>(stage));
+      message.mutable_stage_breaker()->set_state(static_cast<uint32_t>(storms_.states()[i]));
+      Log(LogLevel::kWarning, "stage_breaker",
+          {{"stage", StageName(stage)},
+           {"state", IncidentDesk::StateName(static_cast<uint32_t>(storms_.states()[i]))},
+           {"told", ProcessName(process.stage, process.index)}});
+      Send(&process, message);
+    }
+    process.told_breakers = storms_.states();
+  }
+}
+
+}  // namespace millrace
