@@ -220,8 +220,10 @@ class Keeper {
         {{"code", code}, {"signal", WIFSIGNALED(status) ? WTERMSIG(status) : 0}});
     const bool would_happen_again = code >= kFirstFinal && code <= kLastFinal && restarts_ == 0;
     if (code == 0 || would_happen_again || stopping_) return End(code, "the supervisor ended");
-    unsettled_ += settled_ ? 0 : 1;
-    if (unsettled_ == kMaxUnsettled) {
+    // Who was killed from outside says nothing of what there is to take over.
+    const bool killed = WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL;
+    unsettled_ += settled_ || killed ? 0 : 1;
+    if (unsettled_ >= kMaxUnsettled) {
       Log(LogLevel::kError, "cannot_be_adopted", {{"after", unsettled_}});
       KillAll();
       nothing_lives_ = true;

@@ -130,8 +130,10 @@ TEST_F(KeeperTest, WhatADeadSupervisorLeavesIsKilledOnceTheNextHasTakenOver) {
   ASSERT_TRUE(Said("orphan"));
   const pid_t orphan = NumberAfter("orphan ");
   ASSERT_EQ(kill(orphan, 0), 0);
-  kill(NumberAfter("waiting "), SIGKILL);
+  const pid_t first = NumberAfter("waiting ");
+  kill(first, SIGKILL);
   ASSERT_TRUE(Said("restarts 1 "));
+  for (int i = 0; i < 2000 && NumberAfter("waiting ") == first; ++i) usleep(5'000);
   EXPECT_EQ(kill(orphan, 0), 0) << "the next one may know it";
   kill(keeper_, SIGHUP);  // which the supervisor of this test answers with Spare, of nobody
   for (int i = 0; i < 2000 && kill(orphan, 0) == 0; ++i) usleep(5'000);
@@ -144,6 +146,23 @@ TEST_F(KeeperTest, WhoeverCannotTakeOverThreeTimesFindsNothingThatLives) {
   ASSERT_TRUE(Said("restarts 3 "));
   ASSERT_TRUE(Said("restarts 3 listeners 1 listening 1 open 0 nothing 1"));
   EXPECT_NE(Text("log").find("event=cannot_be_adopted after=3"), std::string::npos);
+}
+
+// A SIGKILL comes from outside: it says nothing of what there is to take over.
+TEST_F(KeeperTest, WhoeverIsKilledBeforeItHasTakenOverIsNoReasonToGiveUp) {
+  Start("orphan");
+  ASSERT_TRUE(Said("orphan"));
+  const pid_t orphan = NumberAfter("orphan ");
+  pid_t last = 0;
+  for (int i = 0; i < 4; ++i) {
+    for (int t = 0; t < 2000 && NumberAfter("waiting ") == last; ++t) usleep(5'000);
+    last = NumberAfter("waiting ");
+    ASSERT_GT(last, 0);
+    kill(last, SIGKILL);
+  }
+  ASSERT_TRUE(Said("restarts 4 "));
+  EXPECT_EQ(kill(orphan, 0), 0);
+  EXPECT_EQ(Text("log").find("event=cannot_be_adopted"), std::string::npos);
 }
 
 TEST_F(KeeperTest, AStopThatTakesTooLongOrASecondSignalKills) {

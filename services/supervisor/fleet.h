@@ -17,7 +17,8 @@
 //      catalog (workers keep two), and answered when its catalog is live everywhere, or at its
 //      limit.
 //   6. What the next supervisor would take for more than it is, is stored before it is true: READY,
-//      LEAVING, the order to end. A death is told by the roster first and stored after.
+//      LEAVING, the order to end, that one was given up. A death is told by the roster first and
+//      stored after: the next supervisor sees it too.
 // What fails: Scale, with a sentence. Everything else is handled here.
 #pragma once
 
@@ -216,6 +217,8 @@ class Fleet {
   StageLook LookAt(Stage stage) const;
   void CountStageDeath(const FleetProcess& process, bool answered, bool executing);
   void StepStorms();
+  void TellBreaker(FleetProcess* ingress, Stage stage);
+  void RetellBreakers(FleetProcess* ingress);
 
   // fleet_life.cc
   void Condemn(FleetProcess* process, int signal);

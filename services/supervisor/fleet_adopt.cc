@@ -14,6 +14,7 @@ namespace millrace {
 namespace {
 
 constexpr uint32_t kFormat = 1;  // of FleetState, with what its numbers mean
+constexpr uint64_t kNumbersSkipped = 64;
 
 bool HasMemory(const FleetLane& lane) { return lane.page != nullptr; }
 
@@ -113,6 +114,13 @@ FleetState Fleet::State() const {
   state.set_deaths(deaths_);
   state.set_faults(faults_);
   state.set_hangs(hangs_);
+  for (size_t i = 0; i < kStageCount; ++i) {
+    if (storms_.states()[i] == StageBreaker::kClosed) continue;
+    BreakerRecord* record = state.add_stage_breakers();
+    record->set_stage(static_cast<uint32_t>(i));
+    record->set_state(static_cast<uint32_t>(storms_.states()[i]));
+    record->set_opened_ns(storms_.opened_ns(static_cast<Stage>(i)));
+  }
   return state;
 }
 
@@ -163,6 +171,10 @@ void Fleet::Adopt(const FleetState& state) {
   }
   PublishRoster();
   for (auto& [key, process] : processes_) Resume(&process, gone);
+  // Not all of them were told yet.
+  for (auto& [key, process] : processes_) {
+    if (phase_ == FleetPhase::kDraining && process.stage == Stage::kIngress) BeginDrain(&process);
+  }
   Log(LogLevel::kInfo, "fleet_adopted", {{"processes", processes_.size()}, {"gone", gone.size()}});
   AdvanceStop();
   Settle();
@@ -182,7 +194,8 @@ void Fleet::AdoptTables(const FleetState& state) {
   }
   live_generation_ = state.live_generation();
   catalog_since_ns_ = state.catalog_since_ns();
-  changes_asked_ = state.changes_asked();
+  // Some may have been numbered since that was stored.
+  changes_asked_ = state.changes_asked() + kNumbersSkipped;
   phase_ = static_cast<FleetPhase>(state.phase());
   drain_until_ns_ = state.drain_until_ns();
   stop_group_ = state.stop_group();
@@ -193,6 +206,10 @@ void Fleet::AdoptTables(const FleetState& state) {
   deaths_ = state.deaths();
   faults_ = state.faults();
   hangs_ = state.hangs();
+  for (const BreakerRecord& record : state.stage_breakers()) {
+    storms_.GoOnFrom(static_cast<Stage>(record.stage()), static_cast<StageBreaker>(record.state()),
+                     record.opened_ns());
+  }
 }
 
 // Without its catalog the fleet still serves; the registry publishes it again.
@@ -292,6 +309,7 @@ void Fleet::Resume(FleetProcess* process, const std::vector<uint32_t>& gone) {
       process->catalog_answered < desk_.generation()) {
     SendCatalog(process);
   }
+  if (process->stage == Stage::kIngress) RetellBreakers(process);
   if (process->state == ProcessState::kLeaving) {
     process->drained = false;
     message.mutable_drain();

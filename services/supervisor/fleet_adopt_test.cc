@@ -2,6 +2,7 @@
 #include <signal.h>
 
 #include <algorithm>
+#include <optional>
 #include <string>
 
 #include "gtest/gtest.h"
@@ -33,6 +34,22 @@ class FleetAdoptTest : public FleetTest {
 
   bool Did(const std::string& what) const {
     return std::count(hands.journal.begin(), hands.journal.end(), what) > 0;
+  }
+
+  // What was stored of a process when the roster first said that of it.
+  std::optional<ProcessState> StoredWhenTheRosterSaid(uint32_t key, RosterState said) const {
+    for (const auto& [roster, bytes] : hands.rosters_with_state) {
+      for (const RosterEntry& entry : roster) {
+        if (entry.incarnation != key || entry.state != said) continue;
+        FleetState state;
+        EXPECT_TRUE(state.ParseFromString(bytes));
+        for (const ProcessRecord& record : state.processes()) {
+          if (record.key() == key) return static_cast<ProcessState>(record.state());
+        }
+        return std::nullopt;
+      }
+    }
+    return std::nullopt;
   }
 
   Config config;
@@ -145,15 +162,119 @@ TEST_F(FleetAdoptTest, LeavingAndReadinessAreStoredBeforeTheyAreTrue) {
   StartAll();
   ASSERT_TRUE(fleet->Scale(Stage::kExecution, 2).ok());
   Play();
+  const uint32_t last = KeyOf(Stage::kExecution, 1);
+  ASSERT_EQ(StateOf(last), ProcessState::kReady);
+  EXPECT_EQ(StoredWhenTheRosterSaid(last, RosterState::kReady), ProcessState::kReady);
+  mute.insert(last);
   hands.journal.clear();
   hands.journal_stores = true;
-  const uint32_t last = KeyOf(Stage::kExecution, 1);
   ASSERT_TRUE(fleet->Scale(Stage::kExecution, 1).ok());
+  EXPECT_EQ(StoredWhenTheRosterSaid(last, RosterState::kLeaving), ProcessState::kLeaving);
   const auto at = [&](const std::string& what) {
     return std::find(hands.journal.begin(), hands.journal.end(), what) - hands.journal.begin();
   };
   EXPECT_LT(at("store"), at("roster"));
   EXPECT_LT(at("store"), at("drain " + std::to_string(last)));
+}
+
+// Else one that every lane has given up would go on as if it were whole.
+TEST_F(FleetAdoptTest, ThatOneWasGivenUpIsStoredBeforeTheRosterTellsIt) {
+  StartAll();
+  const uint32_t features = KeyOf(Stage::kFeatures);
+  hands.journal.clear();
+  hands.journal_stores = true;
+  fleet->OnBrokenChannel(features, "sent nonsense");
+  const auto at = [&](const std::string& what) {
+    return std::find(hands.journal.begin(), hands.journal.end(), what) - hands.journal.begin();
+  };
+  EXPECT_LT(at("store"), at("roster"));
+  EXPECT_LT(at("roster"), at("signal 9 " + std::to_string(features)));
+  TakeOver();
+  EXPECT_EQ(StateOf(features), ProcessState::kDying);
+  EXPECT_TRUE(Did("signal 9 " + std::to_string(features))) << "it may not have come to that";
+}
+
+// The links between adopted processes are known: a death is told to both sides, and an accusation
+// by one that is linked is heard.
+TEST_F(FleetAdoptTest, TheEndOfAnAdoptedOneIsToldToAllThatWereLinkedWithIt) {
+  StartAll();
+  const uint32_t ingress = KeyOf(Stage::kIngress), features = KeyOf(Stage::kFeatures);
+  const uint32_t execution = KeyOf(Stage::kExecution), aggregation = KeyOf(Stage::kAggregation);
+  TakeOver();
+  hands.looks[execution].answered = true;  // and so is replaced at once
+  fleet->OnDeath(execution, hands.now_ns);
+  fleet->OnEnd(execution, {0, SIGKILL});
+  for (uint32_t peer : {ingress, features, aggregation}) {
+    EXPECT_EQ(ToldSince(peer, ToProcess::kPeerGone), 1u) << peer;
+  }
+  Play();
+  EXPECT_EQ(StateOf(KeyOf(Stage::kExecution)), ProcessState::kReady);
+  FromProcess fault;
+  fault.mutable_fault()->set_incarnation(features);
+  fault.mutable_fault()->set_reason("its slots are out of order");
+  Say(ingress, fault);
+  EXPECT_EQ(StateOf(features), ProcessState::kDying);
+}
+
+TEST_F(FleetAdoptTest, IngressIsToldOfEveryBreakerAgain) {
+  Config config;
+  config.storm_intensity = 1;
+  config.storm_rest_ms = 3'600'000;
+  StartAll(config);
+  this->config = config;
+  const uint32_t dead = KeyOf(Stage::kExecution), ingress = KeyOf(Stage::kIngress);
+  fleet->OnDeath(dead, hands.now_ns);
+  fleet->OnEnd(dead, {0, SIGSEGV});
+  hands.now_ns += kNanosPerSecond;
+  fleet->Tick();
+  Play();
+  ASSERT_EQ(StateOf(KeyOf(Stage::kExecution)), ProcessState::kReady);
+  TakeOver();
+  const auto told = [&] {
+    std::map<uint32_t, uint32_t> states;
+    for (size_t i = mark; i < hands.told.size(); ++i) {
+      const ToProcess& message = hands.told[i].message;
+      if (hands.told[i].key != ingress || !message.has_stage_breaker()) continue;
+      states[message.stage_breaker().stage()] = message.stage_breaker().state();
+    }
+    return states;
+  };
+  const std::map<uint32_t, uint32_t> expected = {{static_cast<uint32_t>(Stage::kFeatures), 0},
+                                                 {static_cast<uint32_t>(Stage::kExecution), 1},
+                                                 {static_cast<uint32_t>(Stage::kAggregation), 0}};
+  EXPECT_EQ(told(), expected);
+  // And it closes as it would have.
+  hands.looks[KeyOf(Stage::kExecution)].answered = true;
+  Tick();
+  EXPECT_EQ(told().at(static_cast<uint32_t>(Stage::kExecution)), 0u);
+  // One that nobody stored as open is closed, whatever ingress was told last.
+  TakeOver();
+  EXPECT_EQ(told().at(static_cast<uint32_t>(Stage::kExecution)), 0u);
+}
+
+// Two processes of ingress, and the supervisor is killed between the two orders.
+TEST_F(FleetAdoptTest, ADrainThatWasHalfToldIsToldToAll) {
+  config.ingress_workers = 2;
+  StartAll(config);
+  const uint32_t first = KeyOf(Stage::kIngress, 0), second = KeyOf(Stage::kIngress, 1);
+  mute = {first, second};
+  hands.states_kept.clear();
+  fleet->Stop();
+  for (const std::string& bytes : hands.states_kept) {
+    FleetState state;
+    ASSERT_TRUE(state.ParseFromString(bytes));
+    size_t leaving = 0;
+    for (const ProcessRecord& record : state.processes()) {
+      leaving += record.state() == static_cast<uint32_t>(ProcessState::kLeaving);
+    }
+    if (leaving == 1) hands.state = bytes;
+  }
+  TakeOver();
+  EXPECT_EQ(fleet->phase(), FleetPhase::kDraining);
+  EXPECT_EQ(StateOf(first), ProcessState::kLeaving);
+  EXPECT_EQ(StateOf(second), ProcessState::kLeaving);
+  EXPECT_EQ(ToldSince(second, ToProcess::kDrain), 1u);
+  EXPECT_EQ(ToldSince(second, ToProcess::kStop), 0u);
 }
 
 TEST_F(FleetAdoptTest, AStopThatHadBegunIsBroughtToItsEnd) {

@@ -66,6 +66,7 @@ class FakeHands : public Hands {
   void PublishRoster(absl::Span<const RosterEntry> lanes, const FdList& wakes) override {
     journal.push_back("roster");
     roster.assign(lanes.begin(), lanes.end());
+    rosters_with_state.emplace_back(roster, state);
     wakes_last = wakes.size();
     rosters += 1;
     now_ns += publish_takes_ns;
@@ -77,6 +78,7 @@ class FakeHands : public Hands {
   void StoreState(const std::string& bytes) override {
     if (journal_stores) journal.push_back("store");
     state = bytes;
+    states_kept.push_back(bytes);
   }
   void DropStored(const std::string& prefix) override {
     std::erase_if(stored, [&](const auto& kept) { return kept.first.rfind(prefix, 0) == 0; });
@@ -114,6 +116,8 @@ class FakeHands : public Hands {
   std::optional<LoadLook> load;
   std::map<std::string, SharedFd> stored;
   std::string state;  // as stored last
+  std::vector<std::string> states_kept;
+  std::vector<std::pair<std::vector<RosterEntry>, std::string>> rosters_with_state;
   int samples = 0;
   bool journal_stores = false;
   std::vector<std::string> journal;  // what was done, in order

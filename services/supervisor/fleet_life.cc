@@ -88,6 +88,7 @@ void Fleet::Condemn(FleetProcess* process, int signal) {
        {"why", process->condemned}});
   death_seen_ns_ = hands_->NowNs();
   EnterDying(process, signal == SIGKILL ? 0 : hands_->NowNs() + kAbortGraceNs);
+  StoreState();     // else the next supervisor would keep one that every lane has given up
   PublishRoster();  // before the signal: nobody is sent to one that is being killed
   hands_->Signal(process->key, signal);
 }

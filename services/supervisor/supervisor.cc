@@ -56,14 +56,14 @@ std::string BoundAddress(int fd) {
 class Supervisor {
  public:
   Supervisor(const SupervisorSetup& setup, KeeperLink keeper)
-      : setup_(setup), config_(setup.config), keeper_(std::move(keeper)) {}
+      : setup_(setup), keeper_(std::move(keeper)) {}
 
   int Run() {
     if (const int code = SetUp(); code != kExitStopped) return code;
     Log(LogLevel::kInfo, "supervising", {{"pid", getpid()}, {"admin", setup_.admin_path}});
     AskForSlice(kShortSliceNs);  // the watchers' threads too
-    if (adopted_.has_value()) {
-      fleet_->Adopt(*adopted_);
+    if (setup_.adopted.has_value()) {
+      fleet_->Adopt(*setup_.adopted);
     } else {
       fleet_->Start();
     }
@@ -86,7 +86,6 @@ class Supervisor {
     absl::Status kept = keeper_.Keep({kIncarnationsName}, {incarnations->fd()});
     kept.Update(keeper_.SetStopLimit(static_cast<uint32_t>(setup_.config.drain_ms + kStopSlackMs)));
     if (!kept.ok()) return Fail(kExitInternal, kept);
-    TakeState();
     auto table = ProcessTable::Create(&loop_, setup_.programs, std::move(*incarnations), &keeper_);
     if (!table.ok()) return Fail(kExitMemory, table.status());
     table_ = std::move(*table);
@@ -101,27 +100,10 @@ class Supervisor {
     return OpenAdmin();
   }
 
-  // What an earlier supervisor left, and the configuration by which its processes run: a file that
-  // was changed meanwhile counts from the next start of the server on.
-  void TakeState() {
-    const Fd kept = keeper_.TakeKept(kStoredFleet);
-    if (keeper_.nothing_lives() || !kept.valid()) return;
-    const auto map = MapImmutable(kept.get(), kMaxStateBytes);
-    FleetState state;
-    if (!map.ok() || !state.ParseFromArray(map->get_address(), static_cast<int>(map->get_size()))) {
-      Log(LogLevel::kError, "state_refused", {{"why", map.status().ToString()}});
-      return;
-    }
-    ConfigResult parsed = ParseConfig(state.config_yaml());
-    if (!parsed.faults.empty()) return;
-    config_ = std::move(parsed.config);
-    adopted_ = std::move(state);
-  }
-
   int MakeFleet() {
     FleetSetup setup;
-    setup.config = config_;
-    setup.config_yaml = adopted_.has_value() ? adopted_->config_yaml() : setup_.config_yaml;
+    setup.config = setup_.config;
+    setup.config_yaml = setup_.config_yaml;
     setup.roster = table_->roster_fd();
     setup.cpus = AllowedCpus(0);
     const double cpus = static_cast<double>(setup.cpus.size());
@@ -213,8 +195,6 @@ class Supervisor {
   }
 
   const SupervisorSetup& setup_;
-  Config config_;                      // by which the processes run
-  std::optional<FleetState> adopted_;  // what an earlier supervisor left
   bool settled_ = false;
   KeeperLink keeper_;
   EventLoop loop_;
@@ -227,6 +207,22 @@ class Supervisor {
 };
 
 }  // namespace
+
+std::optional<Legacy> TakeAdopted(KeeperLink* keeper) {
+  const Fd kept = keeper->TakeKept(kStoredFleet);
+  if (keeper->nothing_lives() || !kept.valid()) return std::nullopt;
+  const auto map = MapImmutable(kept.get(), kMaxStateBytes);
+  Legacy adopted;
+  FleetState* const state = &adopted.state;
+  if (!map.ok() || !state->ParseFromArray(map->get_address(), static_cast<int>(map->get_size()))) {
+    Log(LogLevel::kError, "state_refused", {{"why", map.status().ToString()}});
+    return std::nullopt;
+  }
+  ConfigResult parsed = ParseConfig(state->config_yaml());
+  if (!parsed.faults.empty()) return std::nullopt;
+  adopted.config = std::move(parsed.config);
+  return adopted;
+}
 
 int RunSupervisor(const SupervisorSetup& setup, KeeperLink keeper) {
   return Supervisor(setup, std::move(keeper)).Run();

@@ -173,6 +173,20 @@ TEST_F(TreeTest, AKilledSupervisorIsReplacedAndEveryProcessGoesOn) {
   EXPECT_GT(Process("ingress0")["incarnation"], ingress["incarnation"]);
 }
 
+// The processes run by what it said when they were started.
+TEST_F(TreeTest, AConfigurationThatWasBrokenMeanwhileDoesNotEndTheServer) {
+  StartReady();
+  const std::vector<pid_t> pids = Pids();
+  Write("config.yaml", "supervisor:\n  hang_ms: soon\n");
+  KillSupervisor();
+  ASSERT_TRUE(Until([&] {
+    const json now = Status();
+    return now.is_object() && now["supervisor_restarts"] == 1 && now["ready"] == true;
+  }));
+  EXPECT_EQ(Pids(), pids);
+  EXPECT_NE(LogText().find("event=fault_of_the_next_start"), std::string::npos);
+}
+
 TEST_F(TreeTest, AWorkerThatDiedWhileThereWasNoSupervisorIsReplaced) {
   StartReady();
   const json before = Process("execution0"), other = Process("features0");
@@ -198,7 +212,8 @@ TEST_F(TreeTest, ASupervisorKilledWhileItStartsAndScalesIsReplaced) {
     Ask({{"verb", "scale"}, {"stage", "features"}, {"count", i % 2 == 0 ? 3 : 1}});
   }
   ASSERT_TRUE(Until([&] {
-    return Ask({{"verb", "scale"}, {"stage", "features"}, {"count", 2}}).value("ok", false);
+    const json reply = Ask({{"verb", "scale"}, {"stage", "features"}, {"count", 2}});
+    return reply.is_object() && reply["ok"] == true;
   }));
   ASSERT_TRUE(Until([&] {
     const json status = Status();
