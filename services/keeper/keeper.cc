@@ -31,7 +31,7 @@ namespace {
 // The supervisor's table of exit codes (services/supervisor/exit_codes.h) has these too.
 constexpr int kExitUsage = 64, kExitPort = 66, kExitProgram = 70, kFirstFinal = 64, kLastFinal = 76;
 constexpr int kExitKilled = 1;  // the tree had to be killed
-constexpr int64_t kMinBackOffNs = 100 * kNanosPerMilli, kMaxBackOffNs = 10 * kNanosPerSecond;
+constexpr int64_t kMinBackOffNs = 100 * kNanosPerMilli, kMaxBackOffNs = kNanosPerSecond;
 constexpr int64_t kLongLifeNs = kNanosPerSecond;        // a supervisor that lived so long was sound
 constexpr int64_t kReapLimitNs = 10 * kNanosPerSecond;  // for the killed; some cannot be (state D)
 constexpr int kTurnMs = 10;                             // while a time is awaited
