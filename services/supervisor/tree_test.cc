@@ -141,6 +141,7 @@ TEST_F(TreeTest, APinnedProcessRunsOnItsCpusAndSaysSo) {
 TEST_F(TreeTest, AKilledSupervisorIsReplacedAndEveryProcessGoesOn) {
   StartReady();
   const json before = Status();
+  const std::vector<pid_t> pids = Pids();
   const size_t kept = OpenDescriptors(keeper_);
   for (int i = 1; i <= 8; ++i) {
     KillSupervisor();
@@ -160,6 +161,10 @@ TEST_F(TreeTest, AKilledSupervisorIsReplacedAndEveryProcessGoesOn) {
     EXPECT_EQ(now["deaths"], 0);
   }
   EXPECT_TRUE(Until([&] { return OpenDescriptors(keeper_) == kept; }));
+  // The keeper has been told whom to spare.
+  ASSERT_TRUE(Until([&] { return Status()["uptime_ms"] > 200; }));
+  EXPECT_EQ(Pids(), pids);
+  EXPECT_EQ(Status()["deaths"], 0);
   EXPECT_EQ(Ask({{"verb", "scale"}, {"stage", "execution"}, {"count", 2}})["ok"], true);
   ASSERT_TRUE(Until([&] {
     const json added = Process("execution1");
