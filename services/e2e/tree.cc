@@ -155,6 +155,38 @@ void Tree::Hurt(const std::string& name, int signal) {
   });
 }
 
+int Tree::SupervisorPid() {
+  const std::string keeper = std::to_string(keeper_.pid());
+  std::ifstream children("/proc/" + keeper + "/task/" + keeper + "/children");
+  for (int child; children >> child;) {
+    std::string line;
+    std::ifstream status("/proc/" + std::to_string(child) + "/stat");
+    std::getline(status, line);
+    if (line.find("(supervisor) ") != std::string::npos &&
+        line.find("(supervisor) Z") == std::string::npos) {
+      return child;
+    }
+  }
+  return 0;
+}
+
+int64_t Tree::KillSupervisor() {
+  nlohmann::json before;
+  int pid = 0;
+  WaitUntil("the supervisor to kill answers", [&] {
+    pid = SupervisorPid();
+    before = Status();
+    return pid != 0 && before.is_object() && pid == SupervisorPid();
+  });
+  const int64_t killed_ns = MonotonicNanos();
+  kill(pid, SIGKILL);
+  WaitUntil("the next supervisor answers", [&] {
+    const nlohmann::json now = Status();
+    return now.is_object() && now["supervisor_restarts"] > before["supervisor_restarts"];
+  });
+  return MonotonicNanos() - killed_ns;
+}
+
 int Tree::Stop() {
   keeper_.Signal(SIGTERM);
   return keeper_.Wait();

@@ -39,6 +39,10 @@ class Tree {
 
   // Sends `signal`, then waits until another incarnation of the process is ready.
   void Hurt(const std::string& name, int signal);
+  // The supervisor that the keeper runs now; 0: between two.
+  int SupervisorPid();
+  // SIGKILL; returns once the next one answers on the admin socket, with the time that took.
+  int64_t KillSupervisor();
   void WaitUntil(const char* what, const std::function<bool()>& holds);
   void WaitReady();
 

@@ -1,11 +1,12 @@
 // The keeper: PID 1 or a subreaper. Holds sockets and descriptors, starts the supervisor, reaps,
-// and replaces a supervisor that died after ending everything it left. README.md has the page.
+// and replaces a supervisor that died: the next one adopts what it left. README.md has the page.
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -30,11 +31,13 @@ namespace {
 // The supervisor's table of exit codes (services/supervisor/exit_codes.h) has these too.
 constexpr int kExitUsage = 64, kExitPort = 66, kExitProgram = 70, kFirstFinal = 64, kLastFinal = 76;
 constexpr int kExitKilled = 1;  // the tree had to be killed
-constexpr int64_t kMinBackOffNs = 100 * kNanosPerMilli, kMaxBackOffNs = 10 * kNanosPerSecond;
-constexpr int64_t kLongLifeNs = 10 * kNanosPerSecond;   // a supervisor that lived so long was sound
+constexpr int64_t kMinBackOffNs = 100 * kNanosPerMilli, kMaxBackOffNs = kNanosPerSecond;
+constexpr int64_t kLongLifeNs = kNanosPerSecond;        // a supervisor that lived so long was sound
 constexpr int64_t kReapLimitNs = 10 * kNanosPerSecond;  // for the killed; some cannot be (state D)
 constexpr int kTurnMs = 10;                             // while a time is awaited
-constexpr size_t kMaxKept = 128;  // with the listeners, well within one message
+constexpr size_t kMaxKept = 900;
+constexpr size_t kFdsAMessage = 200;
+constexpr int kMaxUnsettled = 3;  // supervisors in a row that could not take over
 
 struct Arguments {
   std::vector<std::pair<std::string, std::string>> listen;  // name, address
@@ -81,6 +84,11 @@ class Keeper {
     sigprocmask(SIG_BLOCK, &signals, nullptr);
     signals_ = Fd(signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK));
     prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
+    rlimit files;  // everyone's are kept here
+    if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
+      files.rlim_cur = files.rlim_max;
+      setrlimit(RLIMIT_NOFILE, &files);
+    }
     while (!exit_code_.has_value()) Turn();
     KillAll();
     for (const Listener& l : listeners_) unlink(l.unix_path.c_str());
@@ -112,19 +120,31 @@ class Keeper {
     if (pid < 0) return BackOff();
     supervisor_ = pid;
     channel_ = ControlChannel(std::move(pair->first));
+    settled_ = false;
+    if (!HandOver()) kill(pid, SIGKILL);
+    Log(LogLevel::kInfo, "supervisor_started", {{"pid", pid}, {"restarts", restarts_}});
+  }
+
+  bool HandOver() {
     Handover handover;
+    handover.set_restarts(restarts_);
+    handover.set_nothing_lives(nothing_lives_);
     std::vector<int> fds;
     for (const Listener& l : listeners_) {
       handover.add_listeners(l.name);
       fds.push_back(l.socket.get());
     }
     for (const auto& [name, fd] : kept_) {
+      if (fds.size() == kFdsAMessage) {
+        handover.set_more(true);
+        if (!channel_.Send(handover, fds).ok()) return false;
+        handover.clear_listeners(), handover.clear_kept(), handover.clear_more();
+        fds.clear();
+      }
       handover.add_kept(name);
       fds.push_back(fd.get());
     }
-    handover.set_restarts(restarts_);
-    if (!channel_.Send(handover, fds).ok()) kill(pid, SIGKILL);
-    Log(LogLevel::kInfo, "supervisor_started", {{"pid", pid}, {"restarts", restarts_}});
+    return channel_.Send(handover, fds).ok();
   }
 
   [[noreturn]] void BecomeSupervisor(int channel) {
@@ -158,17 +178,37 @@ class Keeper {
       const absl::StatusOr<bool> received = channel_.Receive(&message, &fds);
       if (!received.ok()) channel_ = ControlChannel();  // it is about to be reaped
       if (!received.ok() || !*received) return;
-      const bool room = kept_.count(message.keep()) > 0 || kept_.size() < kMaxKept;
-      if (!message.keep().empty() && fds.size() == 1 && room) {
-        kept_[message.keep()] = std::move(fds[0]);
+      // A copy first: both are of one oneof.
+      const std::string single = message.keep();
+      if (!single.empty()) message.mutable_keep_all()->add_names(single);
+      if (message.has_keep_all()) {
+        Keep(message.keep_all(), &fds);
       } else if (!message.forget().empty()) {
-        kept_.erase(message.forget());
+        const std::string& name = message.forget();
+        std::erase_if(kept_, [&](const auto& kept) {
+          return kept.first == name || (name.back() == '/' && kept.first.rfind(name, 0) == 0);
+        });
       } else if (message.stop_within_ms() > 0) {
         stop_limit_ns_ = message.stop_within_ms() * kNanosPerMilli;
-      } else {
-        Log(LogLevel::kError, "store_refused", {{"name", message.keep()}});
+      } else if (message.has_spare()) {
+        settled_ = true;
+        unsettled_ = 0;
+        nothing_lives_ = false;
+        for (pid_t child : Children()) {
+          const auto& known = message.spare().pids();
+          const bool spared = std::count(known.begin(), known.end(), child) > 0;
+          if (child != supervisor_ && !spared) kill(child, SIGKILL);
+        }
       }
     }
+  }
+
+  void Keep(const KeepAll& all, std::vector<Fd>* fds) {
+    if (static_cast<size_t>(all.names_size()) != fds->size() ||
+        kept_.size() + fds->size() > kMaxKept) {
+      return Log(LogLevel::kError, "store_refused", {{"names", all.names_size()}});
+    }
+    for (int i = 0; i < all.names_size(); ++i) kept_[all.names(i)] = std::move((*fds)[i]);
   }
 
   void OnSupervisorEnd(int status) {
@@ -180,13 +220,20 @@ class Keeper {
         {{"code", code}, {"signal", WIFSIGNALED(status) ? WTERMSIG(status) : 0}});
     const bool would_happen_again = code >= kFirstFinal && code <= kLastFinal && restarts_ == 0;
     if (code == 0 || would_happen_again || stopping_) return End(code, "the supervisor ended");
-    KillAll();  // the workers of a dead supervisor are not adopted
+    // Who was killed from outside says nothing of what there is to take over.
+    const bool killed = WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL;
+    unsettled_ += settled_ || killed ? 0 : 1;
+    if (unsettled_ >= kMaxUnsettled) {
+      Log(LogLevel::kError, "cannot_be_adopted", {{"after", unsettled_}});
+      KillAll();
+      nothing_lives_ = true;
+    }
     restarts_ += 1;
     BackOff();
   }
 
   void BackOff() {
-    const bool sound = MonotonicNanos() - started_ns_ >= kLongLifeNs;
+    const bool sound = settled_ && MonotonicNanos() - started_ns_ >= kLongLifeNs;
     back_off_ns_ = sound ? 0 : std::clamp(2 * back_off_ns_, kMinBackOffNs, kMaxBackOffNs);
     start_at_ns_ = MonotonicNanos() + back_off_ns_;
   }
@@ -197,14 +244,20 @@ class Keeper {
     exit_code_ = code;
   }
 
+  // No pid of these can be another process's: nobody but us reaps them.
+  static std::vector<pid_t> Children() {
+    std::ifstream file("/proc/self/task/" + std::to_string(getpid()) + "/children");
+    std::vector<pid_t> children;
+    for (pid_t child; file >> child;) children.push_back(child);
+    return children;
+  }
+
   // Kills every child, and their children as they become ours, until none is left.
   void KillAll() {
     supervisor_ = 0;
     const int64_t give_up_ns = MonotonicNanos() + kReapLimitNs;
-    const std::string path = "/proc/self/task/" + std::to_string(getpid()) + "/children";
     while (MonotonicNanos() < give_up_ns) {
-      std::ifstream children(path);
-      for (pid_t child; children >> child;) kill(child, SIGKILL);
+      for (pid_t child : Children()) kill(child, SIGKILL);
       pid_t reaped;
       while ((reaped = waitpid(-1, nullptr, WNOHANG)) > 0) {
       }
@@ -221,6 +274,9 @@ class Keeper {
   ControlChannel channel_;
   pid_t supervisor_ = 0;  // 0: none runs
   uint32_t restarts_ = 0;
+  bool settled_ = false;       // this supervisor has taken over
+  bool nothing_lives_ = true;  // no process is left that was told of to us
+  int unsettled_ = 0;
   int64_t started_ns_ = 0, start_at_ns_ = 0, back_off_ns_ = 0;
   bool stopping_ = false;
   int64_t kill_at_ns_ = 0, stop_limit_ns_ = 30 * kNanosPerSecond;

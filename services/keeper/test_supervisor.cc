@@ -18,11 +18,15 @@ namespace millrace {
 namespace {
 
 FILE* g_file;
+ControlChannel* g_keeper;
 
 void OnSignal(int signal) {
   fprintf(g_file, "signal %d\n", signal);
   fflush(g_file);
   if (signal == SIGTERM) _exit(0);
+  ToKeeper message;
+  message.mutable_spare();
+  g_keeper->Send(message).IgnoreError();
 }
 
 // What is kept holds a number: of the supervisors that had it.
@@ -52,9 +56,10 @@ int Main(const std::string& what, const char* path) {
   int listening = 0;
   socklen_t size = sizeof listening;
   getsockopt(fds[0].get(), SOL_SOCKET, SO_ACCEPTCONN, &listening, &size);
-  fprintf(g_file, "start %d kept %d restarts %u listeners %d listening %d open %d\n", count,
-          handover.kept_size(), handover.restarts(), handover.listeners_size(), listening,
-          fcntl(4 + handover.listeners_size() + handover.kept_size() + 8, F_GETFD) >= 0);
+  fprintf(g_file, "start %d kept %d restarts %u listeners %d listening %d open %d nothing %d\n",
+          count, handover.kept_size(), handover.restarts(), handover.listeners_size(), listening,
+          fcntl(4 + handover.listeners_size() + handover.kept_size() + 8, F_GETFD) >= 0,
+          handover.nothing_lives());
   fflush(g_file);
   ToKeeper message;
   message.set_keep("count");
@@ -64,6 +69,7 @@ int Main(const std::string& what, const char* path) {
   message.set_forget("other");
   keeper.Send(message).IgnoreError();
   if (what == "crash") abort();
+  g_keeper = &keeper;
   if (what.rfind("exit ", 0) == 0) return atoi(what.c_str() + 5);
   if (what == "orphan" && fork() == 0) {
     if (fork() != 0) _exit(0);

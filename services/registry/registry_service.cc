@@ -55,6 +55,10 @@ std::optional<int> RegistryService::Handle(const ToProcess& message) {
     case ToProcess::kChangeModel:
       if (builder_ == nullptr) return kExitProtocol;
       return OnChangeModel(message.change_model());
+    case ToProcess::kAdopted:
+      // What was published last may have been lost with the supervisor before.
+      if (newest_ == nullptr || Publish(*newest_).ok()) return std::nullopt;
+      return kExitOrphan;
     case ToProcess::kDrain: {
       FromProcess drained;
       drained.mutable_drained();
@@ -118,6 +122,7 @@ std::optional<int> RegistryService::OnChangeModel(const ChangeModel& change) {
 }
 
 absl::Status RegistryService::Publish(const BuiltCatalog& built) {
+  newest_ = &built;
   const std::string bytes = built.catalog.SerializeAsString();
   const absl::StatusOr<Fd> catalog = MakeSealedCopy("catalog", bytes.data(), bytes.size());
   if (!catalog.ok()) return catalog.status();

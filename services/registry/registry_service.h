@@ -50,6 +50,7 @@ class RegistryService {
   Config config_;
   std::unique_ptr<CatalogBuilder> builder_;
   bool published_ = false;
+  const BuiltCatalog* newest_ = nullptr;  // the builder's, published or about to be
 };
 
 }  // namespace millrace

@@ -56,6 +56,7 @@ int Control::Run() {
     pollfd fds[2] = {{channel_.fd(), POLLIN, 0}, {outbox_.wake_fd(), POLLIN, 0}};
     if (poll(fds, 2, -1) < 0) continue;
     for (const FromProcess& message : outbox_.Take()) {
+      Remember(message);
       if (!SendNow(message)) return kExitOrphan;
     }
     while (true) {
@@ -104,7 +105,10 @@ std::optional<int> Control::Handle(ToProcess& message, std::vector<Fd> fds) {
     case ToProcess::kCatalogLive:
       process_->OnCatalogLive(message.catalog_live().generation());
       return std::nullopt;
+    case ToProcess::kAdopted:
+      return OnAdopted(std::move(fds));
     case ToProcess::kModelChanged:
+      changes_.erase(message.model_changed().request());
       process_->OnModelChanged(message.model_changed());
       return std::nullopt;
     case ToProcess::kStageBreaker:
@@ -281,6 +285,7 @@ void Control::OnPeerGone(uint32_t gone) {
     return entry.first.first == gone || entry.first.second == gone;
   });
   peers_.erase(gone);
+  faults_.erase(gone);
 }
 
 void Control::OnPeerHalf(const PeerHalf& half, std::vector<Fd> fds) {
@@ -302,11 +307,22 @@ void Control::OnPeerHalf(const PeerHalf& half, std::vector<Fd> fds) {
 void Control::OnCatalog(const CatalogUpdate& update, std::vector<Fd> fds) {
   const uint64_t generation = update.generation();
   auto ready = [this, generation](absl::Status status) {
+    // relaxed: a number that is compared, and nothing is read by it.
+    if (status.ok()) catalog_taken_.store(generation, std::memory_order_relaxed);
     FromProcess message;
     message.mutable_catalog_ready()->set_generation(generation);
     if (!status.ok()) message.mutable_catalog_ready()->set_error(std::string(status.message()));
     outbox_.Send(std::move(message));
   };
+  if (generation <= catalog_seen_) {
+    // Sent again by a supervisor that took over: what is under way is answered when it is done.
+    // relaxed: as above.
+    if (catalog_taken_.load(std::memory_order_relaxed) < generation) return;
+    FromProcess message;
+    message.mutable_catalog_ready()->set_generation(generation);
+    return outbox_.Send(std::move(message));
+  }
+  catalog_seen_ = generation;
   if (fds.size() != 1u + update.plan_routes_size()) {
     return ready(absl::InvalidArgumentError("descriptors and routes do not match"));
   }
@@ -322,6 +338,33 @@ void Control::OnCatalog(const CatalogUpdate& update, std::vector<Fd> fds) {
     with_plans.plans.emplace(update.plan_routes(i), std::move(fds[1 + i]));
   }
   process_->OnCatalog(std::move(with_plans), std::move(ready));
+}
+
+std::optional<int> Control::OnAdopted(std::vector<Fd> fds) {
+  if (fds.size() != 1) return kExitProtocol;
+  for (OwnLane& own : lanes_) {
+    absl::StatusOr<RosterReader> reader = RosterReader::Open(fds[0].get());
+    if (!reader.ok()) {
+      Log(LogLevel::kError, "roster_refused", {{"why", reader.status().ToString()}});
+      return kExitProtocol;
+    }
+    auto shared = std::make_shared<RosterReader>(std::move(*reader));
+    own.lane->Post([lane = own.lane.get(), shared] { lane->ReadRoster(std::move(*shared)); });
+  }
+  for (const auto& [incarnation, fault] : faults_) {
+    if (!SendNow(fault)) return kExitOrphan;
+  }
+  for (const auto& [request, change] : changes_) {
+    if (!SendNow(change)) return kExitOrphan;
+  }
+  return std::nullopt;
+}
+
+void Control::Remember(const FromProcess& message) {
+  if (message.has_change_model()) changes_[message.change_model().request()] = message;
+  // Of a peer that has ended already there is nothing left to do.
+  const uint32_t accused = message.fault().incarnation();
+  if (message.has_fault() && peers_.count(accused) > 0) faults_[accused] = message;
 }
 
 }  // namespace millrace

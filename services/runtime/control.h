@@ -5,9 +5,12 @@
 // Invariants:
 //   1. A link reaches its lane only when both halves are mapped and checked.
 //   2. A peer's memory that cannot be opened is reported as a Fault of that peer.
+//   3. What a supervisor that died may have read and not acted on is said again to the next one:
+//      faults of peers that did not end, changes without an answer, the catalog that is taken up.
 // What fails: Run returns an exit code (process.h).
 #pragma once
 
+#include <atomic>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -62,6 +65,8 @@ class Control {
   void OnPeerGone(uint32_t gone);
   void OnPeerHalf(const PeerHalf& half, std::vector<Fd> fds);
   void OnCatalog(const CatalogUpdate& update, std::vector<Fd> fds);
+  std::optional<int> OnAdopted(std::vector<Fd> fds);
+  void Remember(const FromProcess& message);
 
   absl::Status MakeLane(const LaneName& name, const Config& config, const Fd& roster);
   template <typename End>
@@ -82,6 +87,11 @@ class Control {
   // unmap a large arena takes longer than a request, and its requests wait to be sent again.
   std::multimap<uint32_t, std::shared_ptr<PeerLane>> peers_;  // by incarnation
   bool configured_ = false;
+  uint64_t catalog_seen_ = 0;  // newest generation that came
+  std::atomic<uint64_t> catalog_taken_{0};
+  // Said and, as far as we know, still open: said again to a supervisor that took over.
+  std::map<uint32_t, FromProcess> faults_;   // by incarnation of the accused
+  std::map<uint64_t, FromProcess> changes_;  // by request
 };
 
 }  // namespace millrace

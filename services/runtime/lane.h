@@ -114,6 +114,9 @@ class Lane {
   void TakeUp(std::shared_ptr<PeerLane> peer, LinkConsumer link);
   void TakeUp(std::shared_ptr<PeerLane> peer, LinkProducer link);
 
+  // On the lane's thread: the roster of the supervisor that took over, published at least once.
+  void ReadRoster(RosterReader roster) { memory_.roster = std::move(roster); }
+
   // One turn: posted actions, roster, returned blocks, messages. The count of what was done.
   size_t Poll();
 

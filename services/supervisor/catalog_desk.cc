@@ -57,6 +57,13 @@ absl::Status CatalogDesk::Take(const PublishCatalog& published, FdList fds) {
   return absl::OkStatus();
 }
 
+PublishCatalog CatalogDesk::Kept::Published() const {
+  PublishCatalog published;
+  published.set_generation(generation);
+  for (uint32_t route : plan_routes) published.add_plan_routes(route);
+  return published;
+}
+
 CatalogUpdate CatalogDesk::Kept::UpdateFor(Stage stage) const {
   CatalogUpdate update;
   update.set_generation(generation);

@@ -22,6 +22,9 @@ class CatalogDesk {
   // `fds`: the catalog, then one plan for each of `plan_routes`.
   absl::Status Take(const PublishCatalog& published, FdList fds);
 
+  // What an earlier supervisor's desk said of routes; its catalogs are taken by Take.
+  void GoOnFrom(uint32_t first_route) { first_route_ = first_route; }
+
   bool has_catalog() const { return !newest_.fds.empty(); }
   uint64_t generation() const { return catalog_.generation(); }
   const Catalog& catalog() const { return catalog_; }
@@ -38,6 +41,8 @@ class CatalogDesk {
     // For a stage: plans go to execution only.
     CatalogUpdate UpdateFor(Stage stage) const;
     FdList FdsFor(Stage stage) const;
+    // As it was published, for a later supervisor.
+    PublishCatalog Published() const;
   };
   const Kept& newest() const { return newest_; }
   // The one before it, by which requests may still go: who comes new needs both.

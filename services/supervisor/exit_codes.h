@@ -26,6 +26,8 @@ inline constexpr int kExitProtocol = 76;  // programs of different builds
 
 inline constexpr int kExitDeviceLost = 78;  // a worker's: its device failed for good; not final
 
+inline constexpr int kExitUnknown = -1;  // of an adopted process: its parent is the keeper
+
 inline constexpr int kFirstFinal = 64;
 inline constexpr int kLastFinal = 76;
 

@@ -73,7 +73,7 @@ void Fleet::Settle() {
         Condemn(&process, SIGKILL);
       }
     }
-    BecomeReady();
+    if (BecomeReady()) StoreState();
     PublishRoster();
     GoLive();
     StepStorms();
@@ -87,6 +87,7 @@ void Fleet::Settle() {
     was_ready_ = true;
     Log(LogLevel::kInfo, "server_ready", {{"generation", live_generation_}});
   }
+  StoreState();
 }
 
 void Fleet::PublishRoster() {
@@ -110,14 +111,17 @@ void Fleet::PublishRoster() {
   death_seen_ns_ = 0;
 }
 
-void Fleet::BecomeReady() {
+bool Fleet::BecomeReady() {
+  bool any = false;
   for (auto& [key, process] : processes_) {
     if (process.state != ProcessState::kAnnounced || process.lanes.empty()) continue;
     if (!desk_.has_catalog() || process.catalog_answered < desk_.generation()) continue;
     bool connected = true;
     for (const FleetLane& lane : process.lanes) connected &= book_.Connected(lane.incarnation);
     if (connected) Move(&process, ProcessState::kReady);
+    any |= connected;
   }
+  return any;
 }
 
 // Ingress may route by a catalog once every live worker has taken it up.

@@ -16,6 +16,9 @@
 //   newest
 //      catalog (workers keep two), and answered when its catalog is live everywhere, or at its
 //      limit.
+//   6. What the next supervisor would take for more than it is, is stored before it is true: READY,
+//      LEAVING, the order to end, that one was given up. A death is told by the roster first and
+//      stored after: the next supervisor sees it too.
 // What fails: Scale, with a sentence. Everything else is handled here.
 #pragma once
 
@@ -29,6 +32,7 @@
 #include "common/clock.h"
 #include "common/config.h"
 #include "services/supervisor/catalog_desk.h"
+#include "services/supervisor/fleet_state.pb.h"
 #include "services/supervisor/hands.h"
 #include "services/supervisor/incident_desk.h"
 #include "services/supervisor/lifecycle.h"
@@ -71,10 +75,11 @@ struct FleetProcess {
   StageBreakers told_breakers = {};  // ingress
   bool drained = false;
   bool told_to_end = false;
-  bool device_lost = false;                  // and counted so
-  std::string condemned;                     // why it shall be ended; empty: nothing against it
-  uint64_t bytes = 0;                        // of its shared memory
-  std::optional<DeviceReport> device;        // execution: what it runs models on
+  bool adopted = false;                // and its registry may publish once again what is known
+  bool device_lost = false;            // and counted so
+  std::string condemned;               // why it shall be ended; empty: nothing against it
+  uint64_t bytes = 0;                  // of its shared memory
+  std::optional<DeviceReport> device;  // execution: what it runs models on
   std::map<uint32_t, KernelChoice> kernels;  // execution: by route of the newest catalog
   std::vector<uint32_t> knew_it;             // dying: keys of those who must hear of its end
 };
@@ -105,11 +110,15 @@ class Fleet {
  public:
   // How often Tick is called; silences and time limits are as fine as this.
   static constexpr int64_t kTickNs = 50 * kNanosPerMilli;
+  static constexpr int64_t kStopLimitNs = 2 * kNanosPerSecond;  // from Stop to the end
   static constexpr int kTicksALoad = 5;  // between two looks at the machine's load
 
   Fleet(Hands* hands, FleetSetup setup);
 
   void Start();
+  // Instead of Start: goes on with what an earlier supervisor left (FleetState). A process whose
+  // state cannot be trusted is ended and started anew, alone.
+  void Adopt(const FleetState& state);
   void OnMessage(uint32_t key, const FromProcess& message, std::vector<Fd> fds);
   void OnDeath(uint32_t key, int64_t seen_ns);      // dead or dying, seen before its end
   void OnEnd(uint32_t key, const ProcessEnd& end);  // reaped
@@ -145,7 +154,7 @@ class Fleet {
   // fleet.cc: what follows from the states.
   void Settle();
   void PublishRoster();
-  void BecomeReady();
+  bool BecomeReady();  // whether one did
   void GoLive();
   bool StartDue();
   void StartProcess(const SlotName& name, FleetSlot* slot);
@@ -188,6 +197,19 @@ class Fleet {
   void StepChanges();
   void TellOutcome(const Change& change);
 
+  // fleet_adopt.cc
+  void StoreState();
+  FleetState State() const;
+  void StoreMemory(const FleetProcess& process);
+  void StoreCatalog(uint64_t forgotten);
+  void AdoptTables(const FleetState& state);
+  void AdoptCatalog(const FleetState& state);
+  void AdoptOneCatalog(const PublishCatalog& catalog);
+  void AdoptProcess(const ProcessRecord& record, std::vector<uint32_t>* gone);
+  absl::Status AdoptMemory(const ProcessRecord& record, FleetProcess* process);
+  void AdoptLinks();
+  void Resume(FleetProcess* process, const std::vector<uint32_t>& gone);
+
   // fleet_wait.cc
   void TakeLoad();
   CpuList CpusFor(Stage stage, uint32_t index) const;
@@ -196,6 +218,8 @@ class Fleet {
   StageLook LookAt(Stage stage) const;
   void CountStageDeath(const FleetProcess& process, bool answered, bool executing);
   void StepStorms();
+  void TellBreaker(FleetProcess* ingress, Stage stage);
+  void RetellBreakers(FleetProcess* ingress);
 
   // fleet_life.cc
   void Condemn(FleetProcess* process, int signal);
@@ -223,6 +247,7 @@ class Fleet {
   std::vector<Change> changes_;  // in the order they were asked for; one is worked on at a time
   uint64_t changes_asked_ = 0;
   std::vector<RosterEntry> published_;
+  std::string stored_;  // the state, as stored last
   uint64_t live_generation_ = 0;
   int64_t catalog_since_ns_ = 0;
   FleetPhase phase_ = FleetPhase::kRunning;

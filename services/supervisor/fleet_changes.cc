@@ -17,6 +17,10 @@ constexpr int64_t kForgetNs = 60 * kNanosPerSecond;       // an outcome that nob
 }  // namespace
 
 void Fleet::AskChange(uint32_t asker, const ChangeModel& change) {
+  for (const Change& known : changes_) {
+    // Said again by an ingress that was adopted, while its first copy was still to be read.
+    if (asker != 0 && known.asker == asker && known.change.request() == change.request()) return;
+  }
   Change& added = changes_.emplace_back();
   added.asker = asker;
   added.change = change;

@@ -66,9 +66,31 @@ class FakeHands : public Hands {
   void PublishRoster(absl::Span<const RosterEntry> lanes, const FdList& wakes) override {
     journal.push_back("roster");
     roster.assign(lanes.begin(), lanes.end());
+    rosters_with_state.emplace_back(roster, state);
     wakes_last = wakes.size();
     rosters += 1;
     now_ns += publish_takes_ns;
+  }
+
+  void Store(const std::vector<std::pair<std::string, SharedFd>>& fds) override {
+    for (const auto& [name, fd] : fds) stored[name] = fd;
+  }
+  void StoreState(const std::string& bytes) override {
+    if (journal_stores) journal.push_back("store");
+    state = bytes;
+    states_kept.push_back(bytes);
+  }
+  void DropStored(const std::string& prefix) override {
+    std::erase_if(stored, [&](const auto& kept) { return kept.first.rfind(prefix, 0) == 0; });
+  }
+  SharedFd TakeStored(const std::string& name) override {
+    const auto it = stored.find(name);
+    return it == stored.end() ? nullptr : it->second;
+  }
+  absl::Status Adopt(uint32_t key) override {
+    journal.push_back("adopt " + std::to_string(key));
+    if (alive.count(key) == 0) return absl::NotFoundError("not stored");
+    return absl::OkStatus();
   }
 
   std::optional<LoadLook> SampleLoad() override {
@@ -92,7 +114,12 @@ class FakeHands : public Hands {
   std::map<uint32_t, PageLook> looks;
   std::map<std::string, CpuList> pinned;
   std::optional<LoadLook> load;
+  std::map<std::string, SharedFd> stored;
+  std::string state;  // as stored last
+  std::vector<std::string> states_kept;
+  std::vector<std::pair<std::vector<RosterEntry>, std::string>> rosters_with_state;
   int samples = 0;
+  bool journal_stores = false;
   std::vector<std::string> journal;  // what was done, in order
   std::vector<Told> told;
   std::vector<RosterEntry> roster;

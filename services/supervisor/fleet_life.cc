@@ -18,7 +18,6 @@ namespace {
 constexpr int64_t kAnnounceLimitNs = 30 * kNanosPerSecond;  // memory reserved and touched
 constexpr int64_t kReadyLimitNs = 60 * kNanosPerSecond;     // linked, and every model warmed
 constexpr int64_t kCatalogLimitNs = 60 * kNanosPerSecond;   // a ready worker, for a new catalog
-constexpr int64_t kStopLimitNs = 2 * kNanosPerSecond;       // from Stop to the end
 constexpr int64_t kDumpLimitNs = 5 * kNanosPerSecond;       // of one that said it is dying
 constexpr uint64_t kUnknownBytes = 64 << 20;                // of a stage nobody has announced for
 
@@ -89,6 +88,7 @@ void Fleet::Condemn(FleetProcess* process, int signal) {
        {"why", process->condemned}});
   death_seen_ns_ = hands_->NowNs();
   EnterDying(process, signal == SIGKILL ? 0 : hands_->NowNs() + kAbortGraceNs);
+  StoreState();     // else the next supervisor would keep one that every lane has given up
   PublishRoster();  // before the signal: nobody is sent to one that is being killed
   hands_->Signal(process->key, signal);
 }
@@ -214,6 +214,7 @@ void Fleet::BeginDrain(FleetProcess* process) {
   if (*next == ProcessState::kStopping) return BeginStop(process);
   if (process->state == *next) return;
   Move(process, *next);
+  StoreState();
   PublishRoster();
   ToProcess message;
   message.mutable_drain();
@@ -226,6 +227,7 @@ void Fleet::BeginStop(FleetProcess* process) {
   Move(process, *next);
   process->told_to_end = true;
   process->kill_at_ns = hands_->NowNs() + kStopLimitNs;
+  StoreState();
   ToProcess message;
   message.mutable_stop();
   Send(process, message);

@@ -123,6 +123,7 @@ void Fleet::OnAnnounce(FleetProcess* process, const Announce& announce, std::vec
     return;
   }
   SlotOf(*process)->bytes = process->bytes;
+  StoreMemory(*process);
   Move(process, ProcessState::kAnnounced);
   // A lane takes one that is not in the roster for dead: it stands there before anybody meets it.
   PublishRoster();
@@ -199,6 +200,11 @@ void Fleet::OnCatalogReady(FleetProcess* process, const CatalogReady& ready) {
 
 void Fleet::OnPublishCatalog(FleetProcess* process, const PublishCatalog& publish,
                              std::vector<Fd> fds) {
+  if (process->adopted && desk_.has_catalog() && publish.generation() == desk_.generation()) {
+    process->adopted = false;
+    return;
+  }
+  const uint64_t forgotten = desk_.former().generation;  // 0: there is none
   FdList shared;
   for (Fd& fd : fds) shared.push_back(Share(std::move(fd)));
   absl::Status status = process->stage == Stage::kRegistry
@@ -212,6 +218,7 @@ void Fleet::OnPublishCatalog(FleetProcess* process, const PublishCatalog& publis
     Move(process, ProcessState::kReady);
   }
   catalog_since_ns_ = hands_->NowNs();
+  StoreCatalog(forgotten);
   Log(LogLevel::kInfo, "catalog_published",
       {{"generation", desk_.generation()},
        {"models", desk_.catalog().models_size()},

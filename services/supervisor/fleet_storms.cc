@@ -44,17 +44,28 @@ void Fleet::StepStorms() {
     for (Stage stage : kWorkers) {
       const auto i = static_cast<size_t>(stage);
       if (process.told_breakers[i] == storms_.states()[i]) continue;
-      ToProcess message;
-      message.mutable_stage_breaker()->set_stage(static_cast<uint32_t>(stage));
-      message.mutable_stage_breaker()->set_state(static_cast<uint32_t>(storms_.states()[i]));
       Log(LogLevel::kWarning, "stage_breaker",
           {{"stage", StageName(stage)},
            {"state", IncidentDesk::StateName(static_cast<uint32_t>(storms_.states()[i]))},
            {"told", ProcessName(process.stage, process.index)}});
-      Send(&process, message);
+      TellBreaker(&process, stage);
     }
     process.told_breakers = storms_.states();
   }
+}
+
+void Fleet::TellBreaker(FleetProcess* ingress, Stage stage) {
+  const auto state = static_cast<uint32_t>(storms_.states()[static_cast<size_t>(stage)]);
+  ToProcess message;
+  message.mutable_stage_breaker()->set_stage(static_cast<uint32_t>(stage));
+  message.mutable_stage_breaker()->set_state(state);
+  Send(ingress, message);
+}
+
+// What the last supervisor told it need not be what was stored.
+void Fleet::RetellBreakers(FleetProcess* ingress) {
+  for (Stage stage : kWorkers) TellBreaker(ingress, stage);
+  ingress->told_breakers = storms_.states();
 }
 
 }  // namespace millrace

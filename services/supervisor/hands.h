@@ -9,6 +9,8 @@
 
 #include <memory>
 #include <optional>
+#include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -65,6 +67,18 @@ class Hands {
 
   // Publishes, then writes each of `wakes` once.
   virtual void PublishRoster(absl::Span<const RosterEntry> lanes, const FdList& wakes) = 0;
+
+  // What outlives this supervisor, at the keeper: descriptors by name (stored_names.h), and the
+  // state of the fleet as bytes, whole. What cannot be stored is logged: the next supervisor then
+  // starts anew what it cannot trust.
+  virtual void Store(const std::vector<std::pair<std::string, SharedFd>>& fds) = 0;
+  virtual void StoreState(const std::string& bytes) = 0;
+  virtual void DropStored(const std::string& prefix) = 0;  // ends in '/'
+  // What an earlier supervisor stored; null: nothing under that name.
+  virtual SharedFd TakeStored(const std::string& name) = 0;
+  // Goes on with a process of an earlier supervisor by its stored channel and pidfd. NOT_FOUND:
+  // they are not there, and nothing can be done to it.
+  virtual absl::Status Adopt(uint32_t key) = 0;
 
   // The load since the last call; nothing the first time, and where it cannot be read.
   virtual std::optional<LoadLook> SampleLoad() = 0;

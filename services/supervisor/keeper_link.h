@@ -6,12 +6,15 @@
 // What fails: Connect where no keeper started us; Keep where the keeper is gone or does not read.
 #pragma once
 
+#include <sys/types.h>
+
 #include <map>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "ipc/control.pb.h"
 #include "ipc/control_channel.h"
 
 namespace millrace {
@@ -25,17 +28,28 @@ class KeeperLink {
   Fd TakeKept(const std::string& name);  // invalid: nothing was stored under it
   uint32_t restarts() const { return restarts_; }
 
-  absl::Status Keep(const std::string& name, int fd);
+  // No process of an earlier supervisor is left: what was kept of them is of no use.
+  bool nothing_lives() const { return nothing_lives_; }
+
+  // All of them or, where it fails, none.
+  absl::Status Keep(const std::vector<std::string>& names, absl::Span<const int> fds);
+  absl::Status Forget(const std::string& name);  // one that ends in '/': all that begin with it
+  absl::Status ForgetUntaken();
+  // We have taken over: the keeper kills its children but these.
+  absl::Status Spare(const std::vector<pid_t>& pids);
   absl::Status SetStopLimit(uint32_t milliseconds);
 
   // Readable only when the keeper is gone: it says nothing after its first message.
   int fd() const { return channel_.fd(); }
 
  private:
+  absl::Status Send(const ToKeeper& message, absl::Span<const int> fds);
+
   ControlChannel channel_;
   std::vector<std::pair<std::string, Fd>> listeners_;
   std::map<std::string, Fd> kept_;
   uint32_t restarts_ = 0;
+  bool nothing_lives_ = true;
 };
 
 }  // namespace millrace

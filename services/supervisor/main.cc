@@ -2,7 +2,11 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <unistd.h>
+
+#include <optional>
+#include <string>
 
 #include "common/log.h"
 #include "services/supervisor/exit_codes.h"
@@ -23,6 +27,11 @@ void RaiseFileLimit() {
   setrlimit(RLIMIT_NOFILE, &files);
 }
 
+bool HasKeeper() {
+  struct stat info;
+  return fstat(kKeeperFd, &info) == 0 && S_ISSOCK(info.st_mode);
+}
+
 int End(const Startup& startup) {
   for (const std::string& sentence : startup.sentences) fprintf(stderr, "%s\n", sentence.c_str());
   return startup.exit_code;
@@ -32,14 +41,19 @@ int Main(int argc, char** argv) {
   Options options;
   bool end = false;
   if (const int code = ParseOptions(argc, argv, &options, &end); end) return code;
-  const Startup loaded = LoadConfig(options);
-  if (loaded.exit_code != kExitStopped) return End(loaded);
+  Startup start = LoadConfig(options);
   if (options.check_config) {
+    if (start.exit_code != kExitStopped) return End(start);
     printf("the configuration has no fault\n");
     return kExitStopped;
   }
-  const Startup checked = CheckMachine(options, loaded.config);
-  if (checked.exit_code != kExitStopped) return End(checked);
+  if (start.exit_code == kExitStopped) {
+    const Startup checked = CheckMachine(options, start.config);
+    start.exit_code = checked.exit_code;
+    start.sentences = checked.sentences;
+  }
+  // Who takes over from another one has its configuration, whatever became of the file.
+  if (start.exit_code != kExitStopped && !HasKeeper()) return End(start);
   SetLogProcess("supervisor");
   RaiseFileLimit();
   fcntl(kKeeperFd, F_SETFD, FD_CLOEXEC);
@@ -48,17 +62,24 @@ int Main(int argc, char** argv) {
     fprintf(stderr, "%s\n", std::string(keeper.status().message()).c_str());
     return kExitUsage;
   }
-  if (geteuid() == 0 && !UsersAreSeparate(loaded.config)) {
+  std::optional<Legacy> adopted = TakeAdopted(&*keeper);
+  if (start.exit_code != kExitStopped && !adopted.has_value()) return End(start);
+  for (const std::string& sentence : start.sentences) {
+    Log(LogLevel::kWarning, "fault_of_the_next_start", {{"why", sentence}});
+  }
+  const Config& config = adopted.has_value() ? adopted->config : start.config;
+  if (geteuid() == 0 && !UsersAreSeparate(config)) {
     Log(LogLevel::kWarning, "no_containment",
         {{"why",
           "running as root without a user for each stage: one that is taken over can reach "
           "every other"}});
   }
   SupervisorSetup setup;
-  setup.config = loaded.config;
-  setup.config_yaml = ConfigText(loaded.config);
-  setup.admin_path = AdminSocketPath(loaded.config);
+  setup.config = config;
+  setup.config_yaml = adopted.has_value() ? adopted->state.config_yaml() : ConfigText(config);
+  setup.admin_path = AdminSocketPath(config);
   setup.programs = {options.binaries, options.compiler};
+  if (adopted.has_value()) setup.adopted = std::move(adopted->state);
   return RunSupervisor(setup, std::move(*keeper));
 }
 

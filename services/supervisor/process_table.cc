@@ -11,10 +11,15 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <fstream>
+
 #include "absl/strings/str_cat.h"
 #include "common/check.h"
 #include "common/log.h"
+#include "services/supervisor/exit_codes.h"
 #include "services/supervisor/spawn.h"
+#include "services/supervisor/stored_names.h"
 
 namespace millrace {
 namespace {
@@ -27,6 +32,16 @@ void WakeOnce(int fd) {
   if (poll(&ready, 1, 0) == 1 && (ready.revents & POLLOUT) != 0) eventfd_write(fd, 1);
 }
 
+// 0 where it was reaped.
+pid_t PidOfPidfd(int pidfd) {
+  std::ifstream info(absl::StrCat("/proc/self/fdinfo/", pidfd));
+  for (std::string word; info >> word;) {
+    pid_t pid = 0;
+    if (word == "Pid:" && info >> pid) return std::max(pid, 0);
+  }
+  return 0;
+}
+
 }  // namespace
 
 std::vector<std::string> Programs::CommandFor(Stage stage) const {
@@ -36,26 +51,33 @@ std::vector<std::string> Programs::CommandFor(Stage stage) const {
   return command;
 }
 
-ProcessTable::ProcessTable(EventLoop* loop, Programs programs, Incarnations incarnations)
+ProcessTable::ProcessTable(EventLoop* loop, Programs programs, Incarnations incarnations,
+                           KeeperLink* keeper)
     : loop_(loop),
       programs_(std::move(programs)),
       incarnations_(std::move(incarnations)),
+      keeper_(keeper),
       random_(static_cast<uint32_t>(MonotonicNanos())) {}
 
 absl::StatusOr<std::unique_ptr<ProcessTable>> ProcessTable::Create(EventLoop* loop,
                                                                    Programs programs,
-                                                                   Incarnations incarnations) {
+                                                                   Incarnations incarnations,
+                                                                   KeeperLink* keeper) {
   std::unique_ptr<ProcessTable> table(
-      new ProcessTable(loop, std::move(programs), std::move(incarnations)));
+      new ProcessTable(loop, std::move(programs), std::move(incarnations), keeper));
   absl::StatusOr<std::unique_ptr<DeathBoard>> board = DeathBoard::Create();
   if (!board.ok()) return board.status();
   table->board_ = std::move(*board);
-  absl::StatusOr<RosterWriter> roster = RosterWriter::Create(0);
+  const Fd former(keeper->TakeKept(kStoredRoster));
+  absl::StatusOr<RosterReader> reader = RosterReader::Open(former.get());
+  absl::StatusOr<RosterWriter> roster =
+      RosterWriter::Create(reader.ok() ? reader->generation() + 1 : 0);
   if (!roster.ok()) return roster.status();
   table->roster_.emplace(std::move(*roster));
   Fd copy(fcntl(table->roster_->fd(), F_DUPFD_CLOEXEC, 0));
   if (!copy.valid()) return absl::ResourceExhaustedError("no descriptor left for the roster");
   table->roster_fd_ = std::make_shared<const Fd>(std::move(copy));
+  table->Keep({kStoredRoster}, {table->roster_fd_->get()});
   ProcessTable* const self = table.get();
   const absl::Status added =
       loop->Add(table->board_->fd(), EPOLLIN, [self](uint32_t) { self->OnBoard(); });
@@ -100,14 +122,19 @@ absl::Status ProcessTable::Spawn(uint32_t key, Stage stage, uint32_t index, cons
   entry.pid = child->pid;
   entry.pidfd = std::move(child->pidfd);
   entry.channel = ControlChannel(std::move(pair->first));
+  Keep({StoredChannel(key), StoredPidfd(key)}, {entry.channel.fd(), entry.pidfd.get()});
+  Log(LogLevel::kInfo, "worker_started",
+      {{"name", ProcessName(stage, index)}, {"incarnation", key}, {"pid", entry.pid}});
+  Enter(key, std::move(entry));
+  return absl::OkStatus();
+}
+
+void ProcessTable::Enter(uint32_t key, Entry entry) {
   absl::Status added =
       loop_->Add(entry.pidfd.get(), EPOLLIN, [this, key](uint32_t) { OnPidfd(key); });
   added.Update(loop_->Add(entry.channel.fd(), EPOLLIN, [this, key](uint32_t) { OnChannel(key); }));
   MR_CHECK(added.ok(), "epoll takes the descriptors of one more process");
-  Log(LogLevel::kInfo, "worker_started",
-      {{"name", ProcessName(stage, index)}, {"incarnation", key}, {"pid", entry.pid}});
   entries_[key] = std::move(entry);
-  return absl::OkStatus();
 }
 
 absl::Status ProcessTable::Send(uint32_t key, const ToProcess& message, const FdList& fds) {
@@ -175,6 +202,7 @@ void ProcessTable::Forget(uint32_t key) {
   CloseChannel(&it->second);
   loop_->Remove(it->second.pidfd.get());
   entries_.erase(it);
+  DropStored(StoredOf(key));
 }
 
 void ProcessTable::CloseChannel(Entry* entry) {
@@ -186,6 +214,59 @@ void ProcessTable::CloseChannel(Entry* entry) {
 void ProcessTable::PublishRoster(absl::Span<const RosterEntry> lanes, const FdList& wakes) {
   roster_->Publish(lanes);
   for (const SharedFd& wake : wakes) WakeOnce(wake->get());
+}
+
+void ProcessTable::Keep(const std::vector<std::string>& names, const std::vector<int>& fds) {
+  if (names.empty()) return;
+  const absl::Status kept = keeper_->Keep(names, fds);
+  if (!kept.ok()) {
+    Log(LogLevel::kError, "not_stored", {{"first", names[0]}, {"why", kept.ToString()}});
+  }
+}
+
+void ProcessTable::Store(const std::vector<std::pair<std::string, SharedFd>>& fds) {
+  std::vector<std::string> names;
+  std::vector<int> numbers;
+  for (const auto& [name, fd] : fds) {
+    names.push_back(name);
+    numbers.push_back(fd->get());
+  }
+  Keep(names, numbers);
+}
+
+// A memfd of its own each time: what the keeper holds is whole, whenever we are killed.
+void ProcessTable::StoreState(const std::string& bytes) {
+  const absl::StatusOr<Fd> copy = MakeSealedCopy("millrace-fleet", bytes.data(), bytes.size());
+  if (copy.ok()) return Keep({kStoredFleet}, {copy->get()});
+  Log(LogLevel::kError, "not_stored", {{"first", kStoredFleet}, {"why", copy.status().ToString()}});
+}
+
+void ProcessTable::DropStored(const std::string& prefix) {
+  const absl::Status forgotten = keeper_->Forget(prefix);
+  if (!forgotten.ok()) Log(LogLevel::kError, "not_forgotten", {{"why", forgotten.ToString()}});
+}
+
+SharedFd ProcessTable::TakeStored(const std::string& name) {
+  Fd fd = keeper_->TakeKept(name);
+  return fd.valid() ? std::make_shared<const Fd>(std::move(fd)) : nullptr;
+}
+
+absl::Status ProcessTable::Adopt(uint32_t key) {
+  Entry entry;
+  entry.pidfd = keeper_->TakeKept(StoredPidfd(key));
+  entry.channel = ControlChannel(keeper_->TakeKept(StoredChannel(key)));
+  if (!entry.pidfd.valid() || !entry.channel.valid()) {
+    return absl::NotFoundError("its descriptors are not stored");
+  }
+  entry.pid = PidOfPidfd(entry.pidfd.get());
+  Enter(key, std::move(entry));
+  return absl::OkStatus();
+}
+
+std::vector<pid_t> ProcessTable::Pids() const {
+  std::vector<pid_t> pids;
+  for (const auto& [key, entry] : entries_) pids.push_back(entry.pid);
+  return pids;
 }
 
 std::optional<LoadLook> ProcessTable::SampleLoad() {
@@ -220,12 +301,14 @@ void ProcessTable::OnPidfd(uint32_t key) {
   const auto it = entries_.find(key);
   if (it == entries_.end()) return;
   siginfo_t info = {};
+  ProcessEnd end;
   if (waitid(static_cast<idtype_t>(P_PIDFD), it->second.pidfd.get(), &info, WEXITED | WNOHANG) !=
-          0 ||
-      info.si_pid == 0) {
+      0) {
+    // An adopted one is the keeper's child: it has ended, and how, the keeper alone could tell.
+    if (errno == ECHILD) fleet_->OnEnd(key, {kExitUnknown, 0});
     return;
   }
-  ProcessEnd end;
+  if (info.si_pid == 0) return;
   (info.si_code == CLD_EXITED ? end.exit_code : end.signal) = info.si_status;
   fleet_->OnEnd(key, end);
 }

@@ -18,6 +18,7 @@
 #include "services/supervisor/event_loop.h"
 #include "services/supervisor/fleet.h"
 #include "services/supervisor/incarnations.h"
+#include "services/supervisor/keeper_link.h"
 #include "services/supervisor/load_sampler.h"
 #include "services/supervisor/placement.h"
 #include "services/supervisor/watcher.h"
@@ -32,8 +33,10 @@ struct Programs {
 
 class ProcessTable : public Hands {
  public:
+  // `keeper` outlives the table. The roster goes on after the stored one of an earlier supervisor.
   static absl::StatusOr<std::unique_ptr<ProcessTable>> Create(EventLoop* loop, Programs programs,
-                                                              Incarnations incarnations);
+                                                              Incarnations incarnations,
+                                                              KeeperLink* keeper);
   ~ProcessTable() override;
 
   // Before the fleet starts: to whom events go.
@@ -55,7 +58,13 @@ class ProcessTable : public Hands {
   std::optional<PageLook> Look(uint32_t incarnation) override;
   void Forget(uint32_t key) override;
   void PublishRoster(absl::Span<const RosterEntry> lanes, const FdList& wakes) override;
+  void Store(const std::vector<std::pair<std::string, SharedFd>>& fds) override;
+  void StoreState(const std::string& bytes) override;
+  void DropStored(const std::string& prefix) override;
+  SharedFd TakeStored(const std::string& name) override;
+  absl::Status Adopt(uint32_t key) override;
   std::optional<LoadLook> SampleLoad() override;
+  std::vector<pid_t> Pids() const;
 
  private:
   struct Entry {
@@ -66,7 +75,9 @@ class ProcessTable : public Hands {
     std::unique_ptr<Watcher> watcher;                // ends before its page is unmapped
   };
 
-  ProcessTable(EventLoop* loop, Programs programs, Incarnations incarnations);
+  ProcessTable(EventLoop* loop, Programs programs, Incarnations incarnations, KeeperLink* keeper);
+  void Enter(uint32_t key, Entry entry);
+  void Keep(const std::vector<std::string>& names, const std::vector<int>& fds);
   void OnChannel(uint32_t key);
   void OnPidfd(uint32_t key);
   void OnBoard();
@@ -76,6 +87,7 @@ class ProcessTable : public Hands {
   const Programs programs_;
   std::unique_ptr<Placer> placer_;  // null: nobody is put anywhere
   Incarnations incarnations_;
+  KeeperLink* const keeper_;
   LoadSampler load_{"/proc", AllowedCpus(0)};
   std::unique_ptr<DeathBoard> board_;
   std::optional<RosterWriter> roster_;

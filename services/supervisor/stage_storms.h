@@ -42,8 +42,14 @@ class StageStorms {
   };
   void Died(Stage stage, const Death& death, int64_t now_ns);
   void Look(Stage stage, const StageLook& look, int64_t now_ns);
+  // Goes on from what an earlier supervisor had decided; the deaths that it counted are forgotten.
+  void GoOnFrom(Stage stage, StageBreaker state, int64_t opened_ns) {
+    states_[static_cast<size_t>(stage)] = state;
+    storms_[static_cast<size_t>(stage)].opened_ns = opened_ns;
+  }
 
   const StageBreakers& states() const { return states_; }
+  int64_t opened_ns(Stage stage) const { return storms_[static_cast<size_t>(stage)].opened_ns; }
   size_t deaths(Stage stage) const { return storms_[static_cast<size_t>(stage)].deaths.size(); }
 
  private:

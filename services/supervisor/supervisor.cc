@@ -10,14 +10,17 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <optional>
 
 #include "absl/strings/str_cat.h"
 #include "common/log.h"
 #include "common/short_slices.h"
+#include "ipc/memfd.h"
 #include "services/supervisor/admin_server.h"
 #include "services/supervisor/admin_verbs.h"
 #include "services/supervisor/exit_codes.h"
 #include "services/supervisor/stage_table.h"
+#include "services/supervisor/stored_names.h"
 
 namespace millrace {
 namespace {
@@ -25,6 +28,7 @@ namespace {
 constexpr const char* kIncarnationsName = "incarnations";
 // Beyond the drain: two seconds for each group, and some for the machine.
 constexpr uint32_t kStopSlackMs = 15'000;
+constexpr size_t kMaxStateBytes = 16 << 20;
 
 int Fail(int code, const absl::Status& status) {
   Log(LogLevel::kError, "cannot_start", {{"why", status.ToString()}, {"code", code}});
@@ -58,7 +62,13 @@ class Supervisor {
     if (const int code = SetUp(); code != kExitStopped) return code;
     Log(LogLevel::kInfo, "supervising", {{"pid", getpid()}, {"admin", setup_.admin_path}});
     AskForSlice(kShortSliceNs);  // the watchers' threads too
-    fleet_->Start();
+    if (setup_.adopted.has_value()) {
+      fleet_->Adopt(*setup_.adopted);
+    } else {
+      fleet_->Start();
+    }
+    // What nobody asked for belongs to nothing that lives.
+    if (const absl::Status s = keeper_.ForgetUntaken(); !s.ok()) Fail(kExitInternal, s);
     while (fleet_->phase() != FleetPhase::kDone) loop_.RunOnce();
     Log(LogLevel::kInfo, "stopped", {{"code", fleet_->exit_code()}});
     return fleet_->exit_code();
@@ -73,10 +83,10 @@ class Supervisor {
         Incarnations::Open(keeper_.TakeKept(kIncarnationsName));
     if (!incarnations.ok()) return Fail(kExitInternal, incarnations.status());
     // Kept before a number is given out, so that none can be given out twice.
-    absl::Status kept = keeper_.Keep(kIncarnationsName, incarnations->fd());
+    absl::Status kept = keeper_.Keep({kIncarnationsName}, {incarnations->fd()});
     kept.Update(keeper_.SetStopLimit(static_cast<uint32_t>(setup_.config.drain_ms + kStopSlackMs)));
     if (!kept.ok()) return Fail(kExitInternal, kept);
-    auto table = ProcessTable::Create(&loop_, setup_.programs, std::move(*incarnations));
+    auto table = ProcessTable::Create(&loop_, setup_.programs, std::move(*incarnations), &keeper_);
     if (!table.ok()) return Fail(kExitMemory, table.status());
     table_ = std::move(*table);
     Placer::Made placement = Placer::Make(setup_.config);
@@ -169,6 +179,11 @@ class Supervisor {
     uint64_t ticks;
     if (read(tick_.get(), &ticks, sizeof ticks) != sizeof ticks) return;
     fleet_->Tick();
+    if (!settled_) {
+      settled_ = true;
+      const absl::Status told = keeper_.Spare(table_->Pids());
+      if (!told.ok()) Log(LogLevel::kError, "keeper_not_told", {{"why", told.ToString()}});
+    }
     admin_->Retry();
   }
 
@@ -180,6 +195,7 @@ class Supervisor {
   }
 
   const SupervisorSetup& setup_;
+  bool settled_ = false;
   KeeperLink keeper_;
   EventLoop loop_;
   Fd signals_;
@@ -191,6 +207,22 @@ class Supervisor {
 };
 
 }  // namespace
+
+std::optional<Legacy> TakeAdopted(KeeperLink* keeper) {
+  const Fd kept = keeper->TakeKept(kStoredFleet);
+  if (keeper->nothing_lives() || !kept.valid()) return std::nullopt;
+  const auto map = MapImmutable(kept.get(), kMaxStateBytes);
+  Legacy adopted;
+  FleetState* const state = &adopted.state;
+  if (!map.ok() || !state->ParseFromArray(map->get_address(), static_cast<int>(map->get_size()))) {
+    Log(LogLevel::kError, "state_refused", {{"why", map.status().ToString()}});
+    return std::nullopt;
+  }
+  ConfigResult parsed = ParseConfig(state->config_yaml());
+  if (!parsed.faults.empty()) return std::nullopt;
+  adopted.config = std::move(parsed.config);
+  return adopted;
+}
 
 int RunSupervisor(const SupervisorSetup& setup, KeeperLink keeper) {
   return Supervisor(setup, std::move(keeper)).Run();

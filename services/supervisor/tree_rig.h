@@ -1,6 +1,7 @@
 // Keeper, supervisor and test workers as real processes, and what a test asks of them.
 #pragma once
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
@@ -159,6 +160,32 @@ class TreeTest : public testing::Test {
   bool ReadyAgain(const std::string& name, const json& before) const {
     const json now = Process(name);
     return now.is_object() && now["state"] == "ready" && now["pid"] != before["pid"] && Ready();
+  }
+
+  // Of the newest supervisor; 0: none was started yet.
+  pid_t SupervisorPid() const {
+    const std::string log = LogText(), word = "event=supervisor_started pid=";
+    const size_t at = log.rfind(word);
+    return at == std::string::npos ? 0 : atoi(log.c_str() + at + word.size());
+  }
+
+  size_t Starts() const {
+    const std::string log = LogText(), word = "event=supervisor_started";
+    size_t count = 0;
+    for (size_t at = log.find(word); at != std::string::npos; at = log.find(word, at + 1)) ++count;
+    return count;
+  }
+
+  void KillSupervisor() const {
+    if (const pid_t pid = SupervisorPid(); pid > 0) kill(pid, SIGKILL);
+  }
+
+  static size_t OpenDescriptors(pid_t pid) {
+    size_t count = 0;
+    DIR* dir = opendir(("/proc/" + std::to_string(pid) + "/fd").c_str());
+    while (dir != nullptr && readdir(dir) != nullptr) ++count;
+    if (dir != nullptr) closedir(dir);
+    return count;
   }
 
   std::vector<pid_t> Pids() const {
