@@ -129,11 +129,13 @@ void InferStreams::Request::Done(const InferAnswer& answer) {
 }
 
 void InferStreams::Request::Reply(const InferAnswer& answer) {
-  reply_ = answer.status.ok() ? owner_->encoder_.EncodeStreamed(answer, id_, say_final_, places_)
-                              : owner_->encoder_.EncodeStreamError(
-                                    answer.status, id_,
-                                    absl::IsUnavailable(answer.status) ? owner_->retry_pushback_ms_
-                                                                       : retry_after_ms_);
+  reply_ = answer.status.ok()
+               ? owner_->encoder_.EncodeStreamed(answer, id_, say_final_, places_)
+               : owner_->encoder_.EncodeStreamError(
+                     answer.status, id_,
+                     answer.retry_after_ms > 0            ? answer.retry_after_ms
+                     : absl::IsUnavailable(answer.status) ? owner_->retry_pushback_ms_
+                                                          : retry_after_ms_);
 }
 
 void InferStreams::Request::CancelAtFrontend() {
