@@ -185,6 +185,49 @@ TEST(Fault, OnePoisonRequestInABatchOf32CostsTheOthersNothing) {
   EXPECT_EQ(tree->Stop(), 0);
 }
 
+// Three windows of work for one worker that is held up: what is important takes the places of what
+// is not, and whatever was let in is answered long before its deadline.
+TEST(Fault, UnderOverloadTheLowestPriorityIsShedFirst) {
+  constexpr int kWindow = 64;
+  Tree::Options options;
+  options.enable_faults = true;
+  options.config =
+      "ingress: {default_deadline_ms: 60000, max_in_flight: 128, lanes: 1}\n"
+      "supervisor: {hang_ms: 20000}\n"
+      "faults:\n  rules:\n"
+      "    - {stage: execution, kind: delay, delay_ms: 6000, header: slow}\n"
+      "    - {stage: execution, kind: delay, delay_ms: 2, per: row, busy: true}\n";
+  auto tree = Tree::Start(options);
+  const auto ask = [&](int seed, int priority, const std::string& fault = "") {
+    json body = json::parse(DigitsBody(seed));
+    body["parameters"] = {{"priority", priority}};
+    return AskDigits(*tree, body.dump(), fault);
+  };
+  HttpCall slow = ask(0, 1, "slow");
+  tree->WaitUntil("the worker is held up",
+                  [&] { return Counter(*tree, "execution0", "injected") >= 1; });
+  std::vector<HttpCall> low, high;
+  for (int i = 1; i < 2 * kWindow; ++i) low.push_back(ask(i, 200));
+  tree->WaitUntil("the lane is full",
+                  [&] { return Counter(*tree, "ingress0", "in_flight") == 2 * kWindow; });
+  for (int i = 0; i < kWindow; ++i) high.push_back(ask(i, 10));
+  for (HttpCall& call : high) EXPECT_EQ(call.Finish().code, 200);
+  EXPECT_EQ(slow.Finish().code, 200);
+  int answered = 0, shed = 0;
+  for (HttpCall& call : low) {
+    const HttpAnswer answer = call.Finish();
+    answered += answer.code == 200;
+    shed += answer.code == 503;
+  }
+  EXPECT_EQ(shed, kWindow);
+  EXPECT_EQ(answered + shed, 2 * kWindow - 1);
+  EXPECT_EQ(Counter(*tree, "ingress0", "expired"), 0u);
+  tree->WaitUntil("nothing is held", [&] {
+    return Counter(*tree, "ingress0", "in_flight") + Counter(*tree, "ingress0", "limbo") == 0;
+  });
+  EXPECT_EQ(tree->Stop(), 0);
+}
+
 TEST(Fault, TwoUnrelatedDeathsAtTwoStagesPoisonNobody) {
   Tree::Options options;
   options.enable_faults = true;

@@ -33,6 +33,7 @@ IngressLane::IngressLane(Lane* lane, Ledger* ledger, const Config& config, Ingre
       statistics_(shared_.statistics != nullptr ? shared_.statistics : &own_statistics_),
       flights_(config.max_in_flight),
       waiting_(config.max_in_flight),
+      limit_(kWindowUnits, config.max_in_flight),
       probe_(ProbeHost(), config.probe_period_ms * kNanosPerMilli,
              config.fast_sums == "true" ? kFastSumsTolerance : 0, &lane->page().golden) {
   for (size_t slot = flights_.size(); slot-- > 0;) {
@@ -146,65 +147,6 @@ RequestId IngressLane::RequestIdOf(uint16_t slot) const {
   return uint64_t{flights_[slot].sequence} << 16 | slot;
 }
 
-absl::Status IngressLane::Admit(const InferRequest& request, int64_t now, CheckedRequest* checked,
-                                int64_t* deadline_ns) {
-  if (table_ == nullptr) return absl::UnavailableError("no model is served yet");
-  absl::StatusOr<CheckedRequest> fits = table_->Check(request);
-  if (!fits.ok()) return fits.status();
-  *checked = std::move(*fits);
-  const int64_t longest = now + config_.max_deadline_ms * kNanosPerMilli;
-  *deadline_ns = request.deadline_ns == 0 ? now + config_.default_deadline_ms * kNanosPerMilli
-                                          : std::min(request.deadline_ns, longest);
-  uint64_t queued_ns = windows_.QueueDelayNs(Stage::kExecution);
-  if (checked->raw_columns) queued_ns += windows_.QueueDelayNs(Stage::kFeatures);
-  if (checked->needs_aggregation) queued_ns += windows_.QueueDelayNs(Stage::kAggregation);
-  if (*deadline_ns <= now + static_cast<int64_t>(queued_ns)) {
-    return absl::DeadlineExceededError("the deadline is nearer than the queues are long");
-  }
-  RunEstimate& run = counters_[checked->model->place]->run();
-  if (*deadline_ns <= now + static_cast<int64_t>(queued_ns) + run.ns()) {
-    run.Refused();
-    return absl::DeadlineExceededError("the deadline is nearer than the model is fast");
-  }
-  if (free_slots_.empty()) return absl::UnavailableError("too many requests are in flight");
-  return absl::OkStatus();
-}
-
-absl::StatusOr<BlockRef> IngressLane::StoreInput(const InferRequest& request,
-                                                 const CheckedRequest& checked) {
-  PackWriter pack(checked.rows);
-  size_t bytes = 0;
-  for (size_t i = 0; i < request.inputs.size(); ++i) {
-    const TensorView& input = request.inputs[i];
-    uint32_t columns = 1;
-    for (size_t d = 1; d < input.shape.size(); ++d)
-      columns *= static_cast<uint32_t>(input.shape[d]);
-    bytes += input.raw.size();
-    if (bytes > static_cast<size_t>(config_.max_request_bytes) ||
-        !pack.Add(checked.pack_names[i], input.datatype, columns, input.raw.size())) {
-      return absl::ResourceExhaustedError(absl::StrCat(
-          "inputs: over the limit of ", config_.max_request_bytes, " bytes for a request"));
-    }
-  }
-  const std::optional<BlockRef> block = lane_->arena().Allocate(pack.bytes());
-  if (!block.has_value()) return absl::UnavailableError("no memory for a request of this size now");
-  pack.Place(lane_->arena().At(block->offset));
-  for (size_t i = 0; i < request.inputs.size(); ++i) {
-    memcpy(pack.Data(i), request.inputs[i].raw.data(), request.inputs[i].raw.size());
-  }
-  return *block;
-}
-
-absl::StatusOr<BlockRef> IngressLane::Accept(const InferRequest& request, int64_t now,
-                                             CheckedRequest* checked, int64_t* deadline_ns) {
-  if (absl::Status s = Admit(request, now, checked, deadline_ns); !s.ok()) return s;
-  for (const StageNeed& need : Needs(*checked)) {
-    if (windows_.BlockBytes(need.block_bytes) != 0) continue;
-    return absl::ResourceExhaustedError("outputs: the answer would be over the size limit");
-  }
-  return StoreInput(request, *checked);
-}
-
 void IngressLane::Refuse(const InferRequest& request, int64_t now, const absl::Status& status,
                          Completion* completion) {
   if (!sending_golden_) lane_->page().Add(Counter::kRefused);
@@ -214,6 +156,7 @@ void IngressLane::Refuse(const InferRequest& request, int64_t now, const absl::S
   }
   InferAnswer answer;
   answer.status = status;
+  answer.retry_after_ms = RetryAfterMs(status);
   completion->Done(answer);
 }
 
@@ -375,7 +318,10 @@ void IngressLane::DispatchWaiting() {
   while (!waiting_.empty()) {
     // Off the queue first: a worker found faulty while this one is sent puts its flights in front.
     const uint16_t slot = waiting_.PopFront();
-    if (Dispatch(slot)) continue;
+    if (Dispatch(slot)) {
+      LeftQueue(flights_[slot]);
+      continue;
+    }
     waiting_.PutBack(slot);
     return;
   }
@@ -395,6 +341,7 @@ void IngressLane::SendHeld(int64_t now) {
 
 void IngressLane::OnPeer(const std::shared_ptr<PeerLane>& peer) {
   windows_.WorkerUp(peer->id.incarnation);
+  drain_.Restart();
   dispatch_again_ = true;
 }
 
@@ -403,6 +350,7 @@ size_t IngressLane::Poll() {
   const size_t done = lane_->Poll();
   if (lane_->roster().generation != roster_before) dispatch_again_ = true;
   ExpireAndCancel(MonotonicNanos());
+  StepOverload(MonotonicNanos());
   if (faults_ != nullptr) SendHeld(MonotonicNanos());
   StepQuiescence();
   DispatchWaiting();

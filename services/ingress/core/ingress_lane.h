@@ -17,6 +17,9 @@
 //   new
 //      one stands there once its golden requests had their verdicts.
 //   6. Ready follows from golden requests (golden_probe.h), which are no client's and not counted.
+//   7. Overload is answered, not queued: by predicted finish (DEADLINE_EXCEEDED), by a limit that
+//      adapts, by the delay of the queue and by the replay budget (UNAVAILABLE, with a hint when to
+//      come back). The lowest priority goes first; golden requests and replays are not shed.
 // What fails: a request, with the status of frontend.h.
 #pragma once
 
@@ -25,13 +28,17 @@
 
 #include "common/clock.h"
 #include "common/config.h"
+#include "services/ingress/core/concurrency_limit.h"
+#include "services/ingress/core/drain_rate.h"
 #include "services/ingress/core/golden_probe.h"
 #include "services/ingress/core/ingress_faults.h"
 #include "services/ingress/core/model_breakers.h"
 #include "services/ingress/core/model_counters.h"
 #include "services/ingress/core/model_table.h"
 #include "services/ingress/core/poison_record.h"
+#include "services/ingress/core/queue_delay.h"
 #include "services/ingress/core/quiescence.h"
+#include "services/ingress/core/replay_budget.h"
 #include "services/ingress/core/slot_queue.h"
 #include "services/ingress/core/stage_gate.h"
 #include "services/ingress/core/suspicion.h"
@@ -129,6 +136,12 @@ class IngressLane : public Frontend, public LaneHandler {
   RequestId RequestIdOf(uint16_t slot) const;
   absl::Status Admit(const InferRequest& request, int64_t now, CheckedRequest* checked,
                      int64_t* deadline_ns);
+  // ingress_lane_admit.cc: overload.
+  absl::Status MakeRoom(uint32_t rank);
+  void LeftQueue(const Flight& flight);
+  void StepOverload(int64_t now);
+  void CountForLimit(const Flight& flight);
+  int64_t RetryAfterMs(const absl::Status& status) const;
   // Everything up to the block that holds the inputs.
   absl::StatusOr<BlockRef> Accept(const InferRequest& request, int64_t now, CheckedRequest* checked,
                                   int64_t* deadline_ns);
@@ -186,6 +199,11 @@ class IngressLane : public Frontend, public LaneHandler {
   std::vector<Flight> flights_;
   std::vector<uint16_t> free_slots_;
   SlotQueue waiting_;
+  ConcurrencyLimit limit_;
+  QueueDelay queue_delay_;
+  DrainRate drain_;
+  ReplayBudget replays_{kWindowUnits};
+  int64_t next_shed_ns_ = 0;
   GoldenProbe probe_;
   bool sending_golden_ = false;     // Infer is called by the probe
   uint64_t judged_generation_ = 0;  // the newest whose golden requests had their verdicts

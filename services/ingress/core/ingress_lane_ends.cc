@@ -31,6 +31,7 @@ Completion* IngressLane::Retire(uint16_t slot) {
   flight.state = FlightState::kFree;
   flight.table = nullptr;
   free_slots_.push_back(slot);
+  if (flight.attempt > 0 && !flight.golden) replays_.GiveBack();
   --in_flight_;
   golden_in_flight_ -= flight.golden;
   dispatch_again_ = true;
@@ -45,6 +46,7 @@ void IngressLane::Fail(uint16_t slot, const absl::Status& status) {
   if (!flight.golden) flight.counters->CountFailure(MonotonicNanos() - flight.accepted_ns);
   InferAnswer answer;
   answer.status = status;
+  answer.retry_after_ms = RetryAfterMs(status);
   Retire(slot)->Done(answer);
 }
 
@@ -105,6 +107,8 @@ void IngressLane::Succeed(uint16_t slot, PeerLane& from, const Message& message)
   answer.outputs = {outputs.data(), count};
   Count(flight, Counter::kAnswered);
   CountSuccess(flight, message);
+  drain_.Answered();
+  CountForLimit(flight);
   if (breakers_.troubled()) breakers_.Answered(*flight.request.model);
   Retire(slot)->Done(answer);
 }
@@ -162,6 +166,7 @@ void IngressLane::OnPeerLost(const std::shared_ptr<PeerLane>& peer) {
     if (named) Replay(static_cast<uint16_t>(slot), *peer);
   }
   windows_.WorkerLost(dead);
+  drain_.Restart();
   if (opened) FailWaitingOfOpenModels();
   dispatch_again_ = true;
 }
@@ -175,6 +180,9 @@ void IngressLane::Replay(uint16_t slot, const PeerLane& dead) {
     Count(flight, Counter::kPoisoned);
     TellPoisoned(flight);
     return Fail(slot, absl::InternalError("the request ended the workers that executed it"));
+  }
+  if (flight.attempt == 0 && !flight.golden && !replays_.Take(in_flight_)) {
+    return Fail(slot, absl::UnavailableError("its worker ended; too many are sent again already"));
   }
   flight.alone = flight.alone || suspect;
   Abandon(flight);
@@ -198,6 +206,7 @@ void IngressLane::ExpireAndCancel(int64_t now) {
       Fail(slot, absl::CancelledError("cancelled by the client"));
     } else if (now > flight.deadline_ns) {
       Count(flight, Counter::kExpired);
+      CountForLimit(flight);
       Fail(slot, absl::DeadlineExceededError("the deadline passed before the answer was there"));
     }
   }

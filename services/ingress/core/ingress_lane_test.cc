@@ -92,7 +92,7 @@ class IngressLaneTest : public ::testing::Test {
     lane_.Poll();
     return execution;
   }
-  RequestId Infer(float value, Answer* answer, int64_t deadline_ns = 0) {
+  RequestId Infer(float value, Answer* answer, int64_t deadline_ns = 0, uint32_t priority = 0) {
     const int64_t shape[] = {1, 1};
     const TensorView input = {
         "input", DataType::kFp32, shape, {reinterpret_cast<const char*>(&value), sizeof value}};
@@ -100,6 +100,7 @@ class IngressLaneTest : public ::testing::Test {
     request.model = "plain";
     request.inputs = {&input, 1};
     request.deadline_ns = deadline_ns;
+    request.priority = priority;
     return lane_.Infer(request, answer);
   }
   uint64_t Count(Counter counter) { return ingress_.lane.page().Get(counter); }
@@ -170,6 +171,14 @@ TEST_F(IngressLaneTest, AFullLedgerRefusesAtOnce) {
   for (int i = 0; i < 8; ++i) EXPECT_EQ(answers[i].times, 0);
   EXPECT_EQ(answers[8].times, 1);
   EXPECT_TRUE(absl::IsUnavailable(answers[8].status)) << answers[8].status;
+}
+
+TEST_F(IngressLaneTest, AFullLedgerGivesTheLowestPrioritysPlaceToAHigherOne) {
+  std::vector<Answer> answers(9);
+  for (int i = 0; i < 8; ++i) Infer(1, &answers[i], 0, i == 3 ? 200 : 100);
+  Infer(1, &answers[8], 0, 99);
+  for (int i = 0; i < 9; ++i) EXPECT_EQ(answers[i].times, i == 3 ? 1 : 0) << i;
+  EXPECT_TRUE(absl::IsUnavailable(answers[3].status)) << answers[3].status;
 }
 
 TEST_F(IngressLaneTest, ADeadWorkersRequestIsSentToAnother) {

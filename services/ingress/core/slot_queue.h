@@ -9,6 +9,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include <algorithm>
+#include <array>
+#include <optional>
 #include <tuple>
 #include <utility>
 #include <vector>
@@ -34,8 +37,25 @@ class SlotQueue {
     keys_[slot] = {rank, deadline_ns, next_++};
     heap_.push_back(slot);
     places_[slot] = static_cast<uint16_t>(heap_.size() - 1);
+    ++of_rank_[std::min<size_t>(rank, of_rank_.size() - 1)];
     Rise(heap_.size() - 1);
   }
+  // How many stand before one of that rank that comes now.
+  size_t Ahead(uint32_t rank) const {
+    size_t ahead = 0;
+    for (size_t r = 0; r <= std::min<size_t>(rank, of_rank_.size() - 1); ++r) ahead += of_rank_[r];
+    return ahead;
+  }
+  // The last one, in the order of the queue, for which `may` holds. Looks at all of them.
+  template <typename May>
+  std::optional<uint16_t> Last(const May& may) const {
+    std::optional<uint16_t> last;
+    for (const uint16_t slot : heap_) {
+      if (may(slot) && (!last.has_value() || keys_[*last] < keys_[slot])) last = slot;
+    }
+    return last;
+  }
+  uint32_t rank(uint16_t slot) const { return std::get<0>(keys_[slot]); }
   // The slot that was taken last, as it stood.
   void PutBack(uint16_t slot) {
     const Key key = keys_[slot];
@@ -52,6 +72,7 @@ class SlotQueue {
     const size_t place = places_[slot];
     if (place == kNowhere) return;
     places_[slot] = kNowhere;
+    --of_rank_[std::min<size_t>(rank(slot), of_rank_.size() - 1)];
     const uint16_t last = heap_.back();
     heap_.pop_back();
     if (last == slot) return;
@@ -94,6 +115,7 @@ class SlotQueue {
   std::vector<Key> keys_;         // by slot
   std::vector<uint16_t> places_;  // by slot, in the heap
   std::vector<uint16_t> heap_;
+  std::array<uint32_t, 256> of_rank_ = {};
   uint64_t next_ = 0;
 };
 

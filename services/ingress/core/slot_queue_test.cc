@@ -60,5 +60,26 @@ TEST(SlotQueueTest, AgreesWithASortedList) {
   }
 }
 
+TEST(SlotQueueTest, TellsWhoStandsBeforeARankAndWhoIsLast) {
+  SlotQueue queue(8);
+  queue.Push(0, 10, 500);
+  queue.Push(1, 200, 100);
+  queue.Push(2, 200, 900);
+  queue.Push(3, 128, 950);
+  EXPECT_EQ(queue.Ahead(9), 0u);
+  EXPECT_EQ(queue.Ahead(10), 1u);
+  EXPECT_EQ(queue.Ahead(199), 2u);
+  EXPECT_EQ(queue.Ahead(255), 4u);
+  const auto any = [](uint16_t) { return true; };
+  EXPECT_EQ(queue.Last(any), 2);  // the lowest priority, and of these the latest deadline
+  EXPECT_EQ(queue.Last([](uint16_t slot) { return slot != 2; }), 1);
+  queue.PutBack(queue.PopFront());
+  EXPECT_EQ(queue.Ahead(10), 1u);
+  queue.Erase(2);
+  EXPECT_EQ(queue.Ahead(255), 3u);
+  EXPECT_EQ(queue.Last(any), 1);
+  EXPECT_EQ(queue.Last([](uint16_t) { return false; }), std::nullopt);
+}
+
 }  // namespace
 }  // namespace millrace

@@ -135,7 +135,9 @@ void InferCalls::Call::Reply(const InferAnswer& answer) {
     return;
   }
   if (answer.status.code() == absl::StatusCode::kUnavailable) {
-    context_->AddTrailingMetadata("grpc-retry-pushback-ms", owner_->retry_pushback_);
+    context_->AddTrailingMetadata(
+        "grpc-retry-pushback-ms",
+        answer.retry_after_ms > 0 ? absl::StrCat(answer.retry_after_ms) : owner_->retry_pushback_);
   }
   writer_->FinishWithError(ToGrpcStatus(answer.status), self());
 }

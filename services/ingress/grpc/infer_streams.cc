@@ -130,11 +130,12 @@ void InferStreams::Request::Done(const InferAnswer& answer) {
 
 void InferStreams::Request::Reply(const InferAnswer& answer) {
   grpc::ByteBuffer reply =
-      answer.status.ok()
-          ? owner_->encoder_.EncodeStreamed(answer, id_, say_final_, places_)
-          : owner_->encoder_.EncodeStreamError(
-                answer.status, id_,
-                absl::IsUnavailable(answer.status) ? owner_->retry_pushback_ms_ : retry_after_ms_);
+      answer.status.ok() ? owner_->encoder_.EncodeStreamed(answer, id_, say_final_, places_)
+                         : owner_->encoder_.EncodeStreamError(
+                               answer.status, id_,
+                               answer.retry_after_ms > 0            ? answer.retry_after_ms
+                               : absl::IsUnavailable(answer.status) ? owner_->retry_pushback_ms_
+                                                                    : retry_after_ms_);
   reply_.Swap(&reply);  // to assign one is to copy it
 }
 

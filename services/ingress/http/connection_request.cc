@@ -176,8 +176,11 @@ void Connection::Done(const InferAnswer& answer) {
       status = turned.status.ok() ? WriteAnswer(turned, form_, &answer_) : turned.status;
       form_.classes.Clear();  // an idle connection keeps no catalog
     }
-    if (!status.ok()) return Fail(status);
-    Send(200);
+    if (status.ok()) return Send(200);
+    if (answer.retry_after_ms <= 0) return Fail(status);
+    answer_ = {JsonError(Message(status)), "", false};
+    const int64_t seconds = (answer.retry_after_ms + 999) / 1000;
+    Send(HttpCode(status), Concat("Retry-After: ", seconds, "\r\n"));
   });
 }
 

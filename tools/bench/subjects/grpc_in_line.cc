@@ -2,6 +2,7 @@
 // the prediction in line. What the pipeline of processes costs is what Millrace is slower than
 // this, and what it gains is what it is faster.
 #include <CLI/CLI.hpp>
+#include <chrono>
 #include <fstream>
 #include <iostream>
 #include <iterator>
@@ -79,11 +80,19 @@ class Model {
   std::vector<float> predictions_;
 };
 
+void BurnUs(int64_t us) {
+  const auto until = std::chrono::steady_clock::now() + std::chrono::microseconds(us);
+  while (std::chrono::steady_clock::now() < until) {
+  }
+}
+
 int Main(int argc, char** argv) {
   CLI::App app("Serves models by Millrace's kernel in line. Ends with its standard input.");
   std::map<std::string, std::unique_ptr<Model>> models;
   std::vector<std::pair<std::string, std::string>> files;
   app.add_option("--model", files, "NAME FILE, with one prediction a row")->required();
+  int64_t busy_us = 0;
+  app.add_option("--busy_us_per_row", busy_us, "CPU time that each row costs beside the model's");
   CLI11_PARSE(app, argc, argv);
   for (const auto& [name, path] : files) {
     auto model = Model::Open(path);
@@ -94,12 +103,14 @@ int Main(int argc, char** argv) {
     models[name] = std::move(*model);
   }
   UnaryServer<Service, ModelInferRequest, ModelInferResponse> server(
-      [&models](const ModelInferRequest& request, ModelInferResponse* response) {
+      [&models, busy_us](const ModelInferRequest& request, ModelInferResponse* response) {
         const auto model = models.find(request.model_name());
         if (model == models.end()) {
           return grpc::Status(grpc::StatusCode::NOT_FOUND, "no such model");
         }
-        return model->second->Predict(request, response);
+        grpc::Status status = model->second->Predict(request, response);
+        if (busy_us > 0 && status.ok()) BurnUs(busy_us * request.inputs(0).shape(0));
+        return status;
       });
   return server.Serve(1) ? 0 : 1;
 }
