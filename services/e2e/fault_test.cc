@@ -192,7 +192,7 @@ TEST(Fault, UnderOverloadTheLowestPriorityIsShedFirst) {
   Tree::Options options;
   options.enable_faults = true;
   options.config =
-      "ingress: {default_deadline_ms: 60000, max_in_flight: 128, lanes: 1}\n"
+      "ingress: {default_deadline_ms: 60000, max_in_flight: 128}\n"
       "supervisor: {hang_ms: 20000}\n"
       "faults:\n  rules:\n"
       "    - {stage: execution, kind: delay, delay_ms: 6000, header: slow}\n"
