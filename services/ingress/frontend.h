@@ -53,11 +53,11 @@ struct InferRequest {
 
 struct InferAnswer {
   absl::Status status;
-  int64_t retry_after_ms = 0;  // of UNAVAILABLE: when to come back, as predicted; 0: not known
   // Valid only with an OK status. The model's name and version as served.
   std::string_view model;
   std::string_view version;
   absl::Span<const TensorView> outputs;
+  int64_t retry_after_ms = 0;  // of UNAVAILABLE: when to come back, as predicted; 0: not known
 };
 
 class Completion {

@@ -34,7 +34,7 @@ void Deliver(Completion* completion, FakeAnswer answer) {
   for (const FakeTensor& output : answer.outputs) {
     outputs.push_back({output.name, output.datatype, output.shape, output.raw});
   }
-  completion->Done({answer.status, 0, answer.model, answer.version, outputs});
+  completion->Done({answer.status, answer.model, answer.version, outputs});
   answer.model.assign(answer.model.size(), '#');
   for (FakeTensor& output : answer.outputs) {
     output.name.assign(output.name.size(), '#');
