@@ -178,7 +178,7 @@ void Connection::Done(const InferAnswer& answer) {
     }
     if (status.ok()) return Send(200);
     if (answer.retry_after_ms <= 0) return Fail(status);
-    answer_ = {JsonError(Message(status)), "", false};
+    answer_ = {JsonError(Message(status)), "", false, ""};
     const int64_t seconds = (answer.retry_after_ms + 999) / 1000;
     Send(HttpCode(status), Concat("Retry-After: ", seconds, "\r\n"));
   });
