@@ -193,7 +193,8 @@ TEST(Device, LostBeforeItServes) {
 
 TEST(Device, AfterOneLossItIsTriedAgain) {
   Faults faults;
-  faults.Set("run 7 5");
+  // Late enough that the fault is taken back before the next incarnation comes to it.
+  faults.Set("run 7 2000");
   auto tree = Tree::Start(WithPlugin(kFake));
   GoldenLoad load(*tree, "randhie", true, {"--in_flight=8", "--duration_ms=0"});
   tree->WaitUntil("a device is lost", [&] {

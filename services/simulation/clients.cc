@@ -287,6 +287,20 @@ void Clients::CheckOk(const Request& request, const InferAnswer& answer) {
   }
 }
 
+namespace {
+
+// What ingress says to a request that it gives up under overload or when too much is replayed.
+bool WasShed(const absl::Status& status) {
+  for (const char* words :
+       {"gave way to a request of a higher priority", "shed: requests wait too long for a worker",
+        "its worker ended; too many are sent again already"}) {
+    if (status.message() == words) return true;
+  }
+  return false;
+}
+
+}  // namespace
+
 void Clients::CheckError(const Request& request, const absl::Status& status) {
   if (request.must_be_ok) return Violate(request, "after the faults: " + status.ToString());
   const bool at_once = request.id == 0;
@@ -300,9 +314,9 @@ void Clients::CheckError(const Request& request, const absl::Status& status) {
       documented = at_once || VirtualTime::now_ns() > request.deadline_ns;
       break;
     case absl::StatusCode::kUnavailable:
-      // A full ledger; or a worker that knows only newer catalogs than the request's.
-      documented = at_once || newest != request.generation;
-      not_loaded_ += !at_once;
+      // A full ledger; or shed; or a worker that knows only newer catalogs than the request's.
+      documented = at_once || WasShed(status) || newest != request.generation;
+      not_loaded_ += !at_once && !WasShed(status);
       break;
     case absl::StatusCode::kInternal:
       // Poison, or what looks like it: one died with it in its hands, and another that had nothing

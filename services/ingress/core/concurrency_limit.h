@@ -5,7 +5,8 @@
 //   the ingress lane.
 // Invariants: 1. `floor` <= limit <= `most`; it begins at `most`. 2. It does not fall while answers
 //   take less than half of the time they were given: work of a server that keeps its deadlines is
-//   never refused. 3. It does not grow while fewer than half of it are in flight.
+//   never refused. 3. It does not grow while fewer than half of it are in flight, but goes back to
+//   `most` where answers take less than an eighth of their time.
 // Nothing fails.
 #pragma once
 
@@ -50,6 +51,11 @@ class ConcurrencyLimit {
   }
   void Update(double in_flight) {
     const bool harms = short_ns_ > bearable_ns_;
+    // Far from harm there is nothing to be careful of, whatever the load.
+    if (short_ns_ < bearable_ns_ / 4) {
+      limit_ = most_;
+      return;
+    }
     if (!harms && in_flight < limit_ / 2) return;
     // What is usual is no excuse where it is more than clients can bear.
     const double usual = std::min(kTolerance * long_ns_, bearable_ns_);

@@ -39,10 +39,15 @@ TEST(ConcurrencyLimitTest, StaysWithinItsBoundsAndRecovers) {
   ConcurrencyLimit limit(kFloor, kMost);
   for (int i = 0; i < 20'000; ++i) limit.Ended(900 * kMs, 1000 * kMs, kMost);
   EXPECT_EQ(limit.limit(), kFloor);
-  for (int i = 0; i < 20'000; ++i) limit.Ended(kMs, 1000 * kMs, 8);
+  for (int i = 0; i < 20'000; ++i) limit.Ended(200 * kMs, 1000 * kMs, 8);
   EXPECT_EQ(limit.limit(), kFloor);  // fewer than half of it were in flight
-  for (int i = 0; i < 40'000; ++i) limit.Ended(kMs, 1000 * kMs, limit.limit());
+  for (int i = 0; i < 40'000; ++i) limit.Ended(200 * kMs, 1000 * kMs, limit.limit());
   EXPECT_GE(limit.limit(), kMost - 8);
+  // Far from harm it does not take load to come back.
+  for (int i = 0; i < 20'000; ++i) limit.Ended(900 * kMs, 1000 * kMs, kMost);
+  EXPECT_EQ(limit.limit(), kFloor);
+  for (int i = 0; i < 100; ++i) limit.Ended(kMs, 1000 * kMs, 1);
+  EXPECT_EQ(limit.limit(), kMost);
 }
 
 TEST(QueueDelayTest, ABurstIsNotShed) {
