@@ -6,7 +6,7 @@
 // Invariants: 1. `floor` <= limit <= `most`; it begins at `most`. 2. It does not fall while answers
 //   take less than half of the time they were given: work of a server that keeps its deadlines is
 //   never refused. 3. It does not grow while fewer than half of it are in flight, but goes back to
-//   `most` where answers take less than an eighth of their time.
+//   `most` where answers take less than an eighth of their time, and when nothing is in flight.
 // Nothing fails.
 #pragma once
 
@@ -36,6 +36,13 @@ class ConcurrencyLimit {
     if (++seen_ < kUpdateEvery) return;
     seen_ = 0;
     Update(static_cast<double>(in_flight));
+  }
+
+  // Nothing is in flight: no queue, and no overload.
+  void Emptied() {
+    limit_ = most_;
+    short_ns_ = long_ns_ = bearable_ns_ = 0;
+    seen_ = 0;
   }
 
  private:

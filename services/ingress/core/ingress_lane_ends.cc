@@ -34,6 +34,7 @@ Completion* IngressLane::Retire(uint16_t slot) {
   if (flight.attempt > 0 && !flight.golden) replays_.GiveBack();
   --in_flight_;
   golden_in_flight_ -= flight.golden;
+  if (in_flight_ == golden_in_flight_) limit_.Emptied();
   dispatch_again_ = true;
   return std::exchange(flight.completion, nullptr);
 }

@@ -48,6 +48,9 @@ TEST(ConcurrencyLimitTest, StaysWithinItsBoundsAndRecovers) {
   EXPECT_EQ(limit.limit(), kFloor);
   for (int i = 0; i < 100; ++i) limit.Ended(kMs, 1000 * kMs, 1);
   EXPECT_EQ(limit.limit(), kMost);
+  for (int i = 0; i < 20'000; ++i) limit.Ended(900 * kMs, 1000 * kMs, kMost);
+  limit.Emptied();
+  EXPECT_EQ(limit.limit(), kMost);
 }
 
 TEST(QueueDelayTest, ABurstIsNotShed) {
