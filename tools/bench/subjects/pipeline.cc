@@ -214,7 +214,7 @@ Subject SubjectOf(const Server& server, const Options& options, const std::vecto
     };
   }
   subject.settle = [run = server.run, set = SetFor(server, cases[0], sets),
-                    load = LoadOf(server, kChannels, options.settle_ms)] { run(set, load); };
+                    load = LoadOf(server, kInFlight[0], options.settle_ms)] { run(set, load); };
   return subject;
 }
 
