@@ -51,6 +51,14 @@ bool Quiescent(Tree& tree) {
   return true;
 }
 
+void Reload(Tree& tree) {
+  const uint64_t before = tree.Status()["catalog"]["live_generation"];
+  EXPECT_EQ(tree.Admin({{"verb", "reload"}})["ok"], true);
+  tree.WaitUntil("the new catalog is live", [&] {
+    return tree.Status()["catalog"]["live_generation"].get<uint64_t>() > before;
+  });
+}
+
 // Three kinds of clients at once, each comparing every answer with the golden one.
 class Clients {
  public:
@@ -62,7 +70,8 @@ class Clients {
     loads_.push_back(std::make_unique<GoldenLoad>(tree, "digits", false, flags));
     tree.WaitUntil("the loads run", [&] {
       uint64_t answered = 0;
-      for (const json& process : tree.Status()["processes"]) {
+      const json status = tree.Status();
+      for (const json& process : status["processes"]) {
         if (process["stage"] == "ingress") answered += Counter(process, "answered");
       }
       return answered > 2000;
@@ -98,8 +107,7 @@ class Chaos {
       case 4:
         return Scale(stage, kLeastWorkers + Below(kMostWorkers - kLeastWorkers + 1));
       default:
-        EXPECT_EQ(tree_.Admin({{"verb", "reload"}})["ok"], true);
-        tree_.WaitReady();
+        return Reload(tree_);
     }
   }
 
@@ -124,7 +132,8 @@ class Chaos {
     EXPECT_EQ(tree_.Admin({{"verb", "scale"}, {"stage", stage}, {"count", count}})["ok"], true);
     tree_.WaitUntil("the scale is done", [&] {
       int ready = 0, other = 0;
-      for (const json& process : tree_.Status()["processes"]) {
+      const json status = tree_.Status();
+      for (const json& process : status["processes"]) {
         if (process["stage"] != stage) continue;
         (process["state"] == "ready" ? ready : other) += 1;
       }
@@ -147,6 +156,7 @@ void ExpectNothingLeft(Tree& tree, size_t keeper_descriptors) {
 
 TEST(Chaos, FaultsOfWorkersFailNoRequest) {
   auto tree = Tree::Start({.config = kConfig});
+  Reload(*tree);  // from now on the keeper holds two catalogs: the newest and the one before
   tree->WaitUntil("quiescence before", [&] { return Quiescent(*tree); });
   const size_t descriptors = OpenDescriptors(tree->keeper().pid());
   Chaos chaos(*tree, Seed());
@@ -165,6 +175,7 @@ TEST(Chaos, FaultsOfWorkersFailNoRequest) {
 // A connection that breaks is UNAVAILABLE; asked again, each request has its one right answer.
 TEST(Chaos, FaultsOfEveryProcessGiveDocumentedCodesAndRightAnswers) {
   auto tree = Tree::Start({.config = kConfig});
+  Reload(*tree);  // from now on the keeper holds two catalogs: the newest and the one before
   tree->WaitUntil("quiescence before", [&] { return Quiescent(*tree); });
   const size_t descriptors = OpenDescriptors(tree->keeper().pid());
   Chaos chaos(*tree, Seed() + 1);
