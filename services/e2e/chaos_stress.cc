@@ -59,15 +59,16 @@ void Reload(Tree& tree) {
   });
 }
 
-// Three kinds of clients at once, each comparing every answer with the golden one.
+// Three loads at once, each comparing every answer with the golden one; `third`: the listener of
+// the last one.
 class Clients {
  public:
-  explicit Clients(Tree& tree, int retries) {
+  Clients(Tree& tree, int retries, const std::string& third) {
     const std::string again = "--retries=" + std::to_string(retries);
     const std::vector<std::string> flags = {"--in_flight=16", "--duration_ms=0", again};
     loads_.push_back(std::make_unique<GoldenLoad>(tree, "randhie", true, flags));
     loads_.push_back(std::make_unique<GoldenLoad>(tree, "breast_cancer", false, flags, "http"));
-    loads_.push_back(std::make_unique<GoldenLoad>(tree, "digits", false, flags));
+    loads_.push_back(std::make_unique<GoldenLoad>(tree, "digits", false, flags, third));
     tree.WaitUntil("the loads run", [&] {
       uint64_t answered = 0;
       const json status = tree.Status();
@@ -160,7 +161,7 @@ TEST(Chaos, FaultsOfWorkersFailNoRequest) {
   tree->WaitUntil("quiescence before", [&] { return Quiescent(*tree); });
   const size_t descriptors = OpenDescriptors(tree->keeper().pid());
   Chaos chaos(*tree, Seed());
-  Clients clients(*tree, /*retries=*/0);
+  Clients clients(*tree, /*retries=*/0, "local");
   for (int i = 0; i < Faults(); ++i) chaos.HurtWorkers();
   for (const json& report : clients.End()) {
     ASSERT_TRUE(report.is_object());
@@ -179,7 +180,7 @@ TEST(Chaos, FaultsOfEveryProcessGiveDocumentedCodesAndRightAnswers) {
   tree->WaitUntil("quiescence before", [&] { return Quiescent(*tree); });
   const size_t descriptors = OpenDescriptors(tree->keeper().pid());
   Chaos chaos(*tree, Seed() + 1);
-  Clients clients(*tree, /*retries=*/20);
+  Clients clients(*tree, /*retries=*/20, "grpc");
   for (int i = 0; i < Faults() / 4; ++i) {
     chaos.HurtWorkers();
     chaos.HurtTheRest();
