@@ -50,17 +50,17 @@ struct Config {
   int64_t aggregation_workers = 1;  // 1..8
   int64_t default_deadline_ms = 10'000;
   int64_t max_deadline_ms = 60'000;
-  int64_t max_request_bytes = 1 << 20;     // of one request's tensors, and of one answer's
-  int64_t max_in_flight = 256;             // requests one ingress lane holds at a time
-  int64_t max_connections = 1024;          // of gRPC, and of HTTP, to one ingress process
-  int64_t probe_period_ms = 1'000;         // of golden requests; 0: none are sent
-  int64_t grpc_max_connection_age_ms = 0;  // 0: a connection may stay for ever
-  int64_t local_clients = 64;              // connected at a time, to one ingress process
-  int64_t local_in_flight = 128;           // requests that one local client holds
-  int64_t local_memory_mb = 256;           // of all local clients' regions, and ours for them
-  int64_t max_batch_rows = 4096;           // rows execution takes in one pass
-  int64_t device_index = 0;                // of the driver's devices
-  int64_t device_from_rows = 0;            // of a batch; 0: as measured
+  int64_t max_request_bytes = 1 << 20;           // of one request's tensors, and of one answer's
+  int64_t max_in_flight = 256;                   // requests one ingress lane holds at a time
+  int64_t max_connections = 1024;                // of gRPC, and of HTTP, to one ingress process
+  int64_t probe_period_ms = 1'000;               // of golden requests; 0: none are sent
+  int64_t grpc_max_connection_age_ms = 600'000;  // 0: a connection may stay for ever
+  int64_t local_clients = 64;                    // connected at a time, to one ingress process
+  int64_t local_in_flight = 128;                 // requests that one local client holds
+  int64_t local_memory_mb = 256;                 // of all local clients' regions, and ours for them
+  int64_t max_batch_rows = 4096;                 // rows execution takes in one pass
+  int64_t device_index = 0;                      // of the driver's devices
+  int64_t device_from_rows = 0;                  // of a batch; 0: as measured
   // Of SCHED_FIFO, by stage; 0: the usual scheduler.
   int64_t ingress_fifo_priority = 0, features_fifo_priority = 0, execution_fifo_priority = 0,
           aggregation_fifo_priority = 0;

@@ -107,8 +107,8 @@ constexpr ConfigField kSchema[] = {
         "ingress", "grpc_max_connection_age_ms", &Config::grpc_max_connection_age_ms, 0,
         24 * kMaxMillis,
         "Age, give or take a tenth, at which a gRPC connection is told to go, so that its client "
-        "connects again, perhaps elsewhere. Its calls may still take `max_deadline_ms`; a stream "
-        "that lasts longer is cut off. 0: never."),
+        "connects again, perhaps to another ingress process. What it has begun goes on to its end, "
+        "streams too. 0: never."),
 
     Text("ingress", "keys_file", &Config::keys_file, TextRule::kOptionalPath,
          "YAML file of API keys, made with `millrace key new` "

@@ -73,6 +73,11 @@ absl::StatusOr<mr_request*> LocalClient::Begin(mr_model* model, uint32_t rows,
   return &request;
 }
 
+bool LocalClient::Moving() const {
+  // acquire: meets the release in LocalServer::Move.
+  return their_words_.as<const LocalWords>()->moving.load(std::memory_order_acquire) != 0;
+}
+
 void LocalClient::ReadyTensors(const mr_model& model, uint32_t rows) {
   ready_.clear();
   for (uint32_t place = 0; place < model.inputs.size(); ++place) {

@@ -16,6 +16,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -25,6 +26,10 @@
 #include "ipc/idler.h"
 #include "ipc/parking_shm.h"
 #include "ipc/tensor_pack.h"
+
+namespace millrace {
+class LocalClient;
+}
 
 struct mr_model {
   struct Tensor {
@@ -37,6 +42,9 @@ struct mr_model {
   uint16_t handle = 0;
   uint32_t max_rows = 0;
   std::vector<Tensor> inputs, outputs;
+  // Of the one that the program has (moving_client.h).
+  mr_model* moved = nullptr;  // the same one over the current connection; null: it is this
+  std::string changed;        // why it is of no use any more
 };
 
 struct mr_request {
@@ -44,6 +52,7 @@ struct mr_request {
   State state = State::kFree;
   bool let_go = false;  // released while in flight
   bool cancel = false;  // wanted, not sent yet
+  millrace::LocalClient* owner = nullptr;
   uint16_t place = 0;
   uint32_t use = 0;
   const mr_model* model = nullptr;
@@ -74,6 +83,12 @@ class LocalClient {
   void Cancel(mr_request* request);
   int Infer(mr_request* request, const mr_submit_options& options);
   void Release(mr_request* request);
+
+  // The server wants us to connect again; also true once it has ended after that.
+  bool Moving() const;
+  size_t held() const { return requests_.size() - free_.size(); }  // begun and not released
+  size_t in_flight() const { return in_flight_; }
+  std::vector<std::unique_ptr<mr_model>> TakeModels() { return std::exchange(models_, {}); }
 
   bool connected() const { return why_.ok(); }
   const absl::Status& why() const { return why_; }

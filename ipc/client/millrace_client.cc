@@ -1,4 +1,4 @@
-// The C interface over ipc/client/client.h: no exception and no C++ type passes it.
+// The C interface over ipc/client/moving_client.h: no exception and no C++ type passes it.
 #include "ipc/client/millrace_client.h"
 
 #include <string.h>
@@ -6,10 +6,10 @@
 #include <algorithm>
 #include <new>
 
-#include "ipc/client/client.h"
+#include "ipc/client/moving_client.h"
 
 struct mr_client {
-  std::unique_ptr<millrace::LocalClient> client;
+  std::unique_ptr<millrace::MovingClient> client;
 };
 
 namespace {
@@ -47,7 +47,7 @@ int mr_connect(const char* path, const mr_options* options, mr_client** client) 
   *client = nullptr;
   try {
     auto connected =
-        millrace::LocalClient::Connect(path == nullptr ? "" : path, OptionsOf(options));
+        millrace::MovingClient::Connect(path == nullptr ? "" : path, OptionsOf(options));
     if (!connected.ok()) {
       connect_error = std::string(connected.status().message());
       return static_cast<int>(connected.status().code());

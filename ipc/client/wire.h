@@ -45,6 +45,9 @@ inline constexpr size_t kMaxLocalNames = 256;
 struct LocalWords {
   RegionHeader header;
   alignas(kLineBytes) std::atomic<uint64_t> parked;
+  // The server's: not 0 once it wants its clients to connect again, to another process. A server
+  // that has no such word leaves it 0.
+  std::atomic<uint32_t> moving;
 };
 inline constexpr RegionType kLocalWordsType = {
     RegionKind::kLocalWords, LayoutHash({sizeof(LocalWords), offsetof(LocalWords, parked)})};

@@ -10,18 +10,47 @@ namespace millrace {
 LaneThread::LaneThread(Lane* lane, Ledger* ledger, const Config& config, IngressShared shared)
     : lane_(lane), ingress_(lane, ledger, config, std::move(shared)) {}
 
-void LaneThread::Start(MakeServer make) {
+void LaneThread::Start(MakeServer make, bool hold) {
   make_ = std::move(make);
+  hold_ = hold;
   thread_ = std::thread([this] { Run(); });
+}
+
+void LaneThread::Open() {
+  lane_->Post([this] { hold_ = false; });
 }
 
 void LaneThread::Drain(std::function<void()> drained) {
   lane_->Post([this, drained = std::move(drained)] {
-    if (server_ != nullptr) server_->Drain();
     make_ = nullptr;
-    ingress_.StopProbing();
     drained_ = drained;
+    BeginDrain();
   });
+}
+
+void LaneThread::Move(int64_t until_ns, std::function<void()> drained) {
+  lane_->Post([this, until_ns, drained = std::move(drained)] {
+    make_ = nullptr;
+    drained_ = drained;
+    move_until_ns_ = until_ns;
+    if (server_ != nullptr) server_->Move();
+  });
+}
+
+void LaneThread::BeginDrain() {
+  move_until_ns_ = 0;
+  if (server_ != nullptr) server_->Drain();
+  ingress_.StopProbing();
+}
+
+void LaneThread::StepDrain() {
+  const bool answered = server_ == nullptr || server_->Drained();
+  if (move_until_ns_ != 0) {
+    if (!answered && MonotonicNanos() < move_until_ns_) return;
+    Log(LogLevel::kInfo, "clients_moved", {{"lane", lane_->id().lane}, {"all", answered}});
+    return BeginDrain();
+  }
+  if (answered && ingress_.in_flight() == 0) std::exchange(drained_, nullptr)();
 }
 
 void LaneThread::Stop() {
@@ -44,16 +73,13 @@ void LaneThread::Run() {
     } else if (idler_.ShouldPark(lane_->wait_mode())) {
       Park();
     }
-    const bool answered = server_ == nullptr || server_->Drained();
-    if (drained_ != nullptr && answered && ingress_.in_flight() == 0) {
-      std::exchange(drained_, nullptr)();
-    }
+    if (drained_ != nullptr) StepDrain();
   }
   if (server_ != nullptr) server_->Shutdown();
 }
 
 void LaneThread::OpenWhenReady() {
-  if (make_ == nullptr || !ingress_.MayOpen()) return;
+  if (make_ == nullptr || hold_ || !ingress_.MayOpen()) return;
   absl::StatusOr<std::unique_ptr<ProtocolServer>> server = std::exchange(make_, nullptr)();
   if (!server.ok()) Log(LogLevel::kError, "cannot_serve", {{"why", server.status().ToString()}});
   MR_CHECK(server.ok(), "a listening socket of the keeper's cannot be used");

@@ -8,7 +8,10 @@
 //   2. The lane parks only after it armed its epoch and looked at its links once more; while it is
 //      blocked in the protocol server, a message on a link ends the block.
 //   3. Nothing is accepted before a request could be served: until then clients wait in the
-//      listening socket's backlog, also those of an ingress that has died.
+//      listening socket's backlog, also those of an ingress that has died. Nor before Open, where
+//      another pipeline serves.
+//   4. While it moves its clients to others it serves them: requests are refused only once they
+//      have stayed too long.
 // What fails: a socket that cannot be used ends the process (it was ours, opened by the keeper).
 #pragma once
 
@@ -34,7 +37,10 @@ class ProtocolServer {
   // Blocks at most so long; a write to the lane's eventfd ends it. False: only time passed.
   virtual bool Block(int64_t max_ns) = 0;
   virtual void Drain() = 0;
-  // After Drain: every client has its answer.
+  // Accepts nobody more and tells everybody to come to another process; serves them meanwhile.
+  // Again: nothing.
+  virtual void Move() = 0;
+  // After Drain: every client has its answer. After Move alone: every client has gone.
   virtual bool Drained() const = 0;
   virtual void Shutdown() = 0;
 };
@@ -61,9 +67,12 @@ class LaneThread {
   LaneThread(Lane* lane, Ledger* ledger, const Config& config, IngressShared shared);
   // `make` runs on the lane's thread, once the lane is ready to serve.
   using MakeServer = std::function<absl::StatusOr<std::unique_ptr<ProtocolServer>>()>;
-  void Start(MakeServer make);
+  void Start(MakeServer make, bool hold = false);
+  void Open();  // ends the hold
   // `drained` is called on the lane's thread.
   void Drain(std::function<void()> drained);
+  // Moves the clients until `until_ns`, then drains.
+  void Move(int64_t until_ns, std::function<void()> drained);
   void Stop();
 
   IngressLane& ingress() { return ingress_; }
@@ -72,17 +81,21 @@ class LaneThread {
  private:
   void Run();
   void OpenWhenReady();
+  void BeginDrain();
+  void StepDrain();
   bool Sleep(int64_t most_ns);  // false: only time passed
   void Park();
 
   Lane* lane_;
   IngressLane ingress_;
   MakeServer make_;
+  bool hold_ = false;
   std::unique_ptr<ProtocolServer> server_;  // null until the lane is ready
   Idler idler_;
   std::thread thread_;
   std::atomic<bool> stop_{false};
   std::function<void()> drained_;
+  int64_t move_until_ns_ = 0;  // while clients are moved
 };
 
 }  // namespace millrace

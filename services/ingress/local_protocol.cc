@@ -16,6 +16,7 @@ class LocalProtocol : public ProtocolServer {
   size_t Poll() override { return server_->Poll(); }
   bool Block(int64_t max_ns) override { return server_->Block(max_ns); }
   void Drain() override { server_->Drain(); }
+  void Move() override { server_->Move(); }
   bool Drained() const override { return server_->drained(); }
   void Shutdown() override {}
 

@@ -7,6 +7,7 @@
 #include <mutex>
 #include <vector>
 
+#include "common/clock.h"
 #include "services/ingress/incidents.h"
 #include "services/ingress/lane_thread.h"
 #include "services/runtime/process.h"
@@ -59,6 +60,7 @@ class IngressProcess : public StageProcess {
  public:
   absl::Status OnStart(Start start) override {
     listeners_ = std::move(start.listeners);
+    move_ns_ = start.config.drain_ms * kNanosPerMilli / 4 * 3;
     ClientRegionsOptions options;
     options.allowed = start.config.allow_client_shm == "true";
     options.prefixes = SplitPrefixes(start.config.client_shm_prefix);
@@ -89,10 +91,12 @@ class IngressProcess : public StageProcess {
       if (number >= kListenerOfLane.size()) return absl::InternalError("a lane of no known number");
       auto listener = listeners_.find(kListenerOfLane[number]);
       if (listener == listeners_.end()) return absl::InternalError("a lane without its listener");
-      thread->Start([this, make = kServerOfLane[number], lane, ingress = &thread->ingress(),
-                     config = start.config, socket = listener->second.get()] {
-        return make({ingress, lane->wake_fd(), config, socket, regions_.get(), keys_});
-      });
+      thread->Start(
+          [this, make = kServerOfLane[number], lane, ingress = &thread->ingress(),
+           config = start.config, socket = listener->second.get()] {
+            return make({ingress, lane->wake_fd(), config, socket, regions_.get(), keys_});
+          },
+          start.hold);
       threads_.push_back(std::move(thread));
     }
     return absl::OkStatus();
@@ -118,14 +122,18 @@ class IngressProcess : public StageProcess {
   }
 
   void OnDrain(std::function<void()> drained) override {
-    auto left = std::make_shared<std::atomic<size_t>>(threads_.size());
-    for (auto& thread : threads_) {
-      thread->Drain([left, drained] {
-        // acq_rel: meets itself in IngressProcess::OnDrain, run by the other lanes; the last one
-        // reports.
-        if (left->fetch_sub(1, std::memory_order_acq_rel) == 1) drained();
-      });
-    }
+    const auto one = OneOfAll(std::move(drained));
+    for (auto& thread : threads_) thread->Drain(one);
+  }
+
+  void OnMove(std::function<void()> drained) override {
+    const int64_t until_ns = MonotonicNanos() + move_ns_;
+    const auto one = OneOfAll(std::move(drained));
+    for (auto& thread : threads_) thread->Move(until_ns, one);
+  }
+
+  void OnOpen() override {
+    for (auto& thread : threads_) thread->Open();
   }
 
   void OnStop() override {
@@ -133,6 +141,17 @@ class IngressProcess : public StageProcess {
   }
 
  private:
+  // To be called by each lane's thread; the last one calls `all`.
+  std::function<void()> OneOfAll(std::function<void()> all) {
+    auto left = std::make_shared<std::atomic<size_t>>(threads_.size());
+    return [left, all = std::move(all)] {
+      // acq_rel: meets itself in IngressProcess::OneOfAll, run by the other lanes.
+      if (left->fetch_sub(1, std::memory_order_acq_rel) == 1) all();
+    };
+  }
+
+  // Of the drain's limit: the rest is for requests of those who did not move.
+  int64_t move_ns_ = 0;
   std::map<std::string, Fd> listeners_;
   std::unique_ptr<ClientRegions> regions_;  // outlives the lanes
   std::shared_ptr<Keys> keys_;

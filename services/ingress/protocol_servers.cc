@@ -83,8 +83,14 @@ class GrpcProtocol : public ProtocolServer {
 
   size_t Poll() override { return server_->Poll(kEventsATurn); }
   bool Block(int64_t max_ns) override { return server_->Wait(max_ns); }
-  void Drain() override { server_->Drain(); }
-  bool Drained() const override { return server_->in_flight() == 0; }
+  void Drain() override {
+    draining_ = true;
+    server_->Drain();
+  }
+  void Move() override { server_->Move(); }
+  bool Drained() const override {
+    return server_->in_flight() == 0 && (draining_ || server_->connections() == 0);
+  }
   void Shutdown() override {
     helper_.reset();
     server_->Shutdown(kGraceNs);
@@ -93,6 +99,7 @@ class GrpcProtocol : public ProtocolServer {
  private:
   std::unique_ptr<GrpcServer> server_;
   std::unique_ptr<WakeHelper> helper_;
+  bool draining_ = false;
 };
 
 class HttpProtocol : public ProtocolServer {
@@ -104,6 +111,7 @@ class HttpProtocol : public ProtocolServer {
     return server_->RunFor(std::chrono::nanoseconds(max_ns)) > 0;
   }
   void Drain() override { server_->Drain(); }
+  void Move() override { server_->Move(); }
   bool Drained() const override { return server_->drained(); }
   void Shutdown() override {}
 
@@ -130,7 +138,6 @@ absl::StatusOr<std::unique_ptr<ProtocolServer>> MakeGrpcServer(const ServerParts
   options.max_message_bytes = parts.config.max_request_bytes + (64 << 10);
   options.max_in_flight = parts.config.max_in_flight;
   options.max_connection_age_ms = parts.config.grpc_max_connection_age_ms;
-  options.connection_age_grace_ms = parts.config.max_deadline_ms;
   absl::StatusOr<std::unique_ptr<GrpcServer>> server =
       GrpcServer::Start(parts.lane, options, parts.listening_fd);
   if (!server.ok()) return server.status();

@@ -1,6 +1,6 @@
 // The keeper: PID 1 or a subreaper. Holds sockets and descriptors, starts the supervisor, reaps,
-// and replaces a supervisor that died: the next one adopts what it left. README.md has the page.
-#include <errno.h>
+// and replaces a supervisor that died: the next one adopts what it left. During an upgrade it has a
+// second pipeline beside the first. README.md has the page.
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -8,13 +8,12 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <fstream>
-#include <map>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -22,22 +21,17 @@
 #include "common/clock.h"
 #include "common/log.h"
 #include "ipc/control.pb.h"
-#include "ipc/control_channel.h"
 #include "services/keeper/listener.h"
+#include "services/keeper/pipeline.h"
 
 namespace millrace {
 namespace {
 
 // The supervisor's table of exit codes (services/supervisor/exit_codes.h) has these too.
-constexpr int kExitUsage = 64, kExitPort = 66, kExitProgram = 70, kFirstFinal = 64, kLastFinal = 76;
-constexpr int kExitKilled = 1;  // the tree had to be killed
-constexpr int64_t kMinBackOffNs = 100 * kNanosPerMilli, kMaxBackOffNs = kNanosPerSecond;
-constexpr int64_t kLongLifeNs = kNanosPerSecond;        // a supervisor that lived so long was sound
+constexpr int kExitUsage = 64, kExitPort = 66, kFirstFinal = 64, kLastFinal = 76;
+constexpr int kExitKilled = 1;                          // the tree had to be killed
 constexpr int64_t kReapLimitNs = 10 * kNanosPerSecond;  // for the killed; some cannot be (state D)
 constexpr int kTurnMs = 10;                             // while a time is awaited
-constexpr size_t kMaxKept = 900;
-constexpr size_t kFdsAMessage = 200;
-constexpr int kMaxUnsettled = 3;  // supervisors in a row that could not take over
 
 struct Arguments {
   std::vector<std::pair<std::string, std::string>> listen;  // name, address
@@ -89,6 +83,7 @@ class Keeper {
       files.rlim_cur = files.rlim_max;
       setrlimit(RLIMIT_NOFILE, &files);
     }
+    pipelines_.push_back(std::make_unique<Pipeline>(arguments_.supervisor, Handover::SERVING));
     while (!exit_code_.has_value()) Turn();
     KillAll();
     for (const Listener& l : listeners_) unlink(l.unix_path.c_str());
@@ -97,145 +92,197 @@ class Keeper {
 
  private:
   void Turn() {
-    if (supervisor_ == 0 && MonotonicNanos() >= start_at_ns_) Start();
-    pollfd waits[] = {{signals_.get(), POLLIN, 0}, {channel_.fd(), POLLIN, 0}};
-    poll(waits, 2, supervisor_ == 0 || stopping_ ? kTurnMs : -1);
+    std::vector<pollfd> waits = {{signals_.get(), POLLIN, 0}};
+    bool timed = false;
+    for (const auto& p : pipelines_) {
+      if (p->gone) continue;
+      p->StartIfDue(listeners_, NewsFor(*p));
+      timed |= p->supervisor() == 0 || p->kill_at_ns != 0;
+      waits.push_back({p->fd(), POLLIN, 0});
+    }
+    poll(waits.data(), waits.size(), timed ? kTurnMs : -1);
     signalfd_siginfo info;
     while (read(signals_.get(), &info, sizeof info) == sizeof info) {
       if (info.ssi_signo != SIGCHLD) OnSignal(static_cast<int>(info.ssi_signo));
     }
-    ReadStore();
+    // An upgrade that begins adds to them.
+    for (size_t i = 0; i < pipelines_.size(); ++i) ReadFrom(pipelines_[i].get());
     int status;
     for (pid_t pid; (pid = waitpid(-1, &status, WNOHANG)) > 0;) {
-      if (pid == supervisor_) OnSupervisorEnd(status);
-    }
-    if (stopping_ && MonotonicNanos() >= kill_at_ns_) End(kExitKilled, "the stop took too long");
-  }
-
-  void Start() {
-    auto pair = ControlChannel::MakePair();
-    started_ns_ = MonotonicNanos();
-    const pid_t pid = pair.ok() ? fork() : -1;
-    if (pid == 0) BecomeSupervisor(pair->second.get());
-    if (pid < 0) return BackOff();
-    supervisor_ = pid;
-    channel_ = ControlChannel(std::move(pair->first));
-    settled_ = false;
-    if (!HandOver()) kill(pid, SIGKILL);
-    Log(LogLevel::kInfo, "supervisor_started", {{"pid", pid}, {"restarts", restarts_}});
-  }
-
-  bool HandOver() {
-    Handover handover;
-    handover.set_restarts(restarts_);
-    handover.set_nothing_lives(nothing_lives_);
-    std::vector<int> fds;
-    for (const Listener& l : listeners_) {
-      handover.add_listeners(l.name);
-      fds.push_back(l.socket.get());
-    }
-    for (const auto& [name, fd] : kept_) {
-      if (fds.size() == kFdsAMessage) {
-        handover.set_more(true);
-        if (!channel_.Send(handover, fds).ok()) return false;
-        handover.clear_listeners(), handover.clear_kept(), handover.clear_more();
-        fds.clear();
+      for (size_t i = 0; i < pipelines_.size(); ++i) {
+        if (pipelines_[i]->supervisor() == pid) OnSupervisorEnd(pipelines_[i].get(), status);
       }
-      handover.add_kept(name);
-      fds.push_back(fd.get());
     }
-    return channel_.Send(handover, fds).ok();
+    for (const auto& p : pipelines_) {
+      if (p->gone || p->kill_at_ns == 0 || MonotonicNanos() < p->kill_at_ns) continue;
+      if (p->role == Handover::SERVING) return End(kExitKilled, "the stop took too long");
+      Doom(p.get(), p->role == Handover::RETIRED ? "the drain took too long" : WhyNotReady(*p));
+    }
+    std::erase_if(pipelines_, [](const auto& p) { return p->gone; });
+    if (pipelines_.empty()) End(last_code_, stopping_ ? "stopped" : "the supervisor ended");
   }
 
-  [[noreturn]] void BecomeSupervisor(int channel) {
-    std::vector<char*> argv;
-    for (std::string& argument : arguments_.supervisor) argv.push_back(argument.data());
-    argv.push_back(nullptr);
-    const int moved = fcntl(channel, F_DUPFD_CLOEXEC, 16);
-    if (moved >= 0 && dup2(moved, 3) == 3 && syscall(SYS_close_range, 4, ~0u, 0) == 0) {
-      sigset_t none;
-      sigemptyset(&none);
-      sigprocmask(SIG_SETMASK, &none, nullptr);
-      execv(argv[0], argv.data());
+  Handover NewsFor(const Pipeline& pipeline) {
+    Handover news;
+    if (pipeline.role != Handover::SERVING) return news;
+    if (const Pipeline* candidate = With(Handover::CANDIDATE)) {
+      news.set_upgrading_to(candidate->name);
     }
-    fprintf(stderr, "keeper: cannot run %s: %s\n", argv[0], strerror(errno));
-    _exit(kExitProgram);
+    news.set_upgrade_failure(upgrade_failure_);
+    return news;
+  }
+
+  Pipeline* With(Handover::Role role) {
+    for (const auto& p : pipelines_) {
+      if (p->role == role && !p->gone) return p.get();
+    }
+    return nullptr;
   }
 
   void OnSignal(int signal) {
-    if (signal == SIGHUP) return static_cast<void>(supervisor_ != 0 && kill(supervisor_, SIGHUP));
+    Pipeline* const serving = With(Handover::SERVING);
+    if (signal == SIGHUP && serving != nullptr) return serving->SignalSupervisor(SIGHUP);
+    if (signal == SIGHUP) return;
     if (stopping_) return End(kExitKilled, "asked to stop a second time");
     stopping_ = true;
-    kill_at_ns_ = MonotonicNanos() + stop_limit_ns_;
-    if (supervisor_ == 0) return End(0, "asked to stop");
-    kill(supervisor_, SIGTERM);
+    if (serving != nullptr) AskToEnd(serving);
+    if (Pipeline* candidate = With(Handover::CANDIDATE)) Doom(candidate, "the server stops");
   }
 
-  void ReadStore() {
-    ToKeeper message;
-    std::vector<Fd> fds;
-    while (channel_.valid()) {
-      const absl::StatusOr<bool> received = channel_.Receive(&message, &fds);
-      if (!received.ok()) channel_ = ControlChannel();  // it is about to be reaped
-      if (!received.ok() || !*received) return;
-      // A copy first: both are of one oneof.
-      const std::string single = message.keep();
-      if (!single.empty()) message.mutable_keep_all()->add_names(single);
-      if (message.has_keep_all()) {
-        Keep(message.keep_all(), &fds);
-      } else if (!message.forget().empty()) {
-        const std::string& name = message.forget();
-        std::erase_if(kept_, [&](const auto& kept) {
-          return kept.first == name || (name.back() == '/' && kept.first.rfind(name, 0) == 0);
-        });
-      } else if (message.stop_within_ms() > 0) {
-        stop_limit_ns_ = message.stop_within_ms() * kNanosPerMilli;
-      } else if (message.has_spare()) {
-        settled_ = true;
-        unsettled_ = 0;
-        nothing_lives_ = false;
-        for (pid_t child : Children()) {
-          const auto& known = message.spare().pids();
-          const bool spared = std::count(known.begin(), known.end(), child) > 0;
-          if (child != supervisor_ && !spared) kill(child, SIGKILL);
-        }
+  void AskToEnd(Pipeline* pipeline) {
+    pipeline->stop = true;
+    pipeline->kill_at_ns = MonotonicNanos() + pipeline->stop_limit_ns();
+    if (pipeline->supervisor() != 0) return pipeline->SignalSupervisor(SIGTERM);
+    // Between two: the next one is told by its handover, and drains.
+    if (pipeline->nothing_lives()) return Gone(pipeline, 0);
+    pipeline->StartAtOnce();
+  }
+
+  void ReadFrom(Pipeline* from) {
+    for (const ToKeeper& message : from->Read()) {
+      if (message.has_spare()) {
+        from->Settled();
+        Spare(*from, message.spare());
+      } else if (message.has_upgrade()) {
+        BeginUpgrade(from, message.upgrade());
+      } else if (message.has_candidate_ready() && from->role == Handover::CANDIDATE) {
+        if (from->doomed.empty() && !stopping_) Promote(from);
+      } else if (!message.waits_for().empty()) {
+        from->waits_for = message.waits_for();
       }
     }
   }
 
-  void Keep(const KeepAll& all, std::vector<Fd>* fds) {
-    if (static_cast<size_t>(all.names_size()) != fds->size() ||
-        kept_.size() + fds->size() > kMaxKept) {
-      return Log(LogLevel::kError, "store_refused", {{"names", all.names_size()}});
+  // Kills the children that nobody knows. Processes of another pipeline are ours only where its
+  // supervisor died; it has stored a pidfd of each.
+  void Spare(const Pipeline& from, const millrace::Spare& spare) {
+    std::vector<pid_t> known(spare.pids().begin(), spare.pids().end());
+    for (const auto& p : pipelines_) {
+      known.push_back(p->supervisor());
+      if (p.get() == &from) continue;
+      for (pid_t pid : p->Pids()) known.push_back(pid);
     }
-    for (int i = 0; i < all.names_size(); ++i) kept_[all.names(i)] = std::move((*fds)[i]);
+    for (pid_t child : Children()) {
+      if (std::count(known.begin(), known.end(), child) == 0) kill(child, SIGKILL);
+    }
   }
 
-  void OnSupervisorEnd(int status) {
-    ReadStore();  // what it said last
-    channel_ = ControlChannel();
-    supervisor_ = 0;
+  void BeginUpgrade(Pipeline* from, const Upgrade& upgrade) {
+    const char* why = from->role != Handover::SERVING || stopping_ ? "this pipeline is about to end"
+                      : With(Handover::CANDIDATE) != nullptr       ? "another upgrade is under way"
+                      : upgrade.command().empty()                  ? "no program is named"
+                                                                   : nullptr;
+    if (why != nullptr) return TellFailed(from, why);
+    std::vector<std::string> command(upgrade.command().begin(), upgrade.command().end());
+    auto candidate = std::make_unique<Pipeline>(std::move(command), Handover::CANDIDATE);
+    candidate->name = upgrade.name();
+    candidate->kill_at_ns = MonotonicNanos() + upgrade.ready_within_ms() * kNanosPerMilli;
+    upgrade_failure_.clear();
+    Log(LogLevel::kInfo, "upgrade_begins", {{"to", candidate->name}});
+    pipelines_.push_back(std::move(candidate));
+  }
+
+  // From here on there is no way back but another upgrade.
+  void Promote(Pipeline* candidate) {
+    Log(LogLevel::kInfo, "upgraded", {{"to", candidate->name}});
+    if (Pipeline* former = With(Handover::SERVING)) {
+      former->role = Handover::RETIRED;
+      former->kill_at_ns = MonotonicNanos() + former->stop_limit_ns();
+      former->StartAtOnce();  // where none runs: the next one drains
+      FromKeeper message;
+      message.mutable_retired();
+      former->Tell(message);
+    }
+    candidate->role = Handover::SERVING;
+    candidate->kill_at_ns = 0;
+    FromKeeper message;
+    message.mutable_promoted();
+    candidate->Tell(message);
+  }
+
+  void TellFailed(Pipeline* to, const std::string& why) {
+    FromKeeper message;
+    message.mutable_upgrade_failed()->set_why(why);
+    to->Tell(message);
+  }
+
+  static std::string WhyNotReady(const Pipeline& pipeline) {
+    return "the new build did not get ready in time: " +
+           (pipeline.waits_for.empty() ? "its supervisor says nothing" : pipeline.waits_for);
+  }
+
+  void OnSupervisorEnd(Pipeline* pipeline, int status) {
+    ReadFrom(pipeline);  // what it said last
     const int code = WIFEXITED(status) ? WEXITSTATUS(status) : kExitKilled;
-    Log(LogLevel::kInfo, "supervisor_ended",
-        {{"code", code}, {"signal", WIFSIGNALED(status) ? WTERMSIG(status) : 0}});
-    const bool would_happen_again = code >= kFirstFinal && code <= kLastFinal && restarts_ == 0;
-    if (code == 0 || would_happen_again || stopping_) return End(code, "the supervisor ended");
-    // Who was killed from outside says nothing of what there is to take over.
-    const bool killed = WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL;
-    unsettled_ += settled_ || killed ? 0 : 1;
-    if (unsettled_ >= kMaxUnsettled) {
-      Log(LogLevel::kError, "cannot_be_adopted", {{"after", unsettled_}});
-      KillAll();
-      nothing_lives_ = true;
+    const int signal = WIFSIGNALED(status) ? WTERMSIG(status) : 0;
+    Log(LogLevel::kInfo, "supervisor_ended", {{"code", code}, {"signal", signal}});
+    const bool first = pipeline->restarts() == 0 && pipeline->name.empty();
+    const bool can_be_adopted = pipeline->SupervisorEnded(status);
+    if (pipeline->role == Handover::CANDIDATE || !pipeline->doomed.empty()) {
+      std::string why =
+          "the new build's supervisor ended with " +
+          (signal != 0 ? "signal " + std::to_string(signal) : "exit code " + std::to_string(code));
+      if (!pipeline->waits_for.empty()) why += ": " + pipeline->waits_for;
+      return TakeAway(pipeline, pipeline->doomed.empty() ? why : pipeline->doomed);
     }
-    restarts_ += 1;
-    BackOff();
+    const bool would_happen_again = code >= kFirstFinal && code <= kLastFinal && first;
+    if (code == 0 || would_happen_again) return Gone(pipeline, code);
+    if (!can_be_adopted) {
+      Log(LogLevel::kError, "cannot_be_adopted",
+          {{"after", pipeline->unsettled()}, {"program", pipeline->program()}});
+      if (pipelines_.size() == 1) KillAll();
+      pipeline->KillProcesses(/*wait=*/true);
+      pipeline->NothingLives();
+    }
+    const bool ending = pipeline->stop || pipeline->role == Handover::RETIRED;
+    if (ending && pipeline->nothing_lives()) return Gone(pipeline, code);
+    if (ending) pipeline->StartAtOnce();
   }
 
-  void BackOff() {
-    const bool sound = settled_ && MonotonicNanos() - started_ns_ >= kLongLifeNs;
-    back_off_ns_ = sound ? 0 : std::clamp(2 * back_off_ns_, kMinBackOffNs, kMaxBackOffNs);
-    start_at_ns_ = MonotonicNanos() + back_off_ns_;
+  // It has ended. With the one that serves the whole server ends.
+  void Gone(Pipeline* pipeline, int code) {
+    pipeline->gone = true;
+    pipeline->KillProcesses(/*wait=*/false);  // of a good end there are none
+    if (pipeline->role != Handover::SERVING) return Log(LogLevel::kInfo, "pipeline_ended");
+    last_code_ = code;
+    stopping_ = true;
+    if (Pipeline* candidate = With(Handover::CANDIDATE)) Doom(candidate, "the server stops");
+  }
+
+  void Doom(Pipeline* pipeline, const std::string& why) {
+    pipeline->doomed = why;
+    pipeline->kill_at_ns = 0;
+    if (pipeline->supervisor() == 0) return TakeAway(pipeline, why);
+    pipeline->SignalSupervisor(SIGKILL);
+  }
+
+  void TakeAway(Pipeline* pipeline, const std::string& why) {
+    Log(LogLevel::kError, "pipeline_taken_away", {{"program", pipeline->program()}, {"why", why}});
+    pipeline->KillProcesses(/*wait=*/false);
+    pipeline->gone = true;
+    if (pipeline->role != Handover::CANDIDATE) return;
+    upgrade_failure_ = why;
+    if (Pipeline* serving = With(Handover::SERVING)) TellFailed(serving, why);
   }
 
   void End(int code, const char* why) {
@@ -254,7 +301,6 @@ class Keeper {
 
   // Kills every child, and their children as they become ours, until none is left.
   void KillAll() {
-    supervisor_ = 0;
     const int64_t give_up_ns = MonotonicNanos() + kReapLimitNs;
     while (MonotonicNanos() < give_up_ns) {
       for (pid_t child : Children()) kill(child, SIGKILL);
@@ -269,17 +315,12 @@ class Keeper {
 
   Arguments arguments_;
   std::vector<Listener> listeners_;
-  std::map<std::string, Fd> kept_;
   Fd signals_;
-  ControlChannel channel_;
-  pid_t supervisor_ = 0;  // 0: none runs
-  uint32_t restarts_ = 0;
-  bool settled_ = false;       // this supervisor has taken over
-  bool nothing_lives_ = true;  // no process is left that was told of to us
-  int unsettled_ = 0;
-  int64_t started_ns_ = 0, start_at_ns_ = 0, back_off_ns_ = 0;
+  // The one that serves, during an upgrade the candidate, and those that drain.
+  std::vector<std::unique_ptr<Pipeline>> pipelines_;
+  std::string upgrade_failure_;  // of the last one
   bool stopping_ = false;
-  int64_t kill_at_ns_ = 0, stop_limit_ns_ = 30 * kNanosPerSecond;
+  int last_code_ = 0;
   std::optional<int> exit_code_;
 };
 

@@ -31,13 +31,15 @@ class KeeperTest : public testing::Test {
     EXPECT_EQ(system(("rm -rf " + dir_).c_str()), 0);
   }
 
-  void Start(const std::string& what, const std::string& listen = "grpc=127.0.0.1:0") {
+  void Start(const std::string& what, const std::string& listen = "grpc=127.0.0.1:0",
+             const std::string& next = "serve") {
     const std::vector<std::string> arguments = {"services/keeper/keeper",
                                                 "--listen=" + listen,
                                                 "--supervisor=services/keeper/test_supervisor",
                                                 "--",
                                                 what,
-                                                dir_ + "/said"};
+                                                dir_ + "/said",
+                                                next};
     keeper_ = fork();
     if (keeper_ > 0) return;
     const int log = open((dir_ + "/log").c_str(), O_WRONLY | O_CREAT | O_APPEND, 0600);
@@ -177,6 +179,80 @@ TEST_F(KeeperTest, AStopThatTakesTooLongOrASecondSignalKills) {
   kill(keeper_, SIGTERM);
   kill(keeper_, SIGINT);
   EXPECT_EQ(Wait(), 1);
+}
+
+TEST_F(KeeperTest, AStopBetweenTwoSupervisorsIsHandedToTheNext) {
+  Start("serve");
+  ASSERT_TRUE(Said("waiting"));
+  const pid_t first = NumberAfter("waiting ");
+  kill(keeper_, SIGHUP);  // Spare: from now on there is something to drain
+  ASSERT_TRUE(Said("signal 1\n"));
+  kill(first, SIGKILL);
+  // In its back-off, since it did not live for a second.
+  for (int i = 0; i < 2000 && kill(first, 0) == 0; ++i) usleep(1'000);
+  kill(keeper_, SIGTERM);
+  EXPECT_TRUE(
+      Said("start 2 kept 1 restarts 1 listeners 1 listening 1 open 0 nothing 0 role 0 stop 1"));
+  for (int i = 0; i < 2000 && NumberAfter("waiting ") == first; ++i) usleep(5'000);
+  kill(NumberAfter("waiting "), SIGTERM);  // as one that has drained
+  EXPECT_EQ(Wait(), 0);
+}
+
+TEST_F(KeeperTest, ACandidateThatIsReadyTakesOver) {
+  Start("serve", "grpc=127.0.0.1:0", "ready");
+  ASSERT_TRUE(Said("waiting"));
+  const pid_t first = NumberAfter("waiting ");
+  kill(first, SIGUSR1);
+  // A store of its own, the same sockets.
+  ASSERT_TRUE(Said("start 1 kept 0 restarts 0 listeners 1 listening 1 open 0 nothing 1 role 1"));
+  ASSERT_TRUE(Said("promoted"));
+  ASSERT_TRUE(Said("retired " + std::to_string(first)));
+  const pid_t next = NumberAfter("promoted ");
+  EXPECT_NE(next, first);
+  for (int i = 0; i < 2000 && kill(first, 0) == 0; ++i) usleep(5'000);
+  // From now on it is replaced as the first one was.
+  kill(next, SIGKILL);
+  EXPECT_TRUE(Said("start 2 kept 1 restarts 1 listeners 1 listening 1 open 0 nothing 1 role 0"));
+  for (int i = 0; i < 2000 && NumberAfter("waiting ") == next; ++i) usleep(5'000);
+  kill(keeper_, SIGTERM);
+  EXPECT_EQ(Wait(), 0);
+}
+
+TEST_F(KeeperTest, ACandidateThatFailsIsTakenAwayAndTheOldOneGoesOn) {
+  const std::pair<std::string, std::string> kinds[] = {
+      {"serve", "failed: the new build did not get ready in time"},
+      {"exit 0", "failed: the new build's supervisor ended with exit code 0\n"},
+      {"exit 65", "failed: the new build's supervisor ended with exit code 65\n"},
+      {"crash", "failed: the new build's supervisor ended with signal 6\n"}};
+  for (const auto& [what, why] : kinds) {
+    unlink((dir_ + "/said").c_str());
+    Start("serve", "grpc=127.0.0.1:0", what);
+    ASSERT_TRUE(Said("waiting"));
+    const pid_t first = NumberAfter("waiting ");
+    kill(first, SIGUSR1);
+    EXPECT_TRUE(Said(why)) << what << Text("said");
+    const pid_t candidate = NumberAfter("waiting ");
+    if (candidate != first) {
+      for (int i = 0; i < 2000 && kill(candidate, 0) == 0; ++i) usleep(5'000);
+      EXPECT_NE(kill(candidate, 0), 0);
+    }
+    EXPECT_EQ(kill(first, 0), 0);
+    kill(keeper_, SIGTERM);
+    EXPECT_EQ(Wait(), 0);
+  }
+}
+
+TEST_F(KeeperTest, TheOldOneMayDieWhileACandidateStarts) {
+  Start("serve", "grpc=127.0.0.1:0", "serve");
+  ASSERT_TRUE(Said("waiting"));
+  const pid_t first = NumberAfter("waiting ");
+  kill(first, SIGUSR1);
+  ASSERT_TRUE(Said("role 1"));
+  kill(first, SIGKILL);
+  ASSERT_TRUE(Said("restarts 1 listeners 1 listening 1 open 0 nothing 1 role 0"));
+  EXPECT_TRUE(Said("failed: ")) << "its successor is told";
+  kill(keeper_, SIGTERM);
+  EXPECT_EQ(Wait(), 0);
 }
 
 TEST_F(KeeperTest, TellsOfWhatItCannotDo) {

@@ -114,18 +114,26 @@ std::optional<int> Control::Handle(ToProcess& message, std::vector<Fd> fds) {
     case ToProcess::kStageBreaker:
       process_->OnStageBreaker(message.stage_breaker());
       return std::nullopt;
+    case ToProcess::kOpen:
+      process_->OnOpen();
+      return std::nullopt;
     case ToProcess::kDrain:
-      process_->OnDrain([this] {
-        FromProcess drained;
-        drained.mutable_drained();
-        outbox_.Send(std::move(drained));
-      });
+      OnDrain(message.drain());
       return std::nullopt;
     case ToProcess::kStop:
       return kExitOk;
     default:
       return std::nullopt;  // a later version's message that this build can do without
   }
+}
+
+void Control::OnDrain(const Drain& drain) {
+  const auto drained = [this] {
+    FromProcess message;
+    message.mutable_drained();
+    outbox_.Send(std::move(message));
+  };
+  drain.others_serve() ? process_->OnMove(drained) : process_->OnDrain(drained);
 }
 
 std::optional<int> Control::OnConfigure(const Configure& configure, std::vector<Fd> fds) {
@@ -145,6 +153,7 @@ std::optional<int> Control::OnConfigure(const Configure& configure, std::vector<
   HoldLiveness(&lanes_[0].lane->page());
   StageProcess::Start start;
   start.without_device = configure.without_device();
+  start.hold = configure.hold();
   start.tell = [this](FromProcess message) { outbox_.Send(std::move(message)); };
   start.config = parsed.config;
   for (OwnLane& own : lanes_) {

@@ -63,6 +63,7 @@ class Control {
   std::optional<int> OnConfigure(const Configure& configure, std::vector<Fd> fds);
   std::optional<int> OnPeer(const ::millrace::Peer& peer, std::vector<Fd> fds);
   void OnPeerGone(uint32_t gone);
+  void OnDrain(const Drain& drain);
   void OnPeerHalf(const PeerHalf& half, std::vector<Fd> fds);
   void OnCatalog(const CatalogUpdate& update, std::vector<Fd> fds);
   std::optional<int> OnAdopted(std::vector<Fd> fds);

@@ -53,6 +53,7 @@ class StageProcess {
     std::vector<Ledger*> ledgers;
     std::map<std::string, Fd> listeners;
     bool without_device = false;  // as Configure says
+    bool hold = false;            // ingress: nobody is accepted before OnOpen
     // To the supervisor, from any thread.
     std::function<void(FromProcess)> tell;
   };
@@ -71,6 +72,9 @@ class StageProcess {
   virtual void OnStageBreaker(const StageBreakerChanged&) {}
   // Finish what is there; `drained` may be called from any thread.
   virtual void OnDrain(std::function<void()> drained) = 0;
+  // Likewise, while others serve: clients are told to move to them and are served until they have.
+  virtual void OnMove(std::function<void()> drained) { OnDrain(std::move(drained)); }
+  virtual void OnOpen() {}  // ingress
   // Stops and joins the lanes' threads.
   virtual void OnStop() = 0;
 };

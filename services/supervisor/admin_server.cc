@@ -1,6 +1,7 @@
 #include "services/supervisor/admin_server.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
@@ -36,25 +37,48 @@ absl::Status CannotListen(const std::string& path, const char* why) {
   return absl::UnavailableError(absl::StrCat("supervisor.admin_socket: ", path, ": ", why));
 }
 
-absl::StatusOr<Fd> OpenSocket(const std::string& path) {
+uint64_t InodeOf(const std::string& path) {
+  struct stat info;
+  return lstat(path.c_str(), &info) == 0 && S_ISSOCK(info.st_mode) ? info.st_ino : 0;
+}
+
+// Somebody else's file, if it is no socket, is left where it is.
+bool InTheWay(const std::string& path) {
+  struct stat info;
+  return lstat(path.c_str(), &info) == 0 && !S_ISSOCK(info.st_mode);
+}
+
+absl::StatusOr<Fd> OpenSocket(const std::string& path, bool take_over) {
   const absl::StatusOr<sockaddr_un> address = AddressOf(path);
   if (!address.ok()) return address.status();
   const auto* generic = reinterpret_cast<const sockaddr*>(&*address);
   const Fd probe(socket(AF_UNIX, kFlags, 0));
-  if (connect(probe.get(), generic, sizeof *address) == 0 || errno == EAGAIN) {
+  if (!take_over && (connect(probe.get(), generic, sizeof *address) == 0 || errno == EAGAIN)) {
     return CannotListen(path, "another server answers there");
   }
-  // A supervisor that was killed left it.
-  if (errno == ECONNREFUSED) unlink(path.c_str());
+  if (InTheWay(path)) return CannotListen(path, "a file that is no socket is there");
   const size_t slash = path.rfind('/');
   if (slash != std::string::npos && slash > 0) mkdir(path.substr(0, slash).c_str(), 0700);
+  // Under another name first: it listens before anybody can find it, and what a killed or retired
+  // supervisor left is replaced in one step.
+  const std::string folder = slash == std::string::npos ? "" : path.substr(0, slash + 1);
+  const std::string first = absl::StrCat(folder, ".", getpid());
+  const absl::StatusOr<sockaddr_un> first_address = AddressOf(first);
+  if (!first_address.ok()) return CannotListen(path, "its folder has too long a name");
+  unlink(first.c_str());
   Fd fd(socket(AF_UNIX, kFlags, 0));
   const mode_t before = umask(0177);
-  const int bound = fd.valid() ? bind(fd.get(), generic, sizeof *address) : -1;
+  const int bound = fd.valid() ? bind(fd.get(), reinterpret_cast<const sockaddr*>(&*first_address),
+                                      sizeof *first_address)
+                               : -1;
   const int error = errno;
   umask(before);
   if (bound != 0) return CannotListen(path, strerror(error));
-  if (listen(fd.get(), kBacklog) != 0) return CannotListen(path, strerror(errno));
+  if (listen(fd.get(), kBacklog) != 0 || rename(first.c_str(), path.c_str()) != 0) {
+    const int why = errno;
+    unlink(first.c_str());
+    return CannotListen(path, strerror(why));
+  }
   return fd;
 }
 
@@ -75,11 +99,12 @@ AdminServer::AdminServer(EventLoop* loop, std::string path, Handler handler, Fd 
 
 absl::StatusOr<std::unique_ptr<AdminServer>> AdminServer::Listen(EventLoop* loop,
                                                                  const std::string& path,
-                                                                 Handler handler) {
-  absl::StatusOr<Fd> socket = OpenSocket(path);
+                                                                 Handler handler, bool take_over) {
+  absl::StatusOr<Fd> socket = OpenSocket(path, take_over);
   if (!socket.ok()) return socket.status();
   std::unique_ptr<AdminServer> server(
       new AdminServer(loop, path, std::move(handler), std::move(*socket)));
+  server->inode_ = InodeOf(path);
   AdminServer* const self = server.get();
   const absl::Status added =
       loop->Add(server->socket_.get(), EPOLLIN, [self](uint32_t) { self->OnConnection(); });
@@ -90,8 +115,10 @@ absl::StatusOr<std::unique_ptr<AdminServer>> AdminServer::Listen(EventLoop* loop
 AdminServer::~AdminServer() {
   while (!clients_.empty()) Drop(clients_.begin()->first);
   loop_->Remove(socket_.get());
-  unlink(path_.c_str());
+  if (IsOurs()) unlink(path_.c_str());
 }
+
+bool AdminServer::IsOurs() const { return inode_ != 0 && InodeOf(path_) == inode_; }
 
 void AdminServer::OnConnection() {
   Fd fd(accept4(socket_.get(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC));

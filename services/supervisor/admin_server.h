@@ -8,6 +8,8 @@
 //   1. Only the server's own user and root are listened to: mode 0600, and the peer's credentials.
 //   2. A client that neither sends nor reads holds up nobody: nothing blocks, lines, replies and
 //      the number of clients are bounded, and the oldest client makes room for a new one.
+//   3. The socket's file is replaced in one step: whoever connects finds this server or the one
+//   before. It is removed at the end only if it is still this one's.
 // What fails: Listen, where the path cannot be had.
 #pragma once
 
@@ -28,9 +30,11 @@ class AdminServer {
   using Handler =
       std::function<std::optional<std::string>(const std::string& line, int64_t asked_ns)>;
 
+  // `take_over`: also from a server that answers there.
   static absl::StatusOr<std::unique_ptr<AdminServer>> Listen(EventLoop* loop,
                                                              const std::string& path,
-                                                             Handler handler);
+                                                             Handler handler,
+                                                             bool take_over = false);
   ~AdminServer();
 
   // Asks the handler again for every line that is not answered.
@@ -48,6 +52,7 @@ class AdminServer {
   };
 
   AdminServer(EventLoop* loop, std::string path, Handler handler, Fd socket);
+  bool IsOurs() const;
   void OnConnection();
   void OnClient(int fd, uint32_t events);
   // Both false: the client must go.
@@ -60,6 +65,7 @@ class AdminServer {
   const std::string path_;
   const Handler handler_;
   Fd socket_;
+  uint64_t inode_ = 0;  // of the file
   uint64_t next_order_ = 1;
   std::map<int, Client> clients_;
 };

@@ -3,6 +3,7 @@
 #include "absl/strings/str_cat.h"
 #include "services/supervisor/golden_report.h"
 #include "services/supervisor/incident_report.h"
+#include "services/supervisor/upgrade_verbs.h"
 
 namespace millrace {
 namespace {
@@ -166,12 +167,6 @@ json Scale(Fleet* fleet, const json& request) {
   return {{"ok", true}};
 }
 
-// The processes are there, and inference works.
-bool IsReady(const AdminContext& context, int64_t now_ns) {
-  return context.fleet->Ready() &&
-         GoldenReady(GoldenWordsOf(*context.fleet, context.page_of), now_ns);
-}
-
 std::optional<json> WaitReady(const AdminContext& context, const json& request, int64_t waited_ns,
                               int64_t now_ns) {
   const auto limit = request.find("timeout_ms");
@@ -228,11 +223,20 @@ std::optional<json> Answer(const AdminContext& context, const std::string& line,
   if (*verb == "load" || *verb == "unload") {
     return ChangeModels(context.fleet, *verb == "load", request, asked_ns);
   }
+  if (*verb == "upgrade" && context.upgrade != nullptr) {
+    return AnswerUpgrade(context.upgrade, request, asked_ns);
+  }
   return Refusal(
-      "verb: must be status, quarantine, scale, wait_ready, load, unload, reload or stop");
+      "verb: must be status, quarantine, scale, wait_ready, load, unload, reload, "
+      "upgrade or stop");
 }
 
 }  // namespace
+
+bool IsReady(const AdminContext& context, int64_t now_ns) {
+  return context.fleet->Ready() &&
+         GoldenReady(GoldenWordsOf(*context.fleet, context.page_of), now_ns);
+}
 
 json StatusReport(const AdminContext& context, int64_t now_ns) {
   const Fleet& fleet = *context.fleet;
@@ -259,6 +263,10 @@ json StatusReport(const AdminContext& context, int64_t now_ns) {
                  {"catalog", CatalogReport(context, now_ns)},
                  {"processes", std::move(processes)},
                  {"waiting", WaitingReport(fleet, now_ns)}};
+  if (context.upgrade != nullptr) {
+    report["build"] = BuildReport(*context.upgrade);
+    report["upgrade"] = UpgradeReport(*context.upgrade);
+  }
   // Null before the first sample.
   report["foreign_cores"] =
       fleet.load_sample().has_value() ? json(fleet.load_sample()->foreign_cores) : json();

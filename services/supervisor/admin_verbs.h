@@ -16,6 +16,7 @@
 
 #include "nlohmann/json.hpp"
 #include "services/supervisor/fleet.h"
+#include "services/supervisor/upgrade_desk.h"
 
 namespace millrace {
 
@@ -27,11 +28,15 @@ struct AdminContext {
   std::vector<std::pair<std::string, std::string>> listeners;  // name, bound address
   int64_t started_ns = 0;
   uint32_t supervisor_restarts = 0;
+  UpgradeDesk* upgrade = nullptr;  // null: there is no keeper that could
 };
 
 // Nothing: the line waits (wait_ready), ask again.
 std::optional<std::string> AnswerAdmin(const AdminContext& context, const std::string& line,
                                        int64_t asked_ns, int64_t now_ns);
+
+// The processes are there, and inference works.
+bool IsReady(const AdminContext& context, int64_t now_ns);
 
 nlohmann::json StatusReport(const AdminContext& context, int64_t now_ns);
 

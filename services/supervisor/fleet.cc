@@ -44,7 +44,8 @@ Fleet::Fleet(Hands* hands, FleetSetup setup)
       setup_(std::move(setup)),
       storms_(setup_.config.storm_intensity, setup_.config.storm_period_ms * kNanosPerMilli,
               setup_.config.storm_rest_ms * kNanosPerMilli),
-      wait_(ForcedWait(setup_.config.wait), setup_.cores) {
+      wait_(ForcedWait(setup_.config.wait), setup_.cores),
+      hold_(setup_.hold) {
   MR_CHECK(!setup_.listeners.empty(), "ingress has a lane for each listening socket");
   const Config& config = setup_.config;
   const std::pair<Stage, int64_t> counts[] = {{Stage::kRegistry, 1},
@@ -224,6 +225,7 @@ void Fleet::Configure(FleetProcess* process) {
   configure->set_config_yaml(setup_.config_yaml);
   FdList fds = {setup_.roster};
   if (process->stage == Stage::kIngress) {
+    configure->set_hold(hold_);
     for (const auto& [lane, fd] : setup_.listeners) {
       configure->add_listeners(std::string(kListenerNames[lane]));
       fds.push_back(fd);

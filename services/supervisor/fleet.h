@@ -48,6 +48,8 @@ struct FleetSetup {
   std::vector<std::pair<uint32_t, SharedFd>> listeners;  // by lane of ingress (kListenerNames)
   CpuList cpus;                                          // that the server may use
   double cores = 1;  // as many as it may keep busy: those, or its quota
+  // Ingress accepts nobody before Open: another pipeline serves.
+  bool hold = false;
 };
 
 struct FleetLane {
@@ -128,7 +130,11 @@ class Fleet {
   absl::Status Scale(Stage stage, int64_t count);
   void Stop();     // drain, then end in reverse order of the start
   void StopNow();  // without draining
-  void Reload();   // asks the registry to read the repository again
+  // As Stop, while another pipeline serves: clients are told to move there (fleet_handover.cc).
+  void HandOver();
+  // Ingress accepts clients from now on.
+  void Open();
+  void Reload();  // asks the registry to read the repository again
   // Loads or unloads a model; asked again with the same `request` until it has an outcome, which is
   // then forgotten. OK: live in every process.
   std::optional<absl::Status> ChangeForAdmin(const ChangeModel& change);
@@ -212,6 +218,10 @@ class Fleet {
   void AdoptLinks();
   void Resume(FleetProcess* process, const std::vector<uint32_t>& gone);
 
+  // fleet_handover.cc
+  ToProcess DrainOrder() const;
+  void TellOpen(FleetProcess* ingress);
+
   // fleet_wait.cc
   void TakeLoad();
   CpuList CpusFor(Stage stage, uint32_t index) const;
@@ -258,6 +268,8 @@ class Fleet {
   int stop_group_ = 0;
   int exit_code_ = 0;
   bool was_ready_ = false;
+  bool hold_ = false;
+  bool others_serve_ = false;  // while this pipeline drains
   int64_t last_tick_ns_ = 0;
   int64_t death_seen_ns_ = 0;  // of a death that the roster does not tell yet; 0: none
   int64_t last_death_at_ns_ = 0;

@@ -115,6 +115,7 @@ FleetState Fleet::State() const {
   state.set_deaths(deaths_);
   state.set_faults(faults_);
   state.set_hangs(hangs_);
+  state.set_others_serve(others_serve_);
   for (size_t i = 0; i < kStageCount; ++i) {
     if (storms_.states()[i] == StageBreaker::kClosed) continue;
     BreakerRecord* record = state.add_stage_breakers();
@@ -207,6 +208,7 @@ void Fleet::AdoptTables(const FleetState& state) {
   deaths_ = state.deaths();
   faults_ = state.faults();
   hangs_ = state.hangs();
+  others_serve_ = state.others_serve();
   for (const BreakerRecord& record : state.stage_breakers()) {
     storms_.GoOnFrom(static_cast<Stage>(record.stage()), static_cast<StageBreaker>(record.state()),
                      record.opened_ns());
@@ -318,10 +320,10 @@ void Fleet::Resume(FleetProcess* process, const std::vector<uint32_t>& gone) {
     SendCatalog(process, desk_.newest());
   }
   if (process->stage == Stage::kIngress) RetellBreakers(process);
+  if (process->stage == Stage::kIngress && !hold_) TellOpen(process);
   if (process->state == ProcessState::kLeaving) {
     process->drained = false;
-    message.mutable_drain();
-    Send(process, message);
+    Send(process, DrainOrder());
   } else if (process->state == ProcessState::kStopping) {
     process->kill_at_ns = hands_->NowNs() + kStopLimitNs;
     message.mutable_stop();

@@ -215,9 +215,7 @@ void Fleet::BeginDrain(FleetProcess* process) {
   Move(process, *next);
   StoreState();
   PublishRoster();
-  ToProcess message;
-  message.mutable_drain();
-  Send(process, message);
+  Send(process, DrainOrder());
 }
 
 void Fleet::BeginStop(FleetProcess* process) {

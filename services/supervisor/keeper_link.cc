@@ -39,6 +39,10 @@ absl::StatusOr<KeeperLink> KeeperLink::Connect(Fd socket) {
   } while (handover.more());
   link.restarts_ = handover.restarts();
   link.nothing_lives_ = handover.nothing_lives();
+  link.role_ = handover.role();
+  link.stop_ = handover.stop();
+  link.upgrading_to_ = handover.upgrading_to();
+  link.upgrade_failure_ = handover.upgrade_failure();
   return link;
 }
 
@@ -79,6 +83,32 @@ absl::Status KeeperLink::SetStopLimit(uint32_t milliseconds) {
   ToKeeper message;
   message.set_stop_within_ms(milliseconds);
   return Send(message, {});
+}
+
+absl::Status KeeperLink::Upgrade(const std::vector<std::string>& command, const std::string& name,
+                                 int64_t ready_within_ms) {
+  ToKeeper message;
+  for (const std::string& word : command) message.mutable_upgrade()->add_command(word);
+  message.mutable_upgrade()->set_name(name);
+  message.mutable_upgrade()->set_ready_within_ms(static_cast<uint32_t>(ready_within_ms));
+  return Send(message, {});
+}
+
+absl::Status KeeperLink::CandidateReady() {
+  ToKeeper message;
+  message.mutable_candidate_ready();
+  return Send(message, {});
+}
+
+absl::Status KeeperLink::WaitsFor(const std::string& why) {
+  ToKeeper message;
+  message.set_waits_for(why);
+  return Send(message, {});
+}
+
+absl::StatusOr<bool> KeeperLink::Receive(FromKeeper* message) {
+  std::vector<Fd> none;
+  return channel_.Receive(message, &none);
 }
 
 // The keeper does nothing that takes long; one that was stopped by a signal is not waited for.

@@ -3,7 +3,9 @@
 // Purpose: get the listening sockets and what an earlier supervisor stored; store descriptors that
 //   shall outlive this one. Who may call: the supervisor's main thread.
 // Ownership: taken descriptors are the caller's; stored ones are copied to the keeper.
-// What fails: Connect where no keeper started us; Keep where the keeper is gone or does not read.
+// What fails: Connect where no keeper started us; Keep and the like where the keeper is gone or
+// does
+//   not read; Receive where it is gone.
 #pragma once
 
 #include <sys/types.h>
@@ -28,6 +30,11 @@ class KeeperLink {
   Fd TakeKept(const std::string& name);  // invalid: nothing was stored under it
   uint32_t restarts() const { return restarts_; }
 
+  Handover::Role role() const { return role_; }
+  bool stop() const { return stop_; }  // the server is to end: drain
+  const std::string& upgrading_to() const { return upgrading_to_; }
+  const std::string& upgrade_failure() const { return upgrade_failure_; }
+
   // No process of an earlier supervisor is left: what was kept of them is of no use.
   bool nothing_lives() const { return nothing_lives_; }
 
@@ -39,7 +46,15 @@ class KeeperLink {
   absl::Status Spare(const std::vector<pid_t>& pids);
   absl::Status SetStopLimit(uint32_t milliseconds);
 
-  // Readable only when the keeper is gone: it says nothing after its first message.
+  // A second supervisor beside this one; Retired or UpgradeFailed follow.
+  absl::Status Upgrade(const std::vector<std::string>& command, const std::string& name,
+                       int64_t ready_within_ms);
+  // Of a candidate.
+  absl::Status CandidateReady();
+  absl::Status WaitsFor(const std::string& why);
+
+  // False: it has said nothing more.
+  absl::StatusOr<bool> Receive(FromKeeper* message);
   int fd() const { return channel_.fd(); }
 
  private:
@@ -50,6 +65,9 @@ class KeeperLink {
   std::map<std::string, Fd> kept_;
   uint32_t restarts_ = 0;
   bool nothing_lives_ = true;
+  Handover::Role role_ = Handover::SERVING;
+  bool stop_ = false;
+  std::string upgrading_to_, upgrade_failure_;
 };
 
 }  // namespace millrace

@@ -63,7 +63,13 @@ int Main(int argc, char** argv) {
     return kExitUsage;
   }
   std::optional<Legacy> adopted = TakeAdopted(&*keeper);
-  if (start.exit_code != kExitStopped && !adopted.has_value()) return End(start);
+  if (start.exit_code != kExitStopped && !adopted.has_value()) {
+    // Whoever asked for the upgrade is told by the keeper.
+    if (keeper->role() == Handover::CANDIDATE && !start.sentences.empty()) {
+      keeper->WaitsFor(start.sentences[0]).IgnoreError();
+    }
+    return End(start);
+  }
   for (const std::string& sentence : start.sentences) {
     Log(LogLevel::kWarning, "fault_of_the_next_start", {{"why", sentence}});
   }
@@ -79,6 +85,7 @@ int Main(int argc, char** argv) {
   setup.config_yaml = adopted.has_value() ? adopted->state.config_yaml() : ConfigText(config);
   setup.admin_path = AdminSocketPath(config);
   setup.programs = {options.binaries, options.compiler};
+  setup.command_for = [options](const Build& build) { return CommandFor(options, build); };
   if (adopted.has_value()) setup.adopted = std::move(adopted->state);
   return RunSupervisor(setup, std::move(*keeper));
 }

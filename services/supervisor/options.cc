@@ -6,7 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/utsname.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <fstream>
@@ -61,6 +60,21 @@ int ParseOptions(int argc, char** argv, Options* options, bool* end) {
   if (options->binaries.empty()) options->binaries = Folder(Folder(argv[0]));
   if (options->compiler.empty()) options->compiler = options->binaries + "/registry/compiler";
   return 0;
+}
+
+std::vector<std::string> CommandFor(const Options& options, const Build& build) {
+  std::vector<std::string> command = {build.supervisor, "--binaries=" + build.programs.binaries,
+                                      "--compiler=" + build.programs.compiler};
+  const std::pair<const char*, const std::string&> given[] = {
+      {"--config=", options.config_file},
+      {"--repository=", options.repository},
+      {"--admin-socket=", options.admin_socket}};
+  for (const auto& [flag, value] : given) {
+    if (!value.empty()) command.push_back(flag + value);
+  }
+  if (options.allow_client_shm) command.push_back("--allow-client-shm");
+  if (options.enable_faults) command.push_back("--enable-faults");
+  return command;
 }
 
 Startup LoadConfig(const Options& options) {
@@ -129,16 +143,8 @@ Startup CheckMachine(const Options& options, const Config& config) {
     startup.exit_code = kExitPlacement;
     return startup;
   }
-  std::vector<std::string> programs = {options.compiler};
-  for (const StageRow& row : kStageRows) {
-    if (row.group < 0) continue;
-    programs.push_back(Programs{options.binaries, options.compiler}.CommandFor(row.stage)[0]);
-  }
-  for (const std::string& program : programs) {
-    if (access(program.c_str(), X_OK) == 0) continue;
-    startup.exit_code = kExitBinary;
-    startup.sentences.push_back(absl::StrCat("program ", program, ": ", strerror(errno)));
-  }
+  startup.sentences = MissingPrograms({options.binaries, options.compiler});
+  if (!startup.sentences.empty()) startup.exit_code = kExitBinary;
   return startup;
 }
 

@@ -11,6 +11,7 @@
 
 #include "common/config.h"
 #include "common/cpu_list.h"
+#include "services/supervisor/build_layout.h"
 
 namespace millrace {
 
@@ -33,6 +34,9 @@ struct Startup {
 
 // Prints help or a fault itself; a value: end with it.
 int ParseOptions(int argc, char** argv, Options* options, bool* end);
+
+// The command of another build's supervisor that shall do what this one was told to.
+std::vector<std::string> CommandFor(const Options& options, const Build& build);
 
 // Reads and checks the configuration, applies overrides.
 Startup LoadConfig(const Options& options);

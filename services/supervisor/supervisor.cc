@@ -21,6 +21,7 @@
 #include "services/supervisor/exit_codes.h"
 #include "services/supervisor/stage_table.h"
 #include "services/supervisor/stored_names.h"
+#include "services/supervisor/upgrade_desk.h"
 
 namespace millrace {
 namespace {
@@ -67,9 +68,12 @@ class Supervisor {
     } else {
       fleet_->Start();
     }
+    if (desk_->retired()) fleet_->HandOver();
+    if (keeper_.stop()) fleet_->Stop();
     // What nobody asked for belongs to nothing that lives.
     if (const absl::Status s = keeper_.ForgetUntaken(); !s.ok()) Fail(kExitInternal, s);
     while (fleet_->phase() != FleetPhase::kDone) loop_.RunOnce();
+    if (admin_ != nullptr) admin_->Retry();  // whoever waits for this end
     Log(LogLevel::kInfo, "stopped", {{"code", fleet_->exit_code()}});
     return fleet_->exit_code();
   }
@@ -97,7 +101,10 @@ class Supervisor {
     table_->SetPlacer(std::move(placement.placer));
     if (const int code = MakeFleet(); code != kExitStopped) return code;
     if (const absl::Status s = WatchEvents(); !s.ok()) return Fail(kExitMemory, s);
-    return OpenAdmin();
+    FillContext();
+    // Of a candidate once it serves; where one before us served, its socket is ours.
+    if (desk_->candidate() || desk_->retired()) return kExitStopped;
+    return OpenAdmin(/*take_over=*/setup_.adopted.has_value());
   }
 
   int MakeFleet() {
@@ -119,6 +126,7 @@ class Supervisor {
                                    std::make_shared<const Fd>(std::move(fd)));
     }
     std::sort(setup.listeners.begin(), setup.listeners.end());
+    setup.hold = keeper_.role() == Handover::CANDIDATE;
     fleet_ = std::make_unique<Fleet>(table_.get(), std::move(setup));
     table_->SetFleet(fleet_.get());
     return kExitStopped;
@@ -139,11 +147,20 @@ class Supervisor {
     timerfd_settime(tick_.get(), 0, &every, nullptr);
     absl::Status status = loop_.Add(signals_.get(), EPOLLIN, [this](uint32_t) { OnSignal(); });
     status.Update(loop_.Add(tick_.get(), EPOLLIN, [this](uint32_t) { OnTick(); }));
-    status.Update(loop_.Add(keeper_.fd(), EPOLLIN, [this](uint32_t) { OnKeeperGone(); }));
+    status.Update(loop_.Add(keeper_.fd(), EPOLLIN, [this](uint32_t) { OnKeeper(); }));
     return status;
   }
 
-  int OpenAdmin() {
+  void FillContext() {
+    UpgradeDesk::Parts parts;
+    parts.keeper = &keeper_;
+    parts.fleet = fleet_.get();
+    parts.pids = [this] { return table_->Pids(); };
+    parts.command_for = setup_.command_for;
+    parts.build = setup_.programs.binaries;
+    parts.budget_bytes = static_cast<uint64_t>(setup_.config.memory_budget_mb) << 20;
+    desk_.emplace(std::move(parts));
+    context_.upgrade = &*desk_;
     context_.fleet = fleet_.get();
     context_.pid_of = [this](uint32_t key) { return table_->PidOf(key); };
     context_.cpus_of = [this](uint32_t key) {
@@ -153,10 +170,15 @@ class Supervisor {
     context_.page_of = [this](uint32_t incarnation) { return table_->PageOf(incarnation); };
     context_.started_ns = MonotonicNanos();
     context_.supervisor_restarts = keeper_.restarts();
+  }
+
+  int OpenAdmin(bool take_over) {
     auto admin = AdminServer::Listen(
-        &loop_, setup_.admin_path, [this](const std::string& line, int64_t asked_ns) {
+        &loop_, setup_.admin_path,
+        [this](const std::string& line, int64_t asked_ns) {
           return AnswerAdmin(context_, line, asked_ns, MonotonicNanos());
-        });
+        },
+        take_over);
     if (!admin.ok()) return Fail(kExitPort, admin.status());
     admin_ = std::move(*admin);
     return kExitStopped;
@@ -184,7 +206,28 @@ class Supervisor {
       const absl::Status told = keeper_.Spare(table_->Pids());
       if (!told.ok()) Log(LogLevel::kError, "keeper_not_told", {{"why", told.ToString()}});
     }
-    admin_->Retry();
+    if (desk_->candidate()) desk_->Report(IsReady(context_, MonotonicNanos()));
+    if (admin_ != nullptr) admin_->Retry();
+  }
+
+  void OnKeeper() {
+    FromKeeper message;
+    while (true) {
+      const absl::StatusOr<bool> received = keeper_.Receive(&message);
+      if (!received.ok()) return OnKeeperGone();
+      if (!*received) return;
+      if (message.has_promoted()) {
+        desk_->Promoted();
+        fleet_->Open();
+        // It serves all the same where nobody can ask it.
+        OpenAdmin(/*take_over=*/true);
+      } else if (message.has_retired()) {
+        desk_->Retired();
+        fleet_->HandOver();
+      } else if (message.has_upgrade_failed()) {
+        desk_->Failed(message.upgrade_failed().why());
+      }
+    }
   }
 
   // Without a keeper nobody replaces us or reaps: the server ends in good order.
@@ -203,6 +246,7 @@ class Supervisor {
   std::unique_ptr<ProcessTable> table_;
   std::unique_ptr<Fleet> fleet_;
   AdminContext context_;
+  std::optional<UpgradeDesk> desk_;
   std::unique_ptr<AdminServer> admin_;
 };
 

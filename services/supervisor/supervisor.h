@@ -4,10 +4,13 @@
 // What fails: Run ends with one of the exit codes of exit_codes.h.
 #pragma once
 
+#include <functional>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "common/config.h"
+#include "services/supervisor/build_layout.h"
 #include "services/supervisor/fleet_state.pb.h"
 #include "services/supervisor/keeper_link.h"
 #include "services/supervisor/process_table.h"
@@ -29,6 +32,8 @@ struct SupervisorSetup {
   std::string admin_path;
   Programs programs;
   std::optional<FleetState> adopted;  // instead of a start
+  // The command of another build's supervisor that shall do as this one.
+  std::function<std::vector<std::string>(const Build& build)> command_for;
 };
 
 int RunSupervisor(const SupervisorSetup& setup, KeeperLink keeper);

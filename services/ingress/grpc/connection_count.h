@@ -1,6 +1,7 @@
 // How many connections are open that were handed to gRPC, which does not tell when one ends.
 //
-// Purpose: the cap on connections. Who may call: one thread, the acceptor's.
+// Purpose: the cap on connections, and to tell when all have gone. Who may call: one thread, the
+//   acceptor's; once that has ended, another.
 // How: a socket has an inode number that no other open one has. A descriptor that is closed, or
 // names
 //   another inode by now, is a connection that ended. It is looked at only when the count would
@@ -21,10 +22,11 @@ class ConnectionCount {
   explicit ConnectionCount(size_t most) : most_(most) {}
 
   // Whether one more would be too many.
-  bool Full() {
-    if (open_.size() < most_) return false;
+  bool Full() { return open_.size() >= most_ && Open() >= most_; }
+  // How many are open now.
+  size_t Open() {
     std::erase_if(open_, [](const Socket& socket) { return socket.inode != InodeOf(socket.fd); });
-    return open_.size() >= most_;
+    return open_.size();
   }
   // A connection that is about to be handed over.
   void Add(int fd) { open_.push_back({fd, InodeOf(fd)}); }

@@ -10,9 +10,11 @@
 #include <utility>
 
 #include "absl/synchronization/mutex.h"
+#include "common/clock.h"
 #include "services/ingress/grpc/acceptor.h"
 #include "services/ingress/grpc/call_gate.h"
 #include "services/ingress/grpc/connection_count.h"
+#include "services/ingress/grpc/go_away.h"
 #include "services/ingress/grpc/health_watch.h"
 #include "services/ingress/grpc/infer_calls.h"
 #include "services/ingress/grpc/infer_streams.h"
@@ -37,6 +39,9 @@ constexpr int kHandshakeTimeoutMs = 10'000;
 
 constexpr unsigned kLookAtFilesS = 1;
 
+// How often connections are counted and told to go: before their handshake they cannot be.
+constexpr int64_t kGoAwayNs = 50 * kNanosPerMilli;
+
 // How often Shutdown looks whether gRPC has ended.
 constexpr int64_t kShutdownStepNs = 5'000'000;
 
@@ -53,6 +58,7 @@ void SetLimits(const GrpcServerOptions& options, grpc::ServerBuilder* builder) {
   if (options.max_connection_age_ms == 0) return;
   builder->AddChannelArgument(GRPC_ARG_MAX_CONNECTION_AGE_MS,
                               static_cast<int>(options.max_connection_age_ms));
+  if (options.connection_age_grace_ms == 0) return;
   builder->AddChannelArgument(GRPC_ARG_MAX_CONNECTION_AGE_GRACE_MS,
                               static_cast<int>(options.connection_age_grace_ms));
 }
@@ -161,8 +167,8 @@ absl::Status GrpcServer::Serve(int listening_fd) {
   for (const auto& call : late_calls_) call->Post();
   health_watch_->Open();
 
-  auto count = std::make_shared<ConnectionCount>(options_.max_connections);
-  auto acceptor = Acceptor::Start(listening_fd, [this, listening_fd, count](int fd) {
+  count_ = std::make_shared<ConnectionCount>(options_.max_connections);
+  auto acceptor = Acceptor::Start(listening_fd, [this, listening_fd, count = count_](int fd) {
     if (count->Full()) return RefuseConnection(fd, options_.tls.on());
     count->Add(fd);
     grpc::experimental::ExternalConnectionAcceptor::NewConnectionParameters connection;
@@ -177,6 +183,7 @@ absl::Status GrpcServer::Serve(int listening_fd) {
 
 size_t GrpcServer::Poll(size_t max_events) {
   health_watch_->Look();
+  if (go_away_ != nullptr) StepMove();
   size_t handled = 0;
   void* tag = nullptr;
   bool ok = false;
@@ -219,6 +226,20 @@ void GrpcServer::Drain() {
   health_watch_->Look();
 }
 
+void GrpcServer::Move() {
+  if (go_away_ != nullptr) return;
+  acceptor_.reset();
+  go_away_ = std::make_unique<GoAway>(server_.get());
+}
+
+void GrpcServer::StepMove() {
+  const int64_t now_ns = MonotonicNanos();
+  if (now_ns < next_go_away_ns_) return;
+  next_go_away_ns_ = now_ns + kGoAwayNs;
+  connections_left_ = count_->Open();
+  if (connections_left_ > 0) go_away_->Send();
+}
+
 size_t GrpcServer::in_flight() const {
   return infer_calls_->in_flight() + infer_streams_->in_flight();
 }
@@ -226,6 +247,7 @@ size_t GrpcServer::in_flight() const {
 void GrpcServer::Shutdown(int64_t grace_ns) {
   if (stopping_ || server_ == nullptr) return;
   acceptor_.reset();  // a connection handed over later would never be closed
+  go_away_.reset();
   Drain();
   infer_calls_->Stop();
   infer_streams_->Stop();

@@ -19,7 +19,9 @@
 //   4. An answer's memory is read once, inside Completion::Done, into the reply.
 //   5. After Drain nothing new reaches the frontend. After Shutdown a late Done is ignored, but the
 //      object must then still live: end the frontend first, or let it answer.
-//   6. Start silences the logs of protobuf and gRPC in the whole process (clients could fill them)
+//   6. After Move no connection is accepted, each one is told to go elsewhere, and calls are served
+//      until they have gone.
+//   7. Start silences the logs of protobuf and gRPC in the whole process (clients could fill them)
 //   and ends Abseil's search for deadlocks in it.
 // What fails: Start, with a sentence, for a socket that cannot be used. Nothing else; what a client
 //   gets wrong is its own status.
@@ -45,6 +47,8 @@ namespace millrace {
 
 class Acceptor;
 class CallGate;
+class ConnectionCount;
+class GoAway;
 class ClientRegions;
 class HealthWatch;
 class InferCalls;
@@ -79,8 +83,8 @@ struct GrpcServerOptions {
   size_t max_connections = 1024;
   int max_streams_per_connection = 256;  // HTTP/2's: calls of any kind
   int max_metadata_bytes = 8 << 10;
-  // A connection of this age is told to go (GOAWAY), give or take a tenth; its calls may still take
-  // the grace. 0: none is.
+  // A connection of this age is told to go (GOAWAY), give or take a tenth; 0: none is. Its calls
+  // may still take the grace; 0: as long as they like.
   int64_t max_connection_age_ms = 0;
   int64_t connection_age_grace_ms = 0;
   // The hint (grpc-retry-pushback-ms) that goes with each UNAVAILABLE.
@@ -113,6 +117,10 @@ class GrpcServer {
   // Health and readiness say no, new requests are UNAVAILABLE; those in flight go on.
   void Drain();
 
+  void Move();
+  // After Move: how many connections are still there.
+  size_t connections() const { return connections_left_; }
+
   // Calls that arrived and are not yet done with: with the frontend, or their reply being written.
   size_t in_flight() const;
 
@@ -142,6 +150,7 @@ class GrpcServer {
   PlainCall::Check CheckOf(const char* method);
   template <typename Request>
   void Change(grpc::ByteBuffer* wire, LateCall::Reply reply);
+  void StepMove();
   bool ready() const { return !draining_ && frontend_->ServerReady(); }
 
   Frontend* const frontend_;
@@ -164,7 +173,11 @@ class GrpcServer {
   std::vector<std::unique_ptr<StreamPool>> reflection_streams_;  // one for each version
   std::vector<std::unique_ptr<LateCall>> late_calls_;
   std::unique_ptr<HealthWatch> health_watch_;
+  std::shared_ptr<ConnectionCount> count_;  // the acceptor's, then ours
   std::unique_ptr<Acceptor> acceptor_;
+  std::unique_ptr<GoAway> go_away_;  // while clients are moved
+  int64_t next_go_away_ns_ = 0;
+  size_t connections_left_ = SIZE_MAX;
 
   WakeEvent wake_event_{this};
   std::mutex wake_mutex_;  // guards the three below; never held while blocked

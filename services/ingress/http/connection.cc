@@ -210,7 +210,7 @@ void Connection::Discharge() {
 void Connection::Send(int code, std::string_view fields) {
   MR_CHECK(code >= 200 && code < 600, "an answer has an HTTP code");
   ++context_->counters.responses[code / 100];
-  if (!head_.keep_alive || context_->draining || refused_) close_after_ = true;
+  if (!head_.keep_alive || context_->draining || context_->moving || refused_) close_after_ = true;
   std::string& head = response_head_;
   head.clear();
   Append(&head, "HTTP/1.1 ", code, " ", ReasonPhrase(code), "\r\n");

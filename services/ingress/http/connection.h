@@ -82,6 +82,7 @@ struct ServerContext {
   ParsedInfer parsed;
   Classifier classifier;
   bool draining = false;
+  bool moving = false;        // each answer closes its connection; else as ever
   size_t in_flight = 0;       // requests with the frontend
   size_t buffered_bytes = 0;  // of bodies being received
   size_t closed = 0;          // connections the server may let go

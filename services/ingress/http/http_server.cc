@@ -62,6 +62,7 @@ class HttpServer::Impl {
   size_t Poll();
   size_t RunFor(std::chrono::nanoseconds most);
   void Drain();
+  void Move();
   void CloseAll() {
     for (const auto& connection : connections_) connection->Abort();
   }
@@ -169,7 +170,8 @@ void HttpServer::Impl::OnAccept(error_code error, http::Socket socket) {
     }
     connections_.back()->Start();
   }
-  Accept();
+  // One that was taken off the backlog just before the move is served.
+  if (!context_.moving) Accept();
 }
 
 void HttpServer::Impl::Refuse(http::Socket socket) {
@@ -213,7 +215,8 @@ void HttpServer::Impl::Housekeep() {
   Guarded([this] { return LookAtFiles(), size_t{1}; });
   // Sweeping closes connections but neither adds nor erases any.
   for (const auto& connection : connections_) connection->Sweep(now_ns);
-  if (!accepting_ && !context_.draining) Guarded([this] { return Accept(), size_t{1}; });
+  if (!accepting_ && !context_.draining && !context_.moving)
+    Guarded([this] { return Accept(), size_t{1}; });
 }
 
 size_t HttpServer::Impl::Poll() {
@@ -243,6 +246,12 @@ void HttpServer::Impl::Drain() {
   for (const auto& connection : connections_) connection->Drain();
 }
 
+void HttpServer::Impl::Move() {
+  context_.moving = true;
+  error_code ignored;
+  acceptor_.close(ignored);
+}
+
 HttpServer::HttpServer(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 
 HttpServer::~HttpServer() {
@@ -269,7 +278,11 @@ absl::StatusOr<std::unique_ptr<HttpServer>> HttpServer::Create(Frontend* fronten
 size_t HttpServer::Poll() { return impl_->Poll(); }
 size_t HttpServer::RunFor(std::chrono::nanoseconds most) { return impl_->RunFor(most); }
 void HttpServer::Drain() { impl_->Drain(); }
-bool HttpServer::drained() const { return impl_->context().draining && impl_->connections() == 0; }
+void HttpServer::Move() { impl_->Move(); }
+bool HttpServer::drained() const {
+  const bool ending = impl_->context().draining || impl_->context().moving;
+  return ending && impl_->connections() == 0;
+}
 size_t HttpServer::active_requests() const { return impl_->context().in_flight; }
 size_t HttpServer::connections() const { return impl_->connections(); }
 const HttpCounters& HttpServer::counters() const { return impl_->context().counters; }

@@ -16,7 +16,9 @@
 //   3. Time limits are kept as long as Poll or RunFor is called: RunFor never blocks past the next.
 //   4. No exception leaves, and no client can make the memory held pass HttpOptions' bounds.
 //   5. After Drain no connection is accepted, readiness says no, each answer closes its connection.
-//   6. Destroying the server ends all connections and cancels what is in flight. An answer may
+//   6. After Move none is accepted either, each answer closes its connection, and those that are
+//      idle stay until they ask or Drain follows: their clients come back to another process.
+//   7. Destroying the server ends all connections and cancels what is in flight. An answer may
 //   still
 //      come after that: what it needs is kept (to the end of the process).
 // What fails: Create, with a sentence, for a descriptor that cannot be used.
@@ -52,7 +54,8 @@ class HttpServer {
   size_t RunFor(std::chrono::nanoseconds most);
 
   void Drain();
-  // After Drain: whether every client has been answered and let go.
+  void Move();
+  // After either: whether every client has been answered and let go.
   bool drained() const;
 
   // Requests that the frontend has and has not answered.

@@ -65,7 +65,16 @@ void LocalServer::Drain() {
   epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, listening_fd_, nullptr);
 }
 
-bool LocalServer::drained() const { return in_flight() == 0; }
+void LocalServer::Move() {
+  epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, listening_fd_, nullptr);
+  moving_ = true;
+  // release: meets the acquire in LocalClient::Moving.
+  shared_.words.as<LocalWords>()->moving.store(1, std::memory_order_release);
+}
+
+bool LocalServer::drained() const {
+  return in_flight() == 0 && (shared_.draining || (moving_ && peers_.empty()));
+}
 
 size_t LocalServer::Poll() {
   for (Entry& entry : peers_) entry.peer->Flush();  // what ended since the last turn

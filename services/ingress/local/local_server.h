@@ -29,6 +29,9 @@ class LocalServer {
   // Sleeps at most so long. False: only time passed.
   bool Block(int64_t max_ns);
   void Drain();
+  // Accepts nobody more; clients are told to connect again, and served until they have.
+  void Move();
+  // After Drain: nothing is in flight. After Move alone: every client has gone.
   bool drained() const;
 
   size_t clients() const { return peers_.size(); }
@@ -60,6 +63,7 @@ class LocalServer {
     std::unique_ptr<LocalPeer> peer;
   };
   std::vector<Entry> peers_;
+  bool moving_ = false;
 };
 
 }  // namespace millrace
