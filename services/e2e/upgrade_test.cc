@@ -237,8 +237,9 @@ TEST(Upgrade, ABuildThatAnswersWrongIsTakenAway) {
   options.enable_faults = true;
   auto tree = Tree::Start(options);
   const std::string config = fs::path(tree->admin_socket()).parent_path() / "millrace.yaml";
-  std::ofstream(config) << options.config
-                        << "faults: {rules: [{stage: execution, kind: wrong_output, model: digits}]}\n";
+  std::ofstream(config)
+      << options.config
+      << "faults: {rules: [{stage: execution, kind: wrong_output, model: digits}]}\n";
   const OtherBuild other;
   const nlohmann::json reply = Upgrade(*tree, other.path(), 8000);
   EXPECT_NE(reply.dump().find("golden"), std::string::npos) << reply.dump();

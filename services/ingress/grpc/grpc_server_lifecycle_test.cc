@@ -228,6 +228,32 @@ TEST_P(GrpcServerTest, ShutdownCutsOffWhatIsStillAtTheFrontend) {
   server_->Wake();                  // and so is a late Wake
 }
 
+// Another process serves on the socket: each connection is told to go, and served until it has.
+TEST_P(GrpcServerTest, AMoveServesWhatIsThereAndLetsEveryConnectionGo) {
+  frontend_.set_mode(Mode::kHold);
+  ClientCall* held = Send(Request());
+  Turn([&] { return frontend_.in_flight() == 1; });
+  server_->Move();
+  server_->Move();
+  Turn([&] { return server_->connections() == 1; });
+  EXPECT_FALSE(held->over) << "its call keeps the connection";
+  frontend_.ReleaseAll();
+  Turn([&] { return held->over && server_->connections() == 0; });
+  EXPECT_TRUE(held->status.ok()) << held->status.error_message();
+  // The client connects again, and is in nobody's hands until the next process takes it.
+  frontend_.set_mode(Mode::kPoll);
+  ClientCall* next = Send(Request());
+  const int64_t until_ns = MonotonicNanos() + 50 * kNanosPerMilli;
+  Turn([&] { return MonotonicNanos() > until_ns; });
+  EXPECT_FALSE(next->over);
+  EXPECT_EQ(server_->connections(), 0u);
+  auto other = GrpcServer::Start(&frontend_, GrpcServerOptions{}, socket_.fd());
+  ASSERT_TRUE(other.ok());
+  server_ = *std::move(other);
+  Turn([&] { return next->over; });
+  EXPECT_TRUE(next->status.ok()) << next->status.error_message();
+}
+
 TEST_P(GrpcServerTest, ANewServerOnTheSameSocketServesClientsThatComeBack) {
   ModelInferResponse response;
   for (int i = 0; i < 3; ++i) {

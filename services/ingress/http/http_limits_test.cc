@@ -328,6 +328,39 @@ TEST(HttpDrain, FinishesWhatIsInFlight) {
   close(next);
 }
 
+// Another process serves: clients are served until they ask next, and told to come back.
+TEST(HttpMove, EachConnectionEndsWithItsNextAnswer) {
+  TestServer test(Small());
+  const int idle = test.Connect();
+  const int busy = test.Connect();
+  EXPECT_EQ(test.Exchange(idle, Post(kInfer, kPlainBody)).body, kPlainAnswer);
+  test.frontend().set_mode(FakeFrontend::Mode::kHold);
+  test.Send(busy, Post(kInfer, kPlainBody));
+  test.Settle();
+  test.server().Move();
+  test.server().Move();
+  test.frontend().ReleaseAll();
+  const Response answer = test.Receive(busy);
+  EXPECT_EQ(answer.body, kPlainAnswer);
+  EXPECT_TRUE(answer.Has("connection: close\r\n"));
+  EXPECT_TRUE(test.Ends(busy));
+  close(busy);
+  test.Settle();
+  EXPECT_FALSE(test.server().drained());
+  EXPECT_FALSE(test.Ends(idle, 700)) << "longer than a drain leaves it";
+  const Response ready = test.Exchange(idle, "GET /v2/health/ready HTTP/1.1\r\n\r\n");
+  EXPECT_EQ(ready.code, 200) << "the server as a whole is";
+  EXPECT_TRUE(ready.Has("connection: close\r\n"));
+  EXPECT_TRUE(test.Ends(idle));
+  close(idle);
+  test.Settle();
+  EXPECT_TRUE(test.server().drained());
+  const int next = test.Connect();
+  test.Send(next, kGet);
+  EXPECT_FALSE(test.Ends(next, 50)) << "it waits for the other process";
+  close(next);
+}
+
 TEST(HttpDrain, DestroyedWithRequestsInFlight) {
   FakeFrontend frontend;
   frontend.set_mode(FakeFrontend::Mode::kHold);

@@ -37,6 +37,15 @@ LocalRig::LocalRig(LocalOptions options) {
   const auto* generic = reinterpret_cast<const sockaddr*>(&name);
   MR_CHECK(bind(listening_.get(), generic, sizeof name) == 0 && listen(listening_.get(), 64) == 0,
            "a listening socket");
+  Start(options);
+}
+
+LocalRig::LocalRig(LocalOptions options, const LocalRig& former)
+    : path_(former.path_), listening_(former.listening_.Duplicate()) {
+  Start(options);
+}
+
+void LocalRig::Start(const LocalOptions& options) {
   wake_ = Fd(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
   server_ = Must(LocalServer::Create(&frontend_, options, listening_.get(), wake_.get()));
   thread_ = std::thread([this] { Run(); });
@@ -47,8 +56,14 @@ LocalRig::~LocalRig() {
   stop_.store(true, std::memory_order_relaxed);
   thread_.join();
   server_.reset();
+  if (folder_.empty()) return;
   unlink(path_.c_str());
   rmdir(folder_.c_str());
+}
+
+void LocalRig::EndServer() {
+  std::lock_guard<std::mutex> lock(mutex_);
+  server_.reset();
 }
 
 void LocalRig::Run() {
@@ -57,8 +72,9 @@ void LocalRig::Run() {
     size_t done = 0;
     {
       std::lock_guard<std::mutex> lock(mutex_);
-      done = frontend_.Poll() + server_->Poll();
-      if (done == 0) server_->Block(0);
+      done = frontend_.Poll();
+      if (server_ != nullptr) done += server_->Poll();
+      if (server_ != nullptr && done == 0) server_->Block(0);
     }
     if (done == 0) poll(nullptr, 0, 1);  // gives Do its turn
   }

@@ -23,15 +23,20 @@ namespace millrace {
 class LocalRig {
  public:
   explicit LocalRig(LocalOptions options = {});
+  // The next process's: on the same socket.
+  LocalRig(LocalOptions options, const LocalRig& former);
   ~LocalRig();
 
   const std::string& path() const { return path_; }
+  // As a process that ends; Do and WaitUntil have nothing to ask any more.
+  void EndServer();
   // Runs `action` on the server's thread.
   void Do(const std::function<void(FakeFrontend&, LocalServer&)>& action);
   // Until `holds` is true there.
   void WaitUntil(const std::function<bool(FakeFrontend&, LocalServer&)>& holds);
 
  private:
+  void Start(const LocalOptions& options);
   void Run();
 
   std::string folder_, path_;
