@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <chrono>
 #include <filesystem>
 #include <fstream>
 #include <future>
@@ -131,6 +132,25 @@ void ExpectServed(Tree& tree) {
   }
 }
 
+// What was set by hand is so afterwards, too.
+TEST(Upgrade, TakesAlongWhatWasScaledAndUnloaded) {
+  auto tree = Tree::Start({});
+  EXPECT_EQ(tree->Admin({{"verb", "unload"}, {"model", "digits"}})["ok"], true);
+  EXPECT_EQ(tree->Admin({{"verb", "scale"}, {"stage", "features"}, {"count", 2}})["ok"], true);
+  tree->WaitUntil("it is scaled", [&] {
+    const nlohmann::json second = tree->Process("features1");
+    return second.is_object() && second["state"] == "ready";
+  });
+  const OtherBuild other;
+  for (const std::string& path : {other.path(), FirstBuild()}) {
+    ASSERT_EQ(Upgrade(*tree, path)["ok"], true);
+    EXPECT_TRUE(tree->Process("features1").is_object());
+    const nlohmann::json status = tree->Status();
+    for (const auto& model : status["catalog"]["models"]) EXPECT_NE(model["name"], "digits");
+  }
+  EXPECT_EQ(tree->Stop(), 0);
+}
+
 int Rounds() {
   const char* rounds = getenv("UPGRADES");
   return rounds == nullptr ? 2 : atoi(rounds);
@@ -241,7 +261,18 @@ TEST(Upgrade, ABuildThatAnswersWrongIsTakenAway) {
       << options.config
       << "faults: {rules: [{stage: execution, kind: wrong_output, model: digits}]}\n";
   const OtherBuild other;
-  const nlohmann::json reply = Upgrade(*tree, other.path(), 8000);
+  auto upgrade = std::async(std::launch::async, [&] { return Upgrade(*tree, other.path(), 8000); });
+  // Nobody meets the new one meanwhile, though it listens on the same sockets.
+  while (upgrade.wait_for(std::chrono::seconds(0)) != std::future_status::ready) {
+    for (const std::string listener : {"grpc", "http", "local"}) {
+      const nlohmann::json report =
+          GoldenLoad(*tree, "digits", false, {"--requests=20", "--duration_ms=0"}, listener)
+              .Report();
+      EXPECT_EQ(report["answered"], 20) << listener << report.dump();
+      EXPECT_EQ(report["mismatched"], 0) << listener << report.dump();
+    }
+  }
+  const nlohmann::json reply = upgrade.get();
   EXPECT_NE(reply.dump().find("golden"), std::string::npos) << reply.dump();
   ExpectOnePipeline(*tree);
   EXPECT_EQ(BuildPath(*tree).rfind(other.path(), 0), std::string::npos);

@@ -83,7 +83,7 @@ class Keeper {
       files.rlim_cur = files.rlim_max;
       setrlimit(RLIMIT_NOFILE, &files);
     }
-    pipelines_.push_back(std::make_unique<Pipeline>(arguments_.supervisor, Handover::SERVING));
+    pipelines_.push_back(std::make_unique<Pipeline>(0, arguments_.supervisor, Handover::SERVING));
     while (!exit_code_.has_value()) Turn();
     KillAll();
     for (const Listener& l : listeners_) unlink(l.unix_path.c_str());
@@ -194,7 +194,8 @@ class Keeper {
                                                                    : nullptr;
     if (why != nullptr) return TellFailed(from, why);
     std::vector<std::string> command(upgrade.command().begin(), upgrade.command().end());
-    auto candidate = std::make_unique<Pipeline>(std::move(command), Handover::CANDIDATE);
+    auto candidate =
+        std::make_unique<Pipeline>(++last_number_, std::move(command), Handover::CANDIDATE);
     candidate->name = upgrade.name();
     candidate->kill_at_ns = MonotonicNanos() + upgrade.ready_within_ms() * kNanosPerMilli;
     upgrade_failure_.clear();
@@ -318,6 +319,7 @@ class Keeper {
   Fd signals_;
   // The one that serves, during an upgrade the candidate, and those that drain.
   std::vector<std::unique_ptr<Pipeline>> pipelines_;
+  uint32_t last_number_ = 0;
   std::string upgrade_failure_;  // of the last one
   bool stopping_ = false;
   int last_code_ = 0;

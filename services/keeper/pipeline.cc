@@ -56,6 +56,7 @@ void Pipeline::StartIfDue(const std::vector<Listener>& listeners, Handover news)
   settled_ = false;
   news.set_restarts(restarts_);
   news.set_nothing_lives(nothing_lives_);
+  news.set_pipeline(number_);
   news.set_role(role);
   news.set_stop(stop);
   if (!HandOver(listeners, std::move(news))) kill(pid, SIGKILL);

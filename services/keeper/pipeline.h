@@ -25,8 +25,8 @@ inline constexpr int kExitProgram = 70;  // the supervisor's program cannot be r
 
 class Pipeline {
  public:
-  Pipeline(std::vector<std::string> command, Handover::Role role)
-      : command_(std::move(command)), role(role) {}
+  Pipeline(uint32_t number, std::vector<std::string> command, Handover::Role role)
+      : number_(number), command_(std::move(command)), role(role) {}
 
   // Starts a supervisor if none runs and it is time. `news`: what it is told beside what we know.
   void StartIfDue(const std::vector<Listener>& listeners, Handover news);
@@ -61,6 +61,7 @@ class Pipeline {
   void Keep(const KeepAll& all, std::vector<Fd>* fds);
   void BackOff();
 
+  const uint32_t number_;
   std::vector<std::string> command_;
   std::map<std::string, Fd> kept_;
   ControlChannel channel_;

@@ -238,6 +238,9 @@ void Fleet::Configure(FleetProcess* process) {
     configure->set_first_route(desk_.first_route());
     configure->set_first_generation(desk_.first_generation());
     *configure->mutable_unloaded() = desk_.last_said().unloaded();
+    if (!desk_.has_catalog()) {
+      for (const std::string& model : setup_.unloaded) configure->add_unloaded(model);
+    }
   }
   Send(process, message, fds);
   if (!HasLanes(process->stage)) return;

@@ -50,6 +50,7 @@ struct FleetSetup {
   double cores = 1;  // as many as it may keep busy: those, or its quota
   // Ingress accepts nobody before Open: another pipeline serves.
   bool hold = false;
+  std::vector<std::string> unloaded;  // models that stay out until they are loaded
 };
 
 struct FleetLane {

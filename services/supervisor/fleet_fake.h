@@ -139,6 +139,8 @@ class FleetTest : public testing::Test {
     setup.listeners = {{0, AnyFd()}, {1, AnyFd()}};
     setup.cpus = {0, 1, 2, 3, 4, 5, 6, 7};
     setup.cores = cores;
+    setup.hold = hold;
+    setup.unloaded = unloaded;
     fleet = std::make_unique<Fleet>(&hands, std::move(setup));
   }
 
@@ -247,6 +249,8 @@ class FleetTest : public testing::Test {
 
   FakeHands hands;
   double cores = 8;
+  bool hold = false;
+  std::vector<std::string> unloaded;
   std::unique_ptr<Fleet> fleet;
   size_t played = 0;
   std::set<uint32_t> mute, silent;

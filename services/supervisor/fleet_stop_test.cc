@@ -154,5 +154,75 @@ TEST_F(FleetTest, ASecondStopDoesNotWaitForTheDrain) {
   EXPECT_EQ(CountTold(KeyOf(Stage::kIngress), ToProcess::kStop), 1u);
 }
 
+// The last of its kind that a process was told.
+ToProcess LastTold(const FakeHands& hands, uint32_t key, ToProcess::MessageCase kind) {
+  for (size_t i = hands.told.size(); i-- > 0;) {
+    const Told& told = hands.told[i];
+    if (told.key == key && told.message.message_case() == kind) return told.message;
+  }
+  return ToProcess();
+}
+
+TEST_F(FleetTest, ACandidateHoldsItsIngressUntilItIsOpened) {
+  hold = true;
+  unloaded = {"old"};
+  StartAll();
+  const uint32_t registry = KeyOf(Stage::kRegistry), ingress = KeyOf(Stage::kIngress);
+  EXPECT_TRUE(LastTold(hands, ingress, ToProcess::kConfigure).configure().hold());
+  EXPECT_EQ(LastTold(hands, registry, ToProcess::kConfigure).configure().unloaded(0), "old");
+  // Also one that is started meanwhile.
+  fleet->OnDeath(ingress, hands.now_ns);
+  fleet->OnEnd(ingress, {0, SIGKILL});
+  for (int i = 0; i < 10; ++i) Tick();
+  Play();
+  const uint32_t next = KeyOf(Stage::kIngress);
+  ASSERT_NE(next, ingress);
+  EXPECT_TRUE(LastTold(hands, next, ToProcess::kConfigure).configure().hold());
+  EXPECT_EQ(CountTold(next, ToProcess::kOpen), 0u);
+  fleet->Open();
+  EXPECT_EQ(CountTold(next, ToProcess::kOpen), 1u);
+  fleet->Open();
+  EXPECT_EQ(CountTold(next, ToProcess::kOpen), 1u);
+  EXPECT_TRUE(fleet->Scale(Stage::kIngress, 2).ok());
+  const uint32_t second = KeyOf(Stage::kIngress, 1);
+  EXPECT_FALSE(LastTold(hands, second, ToProcess::kConfigure).configure().hold());
+}
+
+TEST_F(FleetTest, ClientsAreMovedWhereOthersServeAndOnlyThere) {
+  Config config;
+  config.ingress_workers = 2;
+  StartAll(config);
+  const uint32_t first = KeyOf(Stage::kIngress, 0), second = KeyOf(Stage::kIngress, 1);
+  mute = {first, second};
+  EXPECT_TRUE(fleet->Scale(Stage::kIngress, 1).ok());
+  EXPECT_TRUE(LastTold(hands, second, ToProcess::kDrain).drain().others_serve());
+  fleet->Stop();
+  EXPECT_FALSE(LastTold(hands, first, ToProcess::kDrain).drain().others_serve());
+}
+
+TEST_F(FleetTest, AHandoverIsAStopThatMovesTheClients) {
+  StartAll();
+  const uint32_t ingress = KeyOf(Stage::kIngress);
+  mute = {ingress};
+  fleet->HandOver();
+  EXPECT_EQ(fleet->phase(), FleetPhase::kDraining);
+  EXPECT_TRUE(LastTold(hands, ingress, ToProcess::kDrain).drain().others_serve());
+  FleetState stored;
+  ASSERT_TRUE(stored.ParseFromString(hands.state));
+  EXPECT_TRUE(stored.others_serve());
+  // A supervisor that takes over now says the same again.
+  Make();
+  fleet->Adopt(stored);
+  EXPECT_TRUE(LastTold(hands, ingress, ToProcess::kDrain).drain().others_serve());
+  EXPECT_EQ(CountTold(ingress, ToProcess::kDrain), 2u);
+  mute.clear();
+  played = hands.told.size();
+  FromProcess drained;
+  drained.mutable_drained();
+  Say(ingress, drained);
+  Play();
+  EXPECT_EQ(fleet->phase(), FleetPhase::kDone);
+}
+
 }  // namespace
 }  // namespace millrace

@@ -40,6 +40,7 @@ absl::StatusOr<KeeperLink> KeeperLink::Connect(Fd socket) {
   link.restarts_ = handover.restarts();
   link.nothing_lives_ = handover.nothing_lives();
   link.role_ = handover.role();
+  link.pipeline_ = handover.pipeline();
   link.stop_ = handover.stop();
   link.upgrading_to_ = handover.upgrading_to();
   link.upgrade_failure_ = handover.upgrade_failure();

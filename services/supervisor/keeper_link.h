@@ -31,6 +31,7 @@ class KeeperLink {
   uint32_t restarts() const { return restarts_; }
 
   Handover::Role role() const { return role_; }
+  uint32_t pipeline() const { return pipeline_; }
   bool stop() const { return stop_; }  // the server is to end: drain
   const std::string& upgrading_to() const { return upgrading_to_; }
   const std::string& upgrade_failure() const { return upgrade_failure_; }
@@ -66,6 +67,7 @@ class KeeperLink {
   uint32_t restarts_ = 0;
   bool nothing_lives_ = true;
   Handover::Role role_ = Handover::SERVING;
+  uint32_t pipeline_ = 0;
   bool stop_ = false;
   std::string upgrading_to_, upgrade_failure_;
 };

@@ -85,6 +85,7 @@ int Main(int argc, char** argv) {
   setup.config_yaml = adopted.has_value() ? adopted->state.config_yaml() : ConfigText(config);
   setup.admin_path = AdminSocketPath(config);
   setup.programs = {options.binaries, options.compiler};
+  setup.unloaded = options.unloaded;
   setup.command_for = [options](const Build& build) { return CommandFor(options, build); };
   if (adopted.has_value()) setup.adopted = std::move(adopted->state);
   return RunSupervisor(setup, std::move(*keeper));

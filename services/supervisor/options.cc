@@ -12,6 +12,7 @@
 #include <iterator>
 
 #include "CLI/CLI.hpp"
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "common/check.h"
 #include "common/config_schema.h"
@@ -49,6 +50,9 @@ int ParseOptions(int argc, char** argv, Options* options, bool* end) {
                "Allow shared memory of clients, whatever the file says");
   app.add_flag("--enable-faults", options->enable_faults,
                "Let the faults happen that the file's section `faults` plans");
+  app.add_option("--count", options->counts,
+                 "STAGE=N: processes of a stage, instead of the file's");
+  app.add_option("--unloaded", options->unloaded, "A model that is not served until it is loaded");
   app.add_flag("--check-config", options->check_config,
                "Check the configuration, tell every fault, and end");
   try {
@@ -74,8 +78,30 @@ std::vector<std::string> CommandFor(const Options& options, const Build& build) 
   }
   if (options.allow_client_shm) command.push_back("--allow-client-shm");
   if (options.enable_faults) command.push_back("--enable-faults");
+  for (const std::string& count : options.counts) command.push_back("--count=" + count);
   return command;
 }
+
+namespace {
+
+// Empty: it is set.
+std::string SetCount(const std::string& text, Config* config) {
+  const size_t equals = text.find('=');
+  const std::string stage = text.substr(0, equals);
+  int64_t count = 0;
+  const bool number =
+      equals != std::string::npos && absl::SimpleAtoi(text.substr(equals + 1), &count);
+  for (const StageRow& row : kStageRows) {
+    int64_t Config::*const field = CountOf(row.stage);
+    if (field == nullptr || StageName(row.stage) != stage) continue;
+    if (!number || count < 1 || count > row.max_processes) break;
+    config->*field = count;
+    return "";
+  }
+  return absl::StrCat("--count: ", text, ": must be STAGE=N, as `millrace scale` takes them");
+}
+
+}  // namespace
 
 Startup LoadConfig(const Options& options) {
   Startup startup;
@@ -95,6 +121,11 @@ Startup LoadConfig(const Options& options) {
   if (!options.repository.empty()) startup.config.repository = options.repository;
   if (!options.admin_socket.empty()) startup.config.admin_socket = options.admin_socket;
   if (options.allow_client_shm) startup.config.allow_client_shm = "true";
+  for (const std::string& count : options.counts) {
+    if (std::string fault = SetCount(count, &startup.config); !fault.empty()) {
+      return {kExitConfiguration, {fault}, {}};
+    }
+  }
   if (const std::string_view fault = ClientShmFault(startup.config); !fault.empty()) {
     return {kExitConfiguration, {"--allow-client-shm: " + std::string(fault)}, {}};
   }

@@ -24,6 +24,8 @@ struct Options {
   bool check_config = false;
   bool allow_client_shm = false;  // whatever the file says
   bool enable_faults = false;     // a plan of faults may stand in the file
+  // What was set by hand at the build before: STAGE=N, names of models.
+  std::vector<std::string> counts, unloaded;
 };
 
 struct Startup {

@@ -57,6 +57,38 @@ TEST(LoadConfig, OverridesWin) {
   EXPECT_EQ(AdminSocketPath(startup.config), "/run/x.sock");
 }
 
+TEST(LoadConfig, CountsOfTheBuildBeforeWin) {
+  Options options;
+  options.config_file = Write("n.yaml", "execution: {workers: 2}\n");
+  options.counts = {"execution=5", "features=3"};
+  const Startup startup = LoadConfig(options);
+  EXPECT_EQ(startup.exit_code, 0);
+  EXPECT_EQ(startup.config.execution_workers, 5);
+  EXPECT_EQ(startup.config.features_workers, 3);
+  for (const char* bad :
+       {"execution", "execution=", "execution=0", "execution=9", "registry=1", "x=1"}) {
+    options.counts = {bad};
+    EXPECT_EQ(LoadConfig(options).exit_code, kExitConfiguration) << bad;
+  }
+}
+
+TEST(CommandFor, AnotherBuildIsToldWhatThisOneWas) {
+  Options options;
+  options.config_file = "/etc/m.yaml";
+  options.repository = "/models";
+  options.admin_socket = "/run/s";
+  options.enable_faults = options.allow_client_shm = true;
+  options.counts = {"execution=5"};
+  options.binaries = "/old";
+  const Build build = {{"/new", "/new/registry/compiler"}, "/new/supervisor/supervisor"};
+  EXPECT_EQ(
+      CommandFor(options, build),
+      (std::vector<std::string>{"/new/supervisor/supervisor", "--binaries=/new",
+                                "--compiler=/new/registry/compiler", "--config=/etc/m.yaml",
+                                "--repository=/models", "--admin-socket=/run/s",
+                                "--allow-client-shm", "--enable-faults", "--count=execution=5"}));
+}
+
 TEST(LoadConfig, APlanOfFaultsNeedsTheFlagAndReachesTheWorkersWhole) {
   Options options;
   options.config_file =

@@ -22,7 +22,8 @@
 namespace millrace {
 namespace {
 
-constexpr int kMaxNodes = 1024;  // bits of the mask that set_mempolicy gets
+constexpr uint32_t kFormerGroups = 8;  // looked at, to be removed
+constexpr int kMaxNodes = 1024;        // bits of the mask that set_mempolicy gets
 constexpr size_t kBitsAWord = 8 * sizeof(unsigned long);
 
 // The fields of a stage.
@@ -156,14 +157,14 @@ std::vector<std::string> Placer::Check(const Config& config, const PlacementRoot
   return faults;
 }
 
-Placer::Made Placer::Make(const Config& config, const PlacementRoots& roots) {
+Placer::Made Placer::Make(const Config& config, const PlacementRoots& roots, uint32_t pipeline) {
   Made made;
   std::unique_ptr<Placer> placer(new Placer);
   for (const Row& row : kRows) {
     Look(config, row, roots, &placer->places_[static_cast<size_t>(row.stage)], &made.faults);
   }
   if (!made.faults.empty()) return made;
-  if (const absl::Status status = placer->MakeGroups(config, roots); !status.ok()) {
+  if (const absl::Status status = placer->MakeGroups(config, roots, pipeline); !status.ok()) {
     made.faults.push_back(std::string(status.message()));
     return made;
   }
@@ -173,7 +174,8 @@ Placer::Made Placer::Make(const Config& config, const PlacementRoots& roots) {
 
 // A group with processes of its own may not divide its memory (the kernel's rule), so the keeper
 // and this process move into one of their own first.
-absl::Status Placer::MakeGroups(const Config& config, const PlacementRoots& roots) {
+absl::Status Placer::MakeGroups(const Config& config, const PlacementRoots& roots,
+                                uint32_t pipeline) {
   const auto limited = [&](const Row& row) {
     return row.memory_limit_mb != nullptr && config.*row.memory_limit_mb > 0;
   };
@@ -193,7 +195,15 @@ absl::Status Placer::MakeGroups(const Config& config, const PlacementRoots& root
   for (const Row& row : kRows) {
     if (!status.ok()) return status;
     if (!limited(row)) continue;
-    const std::string group = absl::StrCat(own, "/", std::string(StageName(row.stage)));
+    const auto name = [&](uint32_t of) {
+      const std::string stage(StageName(row.stage));
+      return absl::StrCat(own, "/", stage, of == 0 ? "" : absl::StrCat(".", of));
+    };
+    // Of pipelines that have ended; one that has not keeps its group.
+    for (uint32_t of = pipeline - std::min(pipeline, kFormerGroups); of < pipeline; ++of) {
+      rmdir(name(of).c_str());
+    }
+    const std::string group = name(pipeline);
     status = make(group);
     if (!status.ok()) return status;
     const int64_t bytes = config.*row.memory_limit_mb << 20;

@@ -53,7 +53,8 @@ class Placer {
     std::unique_ptr<Placer> placer;
     std::vector<std::string> faults;
   };
-  static Made Make(const Config& config, const PlacementRoots& roots = {});
+  // `pipeline`: of two that stand beside each other each has groups of its own.
+  static Made Make(const Config& config, const PlacementRoots& roots = {}, uint32_t pipeline = 0);
   // Only the faults: nothing is made or changed.
   static std::vector<std::string> Check(const Config& config, const PlacementRoots& roots = {});
 
@@ -62,7 +63,7 @@ class Placer {
  private:
   Placer() = default;
   // Makes a control group for each stage that has a limit.
-  absl::Status MakeGroups(const Config& config, const PlacementRoots& roots);
+  absl::Status MakeGroups(const Config& config, const PlacementRoots& roots, uint32_t pipeline);
 
   std::array<ChildPlacement, kStageCount> places_;
   std::vector<Fd> groups_;

@@ -36,6 +36,22 @@ inline constexpr std::array<StageRow, kStageCount> kStageRows = {{
     {Stage::kAggregation, 1, 8, true, false, &Config::aggregation_cpus},
 }};
 
+// The configuration's count of a stage's processes; null: it has none.
+inline constexpr int64_t Config::*CountOf(Stage stage) {
+  switch (stage) {
+    case Stage::kIngress:
+      return &Config::ingress_workers;
+    case Stage::kFeatures:
+      return &Config::features_workers;
+    case Stage::kExecution:
+      return &Config::execution_workers;
+    case Stage::kAggregation:
+      return &Config::aggregation_workers;
+    default:
+      return nullptr;
+  }
+}
+
 // Names of the listening sockets; the place of a name is the number of ingress's lane for it. A
 // socket that is not opened leaves its lane out.
 inline constexpr std::array<std::string_view, 3> kListenerNames = {"grpc", "http", "local"};

@@ -93,7 +93,7 @@ class Supervisor {
     auto table = ProcessTable::Create(&loop_, setup_.programs, std::move(*incarnations), &keeper_);
     if (!table.ok()) return Fail(kExitMemory, table.status());
     table_ = std::move(*table);
-    Placer::Made placement = Placer::Make(setup_.config);
+    Placer::Made placement = Placer::Make(setup_.config, {}, keeper_.pipeline());
     for (const std::string& fault : placement.faults) {
       Log(LogLevel::kError, "placement", {{"why", fault}});
     }
@@ -127,6 +127,7 @@ class Supervisor {
     }
     std::sort(setup.listeners.begin(), setup.listeners.end());
     setup.hold = keeper_.role() == Handover::CANDIDATE;
+    setup.unloaded = setup_.unloaded;
     fleet_ = std::make_unique<Fleet>(table_.get(), std::move(setup));
     table_->SetFleet(fleet_.get());
     return kExitStopped;
@@ -156,7 +157,11 @@ class Supervisor {
     parts.keeper = &keeper_;
     parts.fleet = fleet_.get();
     parts.pids = [this] { return table_->Pids(); };
-    parts.command_for = setup_.command_for;
+    parts.command_for = [this](const Build& build) {
+      std::vector<std::string> command = setup_.command_for(build);
+      for (std::string& flag : SetByHand(*fleet_, setup_.config)) command.push_back(flag);
+      return command;
+    };
     parts.build = setup_.programs.binaries;
     parts.budget_bytes = static_cast<uint64_t>(setup_.config.memory_budget_mb) << 20;
     desk_.emplace(std::move(parts));

@@ -34,6 +34,7 @@ struct SupervisorSetup {
   std::optional<FleetState> adopted;  // instead of a start
   // The command of another build's supervisor that shall do as this one.
   std::function<std::vector<std::string>(const Build& build)> command_for;
+  std::vector<std::string> unloaded;  // models that the build before did not serve
 };
 
 int RunSupervisor(const SupervisorSetup& setup, KeeperLink keeper);

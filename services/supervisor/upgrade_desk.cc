@@ -7,8 +7,27 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/log.h"
+#include "services/supervisor/stage_table.h"
 
 namespace millrace {
+
+std::vector<std::string> SetByHand(const Fleet& fleet, const Config& config) {
+  std::vector<std::string> flags;
+  for (const StageRow& row : kStageRows) {
+    int64_t Config::*const field = CountOf(row.stage);
+    if (field == nullptr) continue;
+    int64_t count = 0;
+    for (const auto& [name, slot] : fleet.slots()) {
+      count += name.first == row.stage && !slot.leaving ? 1 : 0;
+    }
+    if (count == config.*field) continue;
+    flags.push_back(absl::StrCat("--count=", std::string(StageName(row.stage)), "=", count));
+  }
+  for (const std::string& model : fleet.catalog().last_said().unloaded()) {
+    flags.push_back("--unloaded=" + model);
+  }
+  return flags;
+}
 
 UpgradeDesk::UpgradeDesk(Parts parts)
     : parts_(std::move(parts)),

@@ -68,4 +68,7 @@ class UpgradeDesk {
   std::optional<absl::Status> outcome_;
 };
 
+// What was scaled and unloaded at run time, as flags for the next build's supervisor.
+std::vector<std::string> SetByHand(const Fleet& fleet, const Config& config);
+
 }  // namespace millrace

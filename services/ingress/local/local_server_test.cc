@@ -12,7 +12,7 @@
 #include "common/clock.h"
 #include "common/testing/allocations.h"
 #include "ipc/client/millrace_client.h"
-#include "services/ingress/local/local_rig.h"
+#include "services/ingress/local/local_fixture_for_test.h"
 
 namespace millrace {
 namespace {
@@ -22,56 +22,42 @@ using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::SizeIs;
 
-constexpr int64_t kForEver = -1;
-
-class LocalServerTest : public ::testing::Test {
- protected:
-  static LocalOptions FewPlaces() {
-    LocalOptions options;
-    options.in_flight = 8;
-    options.max_clients = 3;
-    return options;
-  }
-  ~LocalServerTest() override { mr_close(client_); }
-
-  void Connect(int wait_mode = MR_WAIT_YIELD) {
-    mr_options options = {};
-    options.struct_bytes = sizeof options;
-    options.wait_mode = wait_mode;
-    ASSERT_EQ(mr_connect(rig_.path().c_str(), &options, &client_), MR_OK) << mr_error(nullptr);
-    ASSERT_EQ(mr_open_model(client_, "plain", "", &plain_), MR_OK) << mr_error(client_);
-  }
-  mr_request* Begin(float value, uint32_t rows = 1) {
-    mr_request* request = nullptr;
-    EXPECT_EQ(mr_begin(client_, plain_, rows, nullptr, 0, &request), MR_OK) << mr_error(client_);
-    if (request == nullptr) return nullptr;
-    uint64_t bytes = 0;
-    auto* data = static_cast<float*>(mr_input_data(request, 0, &bytes));
-    EXPECT_EQ(bytes, rows * 3 * sizeof(float));
-    for (size_t i = 0; i < rows * 3; ++i) data[i] = value;
-    return request;
-  }
-  // The only output of "plain" is its input's echo, named "prediction".
-  void AnswerWithTheInput(FakeFrontend::Mode mode = FakeFrontend::Mode::kInline) {
-    rig_.Do([mode](FakeFrontend& frontend, LocalServer&) {
-      frontend.set_mode(mode);
-      frontend.set_answerer([](const FakeRequest& request) {
-        FakeTensor tensor = request.inputs[0];
-        tensor.name = "prediction";
-        return FakeAnswer{absl::OkStatus(), request.model, "2", {tensor}};
-      });
+options.struct_bytes = sizeof options;
+options.wait_mode = wait_mode;
+ASSERT_EQ(mr_connect(rig_.path().c_str(), &options, &client_), MR_OK) << mr_error(nullptr);
+ASSERT_EQ(mr_open_model(client_, "plain", "", &plain_), MR_OK) << mr_error(client_);
+}
+mr_request* Begin(float value, uint32_t rows = 1) {
+  mr_request* request = nullptr;
+  EXPECT_EQ(mr_begin(client_, plain_, rows, nullptr, 0, &request), MR_OK) << mr_error(client_);
+  if (request == nullptr) return nullptr;
+  uint64_t bytes = 0;
+  auto* data = static_cast<float*>(mr_input_data(request, 0, &bytes));
+  EXPECT_EQ(bytes, rows * 3 * sizeof(float));
+  for (size_t i = 0; i < rows * 3; ++i) data[i] = value;
+  return request;
+}
+// The only output of "plain" is its input's echo, named "prediction".
+void AnswerWithTheInput(FakeFrontend::Mode mode = FakeFrontend::Mode::kInline) {
+  rig_.Do([mode](FakeFrontend& frontend, LocalServer&) {
+    frontend.set_mode(mode);
+    frontend.set_answerer([](const FakeRequest& request) {
+      FakeTensor tensor = request.inputs[0];
+      tensor.name = "prediction";
+      return FakeAnswer{absl::OkStatus(), request.model, "2", {tensor}};
     });
-  }
-  static std::vector<float> Values(const mr_request* request) {
-    mr_tensor tensor;
-    if (mr_result(request, 0, &tensor) != MR_OK) return {};
-    const auto* data = static_cast<const float*>(tensor.data);
-    return std::vector<float>(data, data + tensor.bytes / sizeof(float));
-  }
+  });
+}
+static std::vector<float> Values(const mr_request* request) {
+  mr_tensor tensor;
+  if (mr_result(request, 0, &tensor) != MR_OK) return {};
+  const auto* data = static_cast<const float*>(tensor.data);
+  return std::vector<float>(data, data + tensor.bytes / sizeof(float));
+}
 
-  LocalRig rig_{FewPlaces()};
-  mr_client* client_ = nullptr;
-  mr_model* plain_ = nullptr;
+LocalRig rig_{FewPlaces()};
+mr_client* client_ = nullptr;
+mr_model* plain_ = nullptr;
 };
 
 TEST_F(LocalServerTest, ASignatureIsTold) {
@@ -250,95 +236,6 @@ TEST_F(LocalServerTest, AServerThatDrainsRefusesAndAnswersWhatItHas) {
   mr_request* done = nullptr;
   ASSERT_EQ(mr_wait(client_, &done, 1, kForEver), 1u);
   rig_.WaitUntil([](FakeFrontend&, LocalServer& server) { return server.drained(); });
-}
-
-// Which of two servers answered shows in the version.
-void AnswerAs(LocalRig& rig, const std::string& version, FakeFrontend::Mode mode) {
-  rig.Do([&](FakeFrontend& frontend, LocalServer&) {
-    frontend.set_mode(mode);
-    frontend.set_answerer([version](const FakeRequest& request) {
-      FakeTensor tensor = request.inputs[0];
-      tensor.name = "prediction";
-      return FakeAnswer{absl::OkStatus(), request.model, version, {tensor}};
-    });
-  });
-}
-
-TEST_F(LocalServerTest, AClientFollowsToTheNextServerAndLosesNothing) {
-  AnswerAs(rig_, "2", FakeFrontend::Mode::kHold);
-  Connect();
-  mr_request* flying = Begin(1);
-  ASSERT_EQ(mr_submit(client_, flying, nullptr), MR_OK);
-  mr_request* begun = Begin(2);
-  mr_flush(client_);
-  rig_.WaitUntil([](FakeFrontend& frontend, LocalServer&) { return frontend.in_flight() == 1; });
-  rig_.Do([](FakeFrontend&, LocalServer& server) { server.Move(); });
-  LocalRig next(FewPlaces(), rig_);
-  AnswerAs(next, "3", FakeFrontend::Mode::kInline);
-  mr_request* moved = Begin(3);
-  ASSERT_EQ(mr_infer(client_, moved, nullptr), MR_OK) << mr_error(client_);
-  EXPECT_EQ(mr_request_version(moved), 3u);
-  EXPECT_THAT(Values(moved), ElementsAre(3, 3, 3));
-  // What was begun before stays where it is, and comes out of the same wait.
-  ASSERT_EQ(mr_submit(client_, begun, nullptr), MR_OK);
-  mr_flush(client_);
-  rig_.WaitUntil([](FakeFrontend& frontend, LocalServer&) { return frontend.in_flight() == 2; });
-  rig_.Do([](FakeFrontend& frontend, LocalServer& server) {
-    EXPECT_FALSE(server.drained());
-    frontend.ReleaseAll();
-  });
-  for (int i = 0; i < 2; ++i) {
-    mr_request* ended = nullptr;
-    ASSERT_EQ(mr_wait(client_, &ended, 1, kForEver), 1u);
-    EXPECT_EQ(mr_request_version(ended), 2u);
-    EXPECT_THAT(Values(ended), SizeIs(3));
-    rig_.Do([](FakeFrontend&, LocalServer& server) { EXPECT_FALSE(server.drained()); });
-    mr_release(client_, ended);
-  }
-  rig_.WaitUntil([](FakeFrontend&, LocalServer& server) { return server.drained(); });
-  EXPECT_THAT(Values(moved), ElementsAre(3, 3, 3));
-  mr_release(client_, moved);
-  EXPECT_EQ(mr_connected(client_), 1);
-}
-
-TEST_F(LocalServerTest, AnIdleClientFollowsAlsoOnceTheOldServerHasEnded) {
-  AnswerAs(rig_, "2", FakeFrontend::Mode::kInline);
-  Connect();
-  mr_request* first = Begin(1);
-  ASSERT_EQ(mr_infer(client_, first, nullptr), MR_OK);
-  rig_.Do([](FakeFrontend&, LocalServer& server) { server.Move(); });
-  rig_.EndServer();
-  EXPECT_EQ(mr_connected(client_), 1);
-  LocalRig next(FewPlaces(), rig_);
-  AnswerAs(next, "3", FakeFrontend::Mode::kInline);
-  mr_request* moved = Begin(3);
-  ASSERT_EQ(mr_infer(client_, moved, nullptr), MR_OK) << mr_error(client_);
-  EXPECT_EQ(mr_request_version(moved), 3u);
-  EXPECT_THAT(Values(first), ElementsAre(1, 1, 1)) << "what was read before stays";
-  mr_release(client_, first);
-  mr_release(client_, moved);
-}
-
-TEST_F(LocalServerTest, AModelThatIsAnotherAtTheNextServerIsRefusedUntilItIsOpenedAgain) {
-  AnswerAs(rig_, "2", FakeFrontend::Mode::kInline);
-  Connect();
-  rig_.Do([](FakeFrontend&, LocalServer& server) { server.Move(); });
-  LocalRig next(FewPlaces(), rig_);
-  AnswerAs(next, "3", FakeFrontend::Mode::kInline);
-  next.Do([](FakeFrontend& frontend, LocalServer&) {
-    auto catalog = std::make_shared<Catalog>(*frontend.catalog());
-    for (Model& model : *catalog->mutable_models()) {
-      if (model.name() == "plain") model.mutable_inputs(0)->set_name("renamed");
-    }
-    frontend.set_catalog(catalog);
-  });
-  mr_request* request = nullptr;
-  EXPECT_EQ(mr_begin(client_, plain_, 1, nullptr, 0, &request), MR_FAILED_PRECONDITION);
-  EXPECT_THAT(mr_error(client_), HasSubstr("signature of plain is another now"));
-  ASSERT_EQ(mr_open_model(client_, "plain", "", &plain_), MR_OK);
-  request = Begin(4);
-  EXPECT_EQ(mr_infer(client_, request, nullptr), MR_OK) << mr_error(client_);
-  mr_release(client_, request);
 }
 
 // Answers at once, and without memory of its own.
