@@ -47,6 +47,7 @@ struct Config {
   int64_t ingress_workers = 1;      // 1..2
   int64_t features_workers = 1;     // 1..8
   int64_t execution_workers = 1;    // 1..8
+  int64_t execution_spare = 0;      // 0..2, beside them
   int64_t aggregation_workers = 1;  // 1..8
   int64_t default_deadline_ms = 10'000;
   int64_t max_deadline_ms = 60'000;

@@ -3,6 +3,7 @@
 #include "absl/strings/str_cat.h"
 #include "services/supervisor/golden_report.h"
 #include "services/supervisor/incident_report.h"
+#include "services/supervisor/stage_table.h"
 
 namespace millrace {
 namespace {
@@ -82,12 +83,14 @@ json ProcessReport(const AdminContext& context, const FleetProcess& process, int
       counters[name] = counters.value(name, uint64_t{0}) + value.get<uint64_t>();
     }
   }
+  const bool spare = IsSpare(process.stage, process.index);
+  const bool warm = process.state == ProcessState::kReady;
   json report = {{"name", ProcessName(process.stage, process.index)},
                  {"stage", StageName(process.stage)},
                  {"index", process.index},
                  {"pid", context.pid_of(process.key)},
                  {"incarnation", process.key},
-                 {"state", RowOf(process.state).name},
+                 {"state", spare && warm ? "spare" : RowOf(process.state).name},
                  {"restarts", slot == context.fleet->slots().end() ? 0 : slot->second.restarts},
                  {"uptime_ms", (now_ns - process.started_ns) / kNanosPerMilli},
                  {"beat_age_ms", silent_ns / kNanosPerMilli},
@@ -252,6 +255,7 @@ json StatusReport(const AdminContext& context, int64_t now_ns) {
                  {"deaths", fleet.deaths()},
                  {"hangs", fleet.hangs()},
                  {"faults", fleet.faults()},
+                 {"promotions", fleet.promotions()},
                  {"listeners", std::move(listeners)},
                  {"breakers", BreakersReport(fleet.incidents())},
                  {"stage_breakers", StageBreakersReport(fleet.storms())},

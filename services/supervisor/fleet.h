@@ -19,6 +19,8 @@
 //   6. What the next supervisor would take for more than it is, is stored before it is true: READY,
 //      LEAVING, the order to end, that one was given up. A death is told by the roster first and
 //      stored after: the next supervisor sees it too.
+//   7. A spare (IsSpare) stands in the roster as STARTING: no route names it. It is promoted, and
+//      READY, by the same roster that no longer names the dead.
 // What fails: Scale, with a sentence. Everything else is handled here.
 #pragma once
 
@@ -149,6 +151,7 @@ class Fleet {
   uint64_t deaths() const { return deaths_; }
   uint64_t faults() const { return faults_; }
   uint64_t hangs() const { return hangs_; }
+  uint64_t promotions() const { return promotions_; }  // of spares
 
  private:
   // fleet.cc: what follows from the states.
@@ -214,6 +217,13 @@ class Fleet {
   void TakeLoad();
   CpuList CpusFor(Stage stage, uint32_t index) const;
 
+  // fleet_spare.cc: processes that wait to take another's place.
+  void AddSpareSlots();
+  void PromoteSpares();
+  FleetProcess* WarmSpare(Stage stage);
+  bool SpareMayStart(Stage stage) const;
+  bool Linked(const FleetProcess& process) const;
+
   // fleet_storms.cc
   StageLook LookAt(Stage stage) const;
   void CountStageDeath(const FleetProcess& process, bool answered, bool executing);
@@ -262,6 +272,7 @@ class Fleet {
   uint64_t deaths_ = 0;
   uint64_t faults_ = 0;
   uint64_t hangs_ = 0;
+  uint64_t promotions_ = 0;
 };
 
 // What the roster says of these processes, ordered by stage, index and lane.

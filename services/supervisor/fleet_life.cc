@@ -244,7 +244,7 @@ absl::Status Fleet::Scale(Stage stage, int64_t count) {
   for (const auto& [name, slot] : slots_) {
     if (HasLanes(name.first)) look.lanes_of_all += LanesOf(name.first).size();
     look.bytes_of_all += slot.bytes;
-    if (name.first != stage) continue;
+    if (name.first != stage || IsSpare(stage, name.second)) continue;
     look.bytes_each = std::max(look.bytes_each, slot.bytes);
     look.now += slot.leaving ? 0 : 1;
     if (slot.leaving && name.second < count) {

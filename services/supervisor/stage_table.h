@@ -47,6 +47,14 @@ inline constexpr const StageRow& RowOf(Stage stage) {
   return kStageRows[static_cast<size_t>(stage) < kStageCount ? static_cast<size_t>(stage) : 0];
 }
 
+// Places behind the last that a stage can have are those of its spares.
+inline constexpr uint32_t SpareIndex(Stage stage, uint32_t spare) {
+  return RowOf(stage).max_processes + spare;
+}
+inline constexpr bool IsSpare(Stage stage, uint32_t index) {
+  return index >= RowOf(stage).max_processes;
+}
+
 namespace stage_table_internal {
 constexpr bool RowsStandInOrder() {
   for (size_t i = 0; i < kStageCount; ++i) {
