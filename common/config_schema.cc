@@ -146,10 +146,11 @@ constexpr ConfigField kSchema[] = {
             kLimitSentence),
 
     Integer("execution", "workers", &Config::execution_workers, 1, 8, "Processes that run models."),
-    Integer("execution", "spare", &Config::execution_spare, 0, 2,
-            "Processes more that hold every model, on the device too, and get no requests, until one "
-            "of the workers dies: then a spare takes its place at once. Each takes the memory of a "
-            "worker and adds no capacity."),
+    Integer(
+        "execution", "spare", &Config::execution_spare, 0, 2,
+        "Processes more that hold every model, on the device too, and get no requests, until one "
+        "of the workers dies: then a spare takes its place at once. Each takes the memory of a "
+        "worker and adds no capacity."),
     Text("execution", "cpus", &Config::execution_cpus, TextRule::kCpus, kCpusSentence),
     Text("execution", "user", &Config::execution_user, TextRule::kUser, kUserSentence),
     Integer("execution", "fifo_priority", &Config::execution_fifo_priority, 0, kMaxFifoPriority,

@@ -5,6 +5,7 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <fstream>
 #include <string>
 
@@ -88,7 +89,8 @@ absl::Status CheckFile(int fd, size_t min_size, struct stat* info) {
 
 }  // namespace
 
-absl::StatusOr<Region> Region::Create(RegionType type, uint32_t incarnation, size_t size) {
+absl::StatusOr<Region> Region::Create(RegionType type, uint32_t incarnation, size_t size,
+                                      Entering entering) {
   const size_t rounded = (size + kPageBytes - 1) / kPageBytes * kPageBytes;
   if (size < sizeof(RegionHeader)) return absl::InvalidArgumentError("region without a header");
   absl::StatusOr<Fd> fd = MakeReserved("millrace", rounded);
@@ -96,8 +98,11 @@ absl::StatusOr<Region> Region::Create(RegionType type, uint32_t incarnation, siz
   absl::StatusOr<mapped_region> map = Map(fd->get(), boost::interprocess::read_write, rounded);
   if (!map.ok()) return map.status();
   if (fcntl(fd->get(), F_ADD_SEALS, kOwnedSeals) != 0) return SystemError("cannot seal", errno);
-  auto* base = static_cast<volatile char*>(map->get_address());
-  for (size_t at = 0; at < rounded; at += kPageBytes) base[at] = 0;
+  if (entering == Entering::kNow &&
+      madvise(map->get_address(), rounded, MADV_POPULATE_WRITE) != 0) {
+    auto* base = static_cast<volatile char*>(map->get_address());
+    for (size_t at = 0; at < rounded; at += kPageBytes) base[at] = 0;
+  }
   madvise(map->get_address(), rounded, MADV_DONTFORK);
   madvise(map->get_address(), rounded, MADV_DONTDUMP);
   auto* header = static_cast<RegionHeader*>(map->get_address());
@@ -113,15 +118,16 @@ absl::StatusOr<Region> Region::Create(RegionType type, uint32_t incarnation, siz
   return region;
 }
 
-absl::StatusOr<Region> Region::Open(int fd, RegionType type, uint32_t incarnation,
-                                    size_t min_size) {
+absl::StatusOr<Region> Region::Open(int fd, RegionType type, uint32_t incarnation, size_t min_size,
+                                    Entering entering) {
   struct stat info;
   if (absl::Status s = CheckFile(fd, min_size, &info); !s.ok()) return s;
   const size_t size = info.st_size;
   absl::StatusOr<mapped_region> map = Map(fd, boost::interprocess::read_only, size);
   if (!map.ok()) return map.status();
   // Mapped pages are entered now, not by faults on the path of a request.
-  if (madvise(map->get_address(), size, MADV_POPULATE_READ) != 0 && errno != EINVAL) {
+  const bool now = entering == Entering::kNow;
+  if (now && madvise(map->get_address(), size, MADV_POPULATE_READ) != 0 && errno != EINVAL) {
     return Refuse("its pages cannot be read");
   }
   madvise(map->get_address(), size, MADV_DONTFORK);
@@ -137,6 +143,12 @@ absl::StatusOr<Region> Region::Open(int fd, RegionType type, uint32_t incarnatio
   region.map_ = std::move(*map);
   region.incarnation_ = incarnation;
   return region;
+}
+
+void Region::Enter(size_t from, size_t bytes) const {
+  if (from >= size()) return;
+  const size_t length = std::min(bytes, size() - from);
+  madvise(this->bytes() + from, length, fd_.valid() ? MADV_POPULATE_WRITE : MADV_POPULATE_READ);
 }
 
 absl::StatusOr<Fd> MakeSealedCopy(const char* name, const void* bytes, size_t size) {

@@ -1,5 +1,5 @@
-// Fleet: warm spares. A spare is a process like any other, in a place behind the last that its stage
-// can have; promoted, it changes places with what stands in the place that needs it.
+// Fleet: warm spares. A spare is a process like any other, in a place behind the last that its
+// stage can have; promoted, it changes places with what stands in the place that needs it.
 #include <algorithm>
 #include <set>
 #include <utility>

@@ -41,7 +41,8 @@ CpuList Fleet::CpusFor(Stage stage, uint32_t index) const {
   if (IsSpare(stage, index)) return *list;  // whose place it takes is not known
   size_t count = index + 1;
   for (const auto& [name, slot] : slots_) {
-    if (name.first == stage && !IsSpare(stage, name.second)) count = std::max<size_t>(count, name.second + 1);
+    if (name.first == stage && !IsSpare(stage, name.second))
+      count = std::max<size_t>(count, name.second + 1);
   }
   return ShareOf(*list, index, count);
 }

@@ -202,9 +202,8 @@ void Report(const Options& options, const Recovery& recovery, json* rows) {
     const std::pair<const char*, double> figures[] = {{"median", Median(values)},
                                                       {"p99.9", Quantile(values, 0.999)},
                                                       {"worst", Quantile(values, 1)}};
-    std::cout << absl::StreamFormat("  %-36s %10.2f %10.2f %10.2f  %s\n", metric,
-                                    figures[0].second, figures[1].second, figures[2].second,
-                                    asked);
+    std::cout << absl::StreamFormat("  %-36s %10.2f %10.2f %10.2f  %s\n", metric, figures[0].second,
+                                    figures[1].second, figures[2].second, asked);
     for (const auto& [name, value] : figures) {
       rows->push_back({{"case", "SIGKILL of the execution worker"},
                        {"subject", subject},
