@@ -41,12 +41,13 @@ size_t ArenaShape::TotalBytes() const {
   return total;
 }
 
-absl::StatusOr<Arena> Arena::Create(uint32_t incarnation, ArenaShape shape, Entering entering) {
+absl::StatusOr<Arena> Arena::Create(uint32_t incarnation, ArenaShape shape,
+                                    const RegionOptions& options) {
   if (shape.TotalBytes() > UINT32_MAX) {
     return absl::InvalidArgumentError("an arena cannot be over 4 GiB");
   }
   absl::StatusOr<Region> region =
-      Region::Create(kArenaType, incarnation, shape.TotalBytes(), entering);
+      Region::Create(kArenaType, incarnation, shape.TotalBytes(), options);
   if (!region.ok()) return region.status();
   Arena arena;
   arena.region_ = std::move(*region);

@@ -47,7 +47,7 @@ struct ArenaShape {
 class Arena {
  public:
   static absl::StatusOr<Arena> Create(uint32_t incarnation, ArenaShape shape,
-                                      Entering entering = Entering::kNow);
+                                      const RegionOptions& options = {});
 
   // A block of at least `length` bytes with one reference. `tag` comes back with its release.
   std::optional<BlockRef> Allocate(size_t length, uint64_t tag = 0);

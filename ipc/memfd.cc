@@ -1,6 +1,7 @@
 #include "ipc/memfd.h"
 
 #include <errno.h>
+#include <linux/memfd.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -19,6 +20,8 @@ using boost::interprocess::mapped_region;
 constexpr int kOwnedSeals = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_FUTURE_WRITE | F_SEAL_SEAL;
 constexpr int kImmutableSeals = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_SEAL;
 constexpr size_t kPageBytes = 4096;
+
+constexpr size_t RoundUp(size_t size, size_t unit) { return (size + unit - 1) / unit * unit; }
 
 // What Boost.Interprocess maps: anything that has a mapping handle.
 struct MemfdHandle {
@@ -71,6 +74,13 @@ absl::StatusOr<Fd> MakeReserved(const char* name, size_t size) {
   return fd;
 }
 
+// Not valid: the pool has not so many pages, or there is none.
+Fd MakeHuge(const char* name, size_t size) {
+  Fd fd(memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_HUGETLB | MFD_HUGE_2MB));
+  if (!fd.valid() || fchmod(fd.get(), 0600) != 0) return Fd();
+  return posix_fallocate(fd.get(), 0, size) == 0 ? std::move(fd) : Fd();
+}
+
 absl::Status Refuse(const char* why) {
   return absl::FailedPreconditionError(absl::StrCat("shared memory refused: ", why));
 }
@@ -90,15 +100,20 @@ absl::Status CheckFile(int fd, size_t min_size, struct stat* info) {
 }  // namespace
 
 absl::StatusOr<Region> Region::Create(RegionType type, uint32_t incarnation, size_t size,
-                                      Entering entering) {
-  const size_t rounded = (size + kPageBytes - 1) / kPageBytes * kPageBytes;
+                                      const RegionOptions& options) {
   if (size < sizeof(RegionHeader)) return absl::InvalidArgumentError("region without a header");
-  absl::StatusOr<Fd> fd = MakeReserved("millrace", rounded);
+  size_t rounded = RoundUp(size, kHugePageBytes);
+  absl::StatusOr<Fd> fd = options.huge ? MakeHuge("millrace", rounded) : Fd();
+  const bool huge = fd->valid();
+  if (!huge) {
+    rounded = RoundUp(size, kPageBytes);
+    fd = MakeReserved("millrace", rounded);
+  }
   if (!fd.ok()) return fd.status();
   absl::StatusOr<mapped_region> map = Map(fd->get(), boost::interprocess::read_write, rounded);
   if (!map.ok()) return map.status();
   if (fcntl(fd->get(), F_ADD_SEALS, kOwnedSeals) != 0) return SystemError("cannot seal", errno);
-  if (entering == Entering::kNow &&
+  if (options.entering == Entering::kNow &&
       madvise(map->get_address(), rounded, MADV_POPULATE_WRITE) != 0) {
     auto* base = static_cast<volatile char*>(map->get_address());
     for (size_t at = 0; at < rounded; at += kPageBytes) base[at] = 0;
@@ -114,6 +129,7 @@ absl::StatusOr<Region> Region::Create(RegionType type, uint32_t incarnation, siz
   Region region;
   region.map_ = std::move(*map);
   region.fd_ = std::move(*fd);
+  region.huge_ = huge;
   region.incarnation_ = incarnation;
   return region;
 }

@@ -73,6 +73,14 @@ constexpr uint64_t LayoutHash(std::initializer_list<uint64_t> numbers) {
 // reserving it.
 enum class Entering { kNow, kLater };
 
+// How a region is made.
+struct RegionOptions {
+  Entering entering = Entering::kNow;
+  // From the machine's pool of 2 MiB pages (hugetlb) while it has some, else of ordinary ones: such
+  // pages are reserved and mapped in a fraction of the time. The size is rounded up to them.
+  bool huge = false;
+};
+
 class Region {
  public:
   Region() = default;
@@ -81,7 +89,7 @@ class Region {
 
   // `size` in bytes with the header, rounded up to pages. Zeroed behind the header.
   static absl::StatusOr<Region> Create(RegionType type, uint32_t incarnation, size_t size,
-                                       Entering entering = Entering::kNow);
+                                       const RegionOptions& options = {});
 
   // `fd` stays the caller's. `min_size`: what the type needs at least.
   static absl::StatusOr<Region> Open(int fd, RegionType type, uint32_t incarnation, size_t min_size,
@@ -100,12 +108,16 @@ class Region {
   bool valid() const { return map_.get_address() != nullptr; }
   uint32_t incarnation() const { return incarnation_; }
   const Fd& fd() const { return fd_; }  // the maker's only
+  bool huge() const { return huge_; }   // the maker's only
 
  private:
   boost::interprocess::mapped_region map_;
   Fd fd_;
+  bool huge_ = false;
   uint32_t incarnation_ = 0;
 };
+
+inline constexpr size_t kHugePageBytes = 2 << 20;
 
 // A memfd holding a copy of `bytes`, sealed against every change (catalogs, plans).
 absl::StatusOr<Fd> MakeSealedCopy(const char* name, const void* bytes, size_t size);

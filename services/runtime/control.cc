@@ -176,8 +176,12 @@ absl::Status Control::MakeLane(const LaneName& name, const Config& config, const
   absl::StatusOr<Arena> arena = Arena::Create(
       id.incarnation,
       stage_ == Stage::kIngress ? IngressArenaShape(config) : WorkerArenaShape(config),
-      Entering::kLater);
+      {.entering = Entering::kLater, .huge = config.huge_pages != "off"});
   if (!arena.ok()) return arena.status();
+  if (config.huge_pages != "off" && !arena->region().huge()) {
+    Log(LogLevel::kWarning, "no_huge_pages",
+        {{"lane", name.lane()}, {"bytes", arena->region().size()}});
+  }
   absl::StatusOr<RosterReader> reader = RosterReader::Open(roster.get());
   if (!reader.ok()) return reader.status();
   Fd wake(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));

@@ -28,7 +28,7 @@ size_t Entered(const Region& region) {
 class PageEntryTest : public testing::Test {
  protected:
   std::shared_ptr<Region> Make(Entering entering) {
-    return std::make_shared<Region>(Must(Region::Create(kType, 1, kSize, entering)));
+    return std::make_shared<Region>(Must(Region::Create(kType, 1, kSize, {.entering = entering})));
   }
   PageEntry pages_;
 };

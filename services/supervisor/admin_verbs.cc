@@ -149,6 +149,16 @@ json WaitingReport(const Fleet& fleet, int64_t now_ns) {
   return waiting;
 }
 
+// Stages with a scaling policy, and whether it rests.
+json ScalingReport(const Fleet& fleet) {
+  json scaling = json::object();
+  for (const StageRow& row : kStageRows) {
+    if (!fleet.HasPolicy(row.stage)) continue;
+    scaling[std::string(StageName(row.stage))] = fleet.IsPinned(row.stage) ? "pinned" : "auto";
+  }
+  return scaling;
+}
+
 std::string_view PhaseName(FleetPhase phase) {
   constexpr std::string_view kNames[] = {"running", "draining", "stopping", "stopped"};
   return kNames[static_cast<size_t>(phase)];
@@ -158,11 +168,13 @@ json Scale(Fleet* fleet, const json& request) {
   const auto stage = request.find("stage");
   const auto count = request.find("count");
   if (stage == request.end() || !stage->is_string()) return Refusal("stage: must be a string");
-  if (count == request.end() || !count->is_number_integer()) {
-    return Refusal("count: must be an integer");
+  const bool by_policy = count != request.end() && *count == "auto";
+  if (count == request.end() || !(count->is_number_integer() || by_policy)) {
+    return Refusal("count: must be an integer, or \"auto\"");
   }
   if (StageOf(*stage) == Stage::kNone) return Refusal("stage: there is no such stage");
-  const absl::Status status = fleet->Scale(StageOf(*stage), *count);
+  const absl::Status status =
+      by_policy ? fleet->ScaleByPolicy(StageOf(*stage)) : fleet->Scale(StageOf(*stage), *count);
   if (!status.ok()) {
     return Refusal(std::string_view(status.message().data(), status.message().size()));
   }
@@ -256,6 +268,7 @@ json StatusReport(const AdminContext& context, int64_t now_ns) {
                  {"hangs", fleet.hangs()},
                  {"faults", fleet.faults()},
                  {"promotions", fleet.promotions()},
+                 {"scaling", ScalingReport(fleet)},
                  {"listeners", std::move(listeners)},
                  {"breakers", BreakersReport(fleet.incidents())},
                  {"stage_breakers", StageBreakersReport(fleet.storms())},

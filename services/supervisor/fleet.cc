@@ -63,6 +63,7 @@ Fleet::Fleet(Hands* hands, FleetSetup setup)
     for (uint32_t i = 0; i < count; ++i) slots_[{stage, i}] = FleetSlot();
   }
   AddSpareSlots();
+  MakeGovernors();
 }
 
 void Fleet::Start() {

@@ -38,6 +38,7 @@
 #include "services/supervisor/incident_desk.h"
 #include "services/supervisor/lifecycle.h"
 #include "services/supervisor/link_book.h"
+#include "services/supervisor/scale_governor.h"
 #include "services/supervisor/stage_storms.h"
 #include "services/supervisor/wait_policy.h"
 
@@ -127,7 +128,11 @@ class Fleet {
   void OnBrokenChannel(uint32_t key, const std::string& why);
   void Tick();
 
+  // By hand: the stage's policy, if it has one, rests until ScaleByPolicy.
   absl::Status Scale(Stage stage, int64_t count);
+  absl::Status ScaleByPolicy(Stage stage);
+  bool HasPolicy(Stage stage) const { return scaling_.count(stage) > 0; }
+  bool IsPinned(Stage stage) const { return HasPolicy(stage) && scaling_.at(stage).pinned; }
   void Stop();     // drain, then end in reverse order of the start
   void StopNow();  // without draining
   void Reload();   // asks the registry to read the repository again
@@ -219,9 +224,17 @@ class Fleet {
   void TakeLoad();
   CpuList CpusFor(Stage stage, uint32_t index) const;
 
+  // fleet_scale.cc
+  void MakeGovernors();
+  void StepScaling();
+  StageLoad LoadOf(Stage stage);
+  bool HoldsScaling(Stage stage) const;
+  absl::Status ScaleTo(Stage stage, int64_t count, const char* by);
+
   // fleet_spare.cc: processes that wait to take another's place.
   void AddSpareSlots();
   void PromoteSpares();
+  void CheckSpare(FleetProcess* process, const KernelChoice& choice);
   FleetProcess* WarmSpare(Stage stage);
   bool SpareMayStart(Stage stage) const;
   bool Linked(const FleetProcess& process) const;
@@ -254,6 +267,15 @@ class Fleet {
   IncidentDesk incidents_;
   StageStorms storms_;
   WaitPolicy wait_;
+  // Of a stage that is scaled by policy.
+  struct Scaling {
+    ScaleGovernor governor;
+    bool pinned = false;  // by hand
+    // What its lanes had done at the last look, by incarnation.
+    std::map<uint32_t, PageLook> seen;
+    int64_t seen_ns = 0;
+  };
+  std::map<Stage, Scaling> scaling_;
   std::optional<LoadLook> load_;
   int ticks_to_load_ = kTicksALoad;
   std::vector<Change> changes_;  // in the order they were asked for; one is worked on at a time

@@ -120,6 +120,9 @@ FleetState Fleet::State() const {
   state.set_faults(faults_);
   state.set_hangs(hangs_);
   state.set_promotions(promotions_);
+  for (const auto& [stage, scaling] : scaling_) {
+    if (scaling.pinned) state.add_pinned_stages(static_cast<uint32_t>(stage));
+  }
   for (size_t i = 0; i < kStageCount; ++i) {
     if (storms_.states()[i] == StageBreaker::kClosed) continue;
     BreakerRecord* record = state.add_stage_breakers();
@@ -213,6 +216,10 @@ void Fleet::AdoptTables(const FleetState& state) {
   faults_ = state.faults();
   hangs_ = state.hangs();
   promotions_ = state.promotions();
+  for (uint32_t stage : state.pinned_stages()) {
+    const auto policy = scaling_.find(static_cast<Stage>(stage));
+    if (policy != scaling_.end()) policy->second.pinned = true;
+  }
   for (const BreakerRecord& record : state.stage_breakers()) {
     storms_.GoOnFrom(static_cast<Stage>(record.stage()), static_cast<StageBreaker>(record.state()),
                      record.opened_ns());

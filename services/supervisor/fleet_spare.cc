@@ -59,6 +59,20 @@ FleetProcess* Fleet::WarmSpare(Stage stage) {
   return nullptr;
 }
 
+// A spare that is wrong where another process is right is no spare. Where all are wrong it is the
+// model's golden row that is, or the model, and ingress tells of it.
+void Fleet::CheckSpare(FleetProcess* process, const KernelChoice& choice) {
+  constexpr uint32_t kRight = 1, kWrong = 2;
+  if (choice.golden() != kWrong || !IsSpare(process->stage, process->index)) return;
+  for (const auto& [key, other] : processes_) {
+    const auto known = other.kernels.find(choice.route());
+    if (other.stage != process->stage || known == other.kernels.end()) continue;
+    if (known->second.golden() == kRight) {
+      process->condemned = "answers a golden row wrong that another process answers right";
+    }
+  }
+}
+
 // Each place of the stage that nobody serves from gets a warm spare, while there is one. What was
 // there, if anything, is on its way up and becomes the spare.
 void Fleet::PromoteSpares() {

@@ -249,6 +249,27 @@ TEST_F(FleetSpareTest, OneThatLacksALinkWhenItsSupervisorDiesIsNotTrusted) {
   EXPECT_TRUE(fleet->Ready());
 }
 
+TEST_F(FleetSpareTest, ASpareThatIsWrongWhereTheWorkerIsRightIsReplaced) {
+  StartWithSpare();
+  const auto tell = [&](uint32_t key, uint32_t golden) {
+    FromProcess message;
+    message.mutable_kernel_choice()->set_route(1);
+    message.mutable_kernel_choice()->set_golden(golden);
+    Say(key, message);
+  };
+  const uint32_t spare = SpareKey();
+  tell(KeyOf(Stage::kExecution), 2);
+  tell(spare, 2);
+  EXPECT_EQ(StateOf(spare), ProcessState::kReady) << "all are wrong: it is the golden row";
+  tell(KeyOf(Stage::kExecution), 1);
+  tell(spare, 1);
+  EXPECT_EQ(StateOf(spare), ProcessState::kReady);
+  tell(spare, 2);
+  EXPECT_EQ(StateOf(spare), ProcessState::kDying);
+  tell(KeyOf(Stage::kExecution), 2);
+  EXPECT_EQ(StateOf(KeyOf(Stage::kExecution)), ProcessState::kReady) << "a worker goes on";
+}
+
 TEST_F(FleetSpareTest, WithoutOneNothingChanges) {
   StartAll();
   EXPECT_EQ(fleet->slots().size(), 5u);

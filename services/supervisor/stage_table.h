@@ -25,15 +25,23 @@ struct StageRow {
   bool scalable;
   bool gets_plans;            // beside the catalog
   std::string Config::*cpus;  // field of the CPUs it is pinned to; null: never pinned
+  // Fields of its scaling policy; null: it never has one.
+  int64_t Config::*most = nullptr;
+  int64_t Config::*least = nullptr;
+  int64_t Config::*queue_delay_us = nullptr;
 };
 
 inline constexpr std::array<StageRow, kStageCount> kStageRows = {{
     {Stage::kNone, -1, 0, false, false, nullptr},
     {Stage::kRegistry, 0, 1, false, false, nullptr},
     {Stage::kIngress, 2, 2, true, false, &Config::ingress_cpus},
-    {Stage::kFeatures, 1, 8, true, false, &Config::features_cpus},
-    {Stage::kExecution, 1, 8, true, true, &Config::execution_cpus},
-    {Stage::kAggregation, 1, 8, true, false, &Config::aggregation_cpus},
+    {Stage::kFeatures, 1, 8, true, false, &Config::features_cpus, &Config::features_max_workers,
+     &Config::features_min_workers, &Config::features_queue_delay_us},
+    {Stage::kExecution, 1, 8, true, true, &Config::execution_cpus, &Config::execution_max_workers,
+     &Config::execution_min_workers, &Config::execution_queue_delay_us},
+    {Stage::kAggregation, 1, 8, true, false, &Config::aggregation_cpus,
+     &Config::aggregation_max_workers, &Config::aggregation_min_workers,
+     &Config::aggregation_queue_delay_us},
 }};
 
 // Names of the listening sockets; the place of a name is the number of ingress's lane for it. A
