@@ -139,6 +139,12 @@ class Parser {
       Between("ingress.allow_client_shm", "ingress.workers", std::string(fault));
     }
     CheckKeys();
+    CheckScaling("features", config.features_workers, config.features_min_workers,
+                 config.features_max_workers);
+    CheckScaling("execution", config.execution_workers, config.execution_min_workers,
+                 config.execution_max_workers);
+    CheckScaling("aggregation", config.aggregation_workers, config.aggregation_min_workers,
+                 config.aggregation_max_workers);
     if (config.tls_certificate.empty() != config.tls_key.empty()) {
       Between("ingress.tls_certificate", "ingress.tls_key",
               "is of use only together with ingress.tls_key");
@@ -151,6 +157,17 @@ class Parser {
     if (config.grpc_listen == config.http_listen && !config.grpc_listen.empty() && !any_port) {
       Between("ingress.grpc_listen", "ingress.http_listen",
               "must not be the address of ingress.http_listen");
+    }
+  }
+
+  void CheckScaling(const std::string& stage, int64_t workers, int64_t min, int64_t max) {
+    if (max == 0) return;
+    if (min > max) {
+      Between(stage + ".min_workers", stage + ".max_workers",
+              absl::StrCat("must be at most ", stage, ".max_workers"));
+    } else if (workers < min || workers > max) {
+      Between(stage + ".workers", stage + ".max_workers",
+              absl::StrCat("must lie within ", stage, ".min_workers and ", stage, ".max_workers"));
     }
   }
 

@@ -34,9 +34,10 @@ struct Config {
   std::string ingress_cpus, features_cpus, execution_cpus, aggregation_cpus;
   // Users that a stage's processes run as; empty: the server's own.
   std::string ingress_user, features_user, execution_user, aggregation_user, registry_user;
-  std::string wait = "auto";    // how lanes wait: auto, spin, yield or park
-  std::string device = "auto";  // where models run: auto, cpu or cuda
-  std::string device_library;   // the plug-in; empty: the one beside the execution program
+  std::string wait = "auto";       // how lanes wait: auto, spin, yield or park
+  std::string device = "auto";     // where models run: auto, cpu or cuda
+  std::string huge_pages = "off";  // of arenas: off, try or require
+  std::string device_library;      // the plug-in; empty: the one beside the execution program
   std::string allow_client_shm = "false";  // shared memory of clients: false or true
   std::string client_shm_prefix;           // of its names, comma-separated; empty: any
   std::string allow_anonymous = "false";   // on the network without keys: false or true
@@ -47,6 +48,15 @@ struct Config {
   int64_t ingress_workers = 1;      // 1..2
   int64_t features_workers = 1;     // 1..8
   int64_t execution_workers = 1;    // 1..8
+  int64_t execution_spare = 0;      // 0..2, beside them
+  // Scaling by policy, by stage: none where the most is 0.
+  int64_t features_max_workers = 0, execution_max_workers = 0, aggregation_max_workers = 0;
+  int64_t features_min_workers = 1, execution_min_workers = 1, aggregation_min_workers = 1;
+  int64_t features_queue_delay_us = 2'000, execution_queue_delay_us = 2'000,
+          aggregation_queue_delay_us = 2'000;
+  std::string scale_beyond_cpus = "false";
+  int64_t scale_up_after_ms = 1'000;
+  int64_t scale_down_after_ms = 30'000;
   int64_t aggregation_workers = 1;  // 1..8
   int64_t default_deadline_ms = 10'000;
   int64_t max_deadline_ms = 60'000;

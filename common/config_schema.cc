@@ -56,6 +56,16 @@ constexpr std::string_view kLimitSentence =
     "past it the kernel ends one of them. 0: no limit. Without such a group to divide the start "
     "ends.";
 
+constexpr std::string_view kMaxWorkersSentence =
+    "With more than 0 the stage is scaled by its queue delay: up to so many processes, and not "
+    "beyond the CPUs (`supervisor.scale_beyond_cpus`). `millrace scale` by hand pins it, "
+    "`millrace scale STAGE auto` lets it go. 0: by hand only.";
+constexpr std::string_view kMinWorkersSentence = "Processes that this policy leaves at least.";
+constexpr std::string_view kQueueDelaySentence =
+    "Time a request may wait at the stage, on average. Above it for "
+    "`supervisor.scale_up_after_ms` adds a process; below a quarter of it, with one process to "
+    "spare, for `supervisor.scale_down_after_ms` takes one away.";
+
 constexpr ConfigField kSchema[] = {
     Text("", "repository", &Config::repository, TextRule::kPath,
          "Folder of the models, laid out as `<model>/<version>/<file>` with `config.pbtxt`."),
@@ -137,6 +147,10 @@ constexpr ConfigField kSchema[] = {
 
     Integer("features", "workers", &Config::features_workers, 1, 8,
             "Processes that turn named columns into tensors."),
+    Integer("features", "max_workers", &Config::features_max_workers, 0, 8, kMaxWorkersSentence),
+    Integer("features", "min_workers", &Config::features_min_workers, 1, 8, kMinWorkersSentence),
+    Integer("features", "target_queue_delay_us", &Config::features_queue_delay_us, 50,
+            kMaxMillis * 1000, kQueueDelaySentence),
     Text("features", "cpus", &Config::features_cpus, TextRule::kCpus, kCpusSentence),
     Text("features", "user", &Config::features_user, TextRule::kUser, kUserSentence),
     Integer("features", "fifo_priority", &Config::features_fifo_priority, 0, kMaxFifoPriority,
@@ -146,6 +160,15 @@ constexpr ConfigField kSchema[] = {
             kLimitSentence),
 
     Integer("execution", "workers", &Config::execution_workers, 1, 8, "Processes that run models."),
+    Integer(
+        "execution", "spare", &Config::execution_spare, 0, 2,
+        "Processes more that hold every model, on the device too, and get no requests, until one "
+        "of the workers dies: then a spare takes its place at once. Each takes the memory of a "
+        "worker and adds no capacity."),
+    Integer("execution", "max_workers", &Config::execution_max_workers, 0, 8, kMaxWorkersSentence),
+    Integer("execution", "min_workers", &Config::execution_min_workers, 1, 8, kMinWorkersSentence),
+    Integer("execution", "target_queue_delay_us", &Config::execution_queue_delay_us, 50,
+            kMaxMillis * 1000, kQueueDelaySentence),
     Text("execution", "cpus", &Config::execution_cpus, TextRule::kCpus, kCpusSentence),
     Text("execution", "user", &Config::execution_user, TextRule::kUser, kUserSentence),
     Integer("execution", "fifo_priority", &Config::execution_fifo_priority, 0, kMaxFifoPriority,
@@ -172,6 +195,12 @@ constexpr ConfigField kSchema[] = {
 
     Integer("aggregation", "workers", &Config::aggregation_workers, 1, 8,
             "Processes that join ensembles and make labels."),
+    Integer("aggregation", "max_workers", &Config::aggregation_max_workers, 0, 8,
+            kMaxWorkersSentence),
+    Integer("aggregation", "min_workers", &Config::aggregation_min_workers, 1, 8,
+            kMinWorkersSentence),
+    Integer("aggregation", "target_queue_delay_us", &Config::aggregation_queue_delay_us, 50,
+            kMaxMillis * 1000, kQueueDelaySentence),
     Text("aggregation", "cpus", &Config::aggregation_cpus, TextRule::kCpus, kCpusSentence),
     Text("aggregation", "user", &Config::aggregation_user, TextRule::kUser, kUserSentence),
     Integer("aggregation", "fifo_priority", &Config::aggregation_fifo_priority, 0, kMaxFifoPriority,
@@ -180,6 +209,12 @@ constexpr ConfigField kSchema[] = {
             kNodeSentence),
     Integer("aggregation", "memory_limit_mb", &Config::aggregation_memory_limit_mb, 0,
             kMaxMegabytes, kLimitSentence),
+
+    Choice("memory", "huge_pages", &Config::huge_pages, kHugePageChoices,
+           "Whether the blocks of requests and answers lie in 2 MiB pages of the machine's pool "
+           "(`vm.nr_hugepages`): a worker then starts in less time. `try`: in ordinary pages where "
+           "the pool has none left; `require`: a pool too small for two incarnations of every "
+           "process ends the start."),
 
     Integer("registry", "compile_memory_mb", &Config::compile_memory_mb, 64, kMaxMegabytes,
             "Memory of the child process that compiles one model; a model that needs more fails."),
@@ -196,6 +231,15 @@ constexpr ConfigField kSchema[] = {
             "Time that requests in flight have when the server is asked to stop."),
     Integer("supervisor", "memory_budget_mb", &Config::memory_budget_mb, 64, kMaxMegabytes,
             "Shared memory of all processes together; a scale beyond it is refused."),
+    Integer("supervisor", "scale_up_after_ms", &Config::scale_up_after_ms, 250, kMaxMillis,
+            "How long a stage with a scaling policy must be too slow, without a break, before it "
+            "gets a process more; and between two of them."),
+    Integer("supervisor", "scale_down_after_ms", &Config::scale_down_after_ms, 250, kMaxMillis,
+            "How long it must have one too many. Doubles, up to eight times, where the removed one "
+            "was soon missed."),
+    Choice("supervisor", "scale_beyond_cpus", &Config::scale_beyond_cpus, kSwitchChoices,
+           "Whether a policy may give a stage more processes than it has CPUs. By hand it always "
+           "may."),
     Choice(
         "supervisor", "wait", &Config::wait, kWaitChoices,
         "How a lane without work waits before it sleeps. `spin` polls, which is the fastest with a "
@@ -224,6 +268,7 @@ constexpr std::pair<std::string_view, std::string_view> kSections[] = {
     {"features", "Raw columns to tensors."},
     {"execution", "The models."},
     {"aggregation", "Ensembles, labels, top-k."},
+    {"memory", "Shared memory of all processes."},
     {"registry", "Reading and compiling the model repository."},
     {"supervisor", "The life of the other processes."},
     {"faults",

@@ -51,6 +51,7 @@ struct ConfigField {
 inline constexpr std::array<std::string_view, 4> kWaitChoices = {"auto", "spin", "yield", "park"};
 // What `execution.device` may be.
 inline constexpr std::array<std::string_view, 3> kDeviceChoices = {"auto", "cpu", "cuda"};
+inline constexpr std::array<std::string_view, 3> kHugePageChoices = {"off", "try", "require"};
 inline constexpr std::array<std::string_view, 2> kSwitchChoices = {"false", "true"};
 
 absl::Span<const ConfigField> ConfigSchema();

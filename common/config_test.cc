@@ -175,6 +175,14 @@ TEST(ParseConfig, ChecksFieldsAgainstEachOther) {
   EXPECT_THAT(Faults("ingress:\n  tls_client_ca: a\n"),
               ElementsAre("f.yaml:2: ingress.tls_client_ca: is of use only together with "
                           "ingress.tls_certificate and ingress.tls_key"));
+  EXPECT_THAT(Faults("execution: {max_workers: 2, min_workers: 3}\n"),
+              ElementsAre("f.yaml:1: execution.min_workers: must be at most "
+                          "execution.max_workers"));
+  EXPECT_THAT(Faults("features: {max_workers: 2,\n workers: 3}\n"),
+              ElementsAre("f.yaml:2: features.workers: must lie within features.min_workers and "
+                          "features.max_workers"));
+  EXPECT_THAT(Faults("execution: {workers: 3, min_workers: 2, max_workers: 3}\n"), IsEmpty());
+  EXPECT_THAT(Faults("execution: {workers: 8}\n"), IsEmpty());
   EXPECT_THAT(Faults("ingress: {tls_certificate: c, tls_key: k, tls_client_ca: a}\n"), IsEmpty());
   EXPECT_THAT(Faults("ingress: {workers: 2, client_shm_prefix: a_}\n"), IsEmpty());
   EXPECT_THAT(Faults("ingress: {allow_client_shm: true, client_shm_prefix: 'a_,b_'}\n"), IsEmpty());

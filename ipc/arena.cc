@@ -41,11 +41,13 @@ size_t ArenaShape::TotalBytes() const {
   return total;
 }
 
-absl::StatusOr<Arena> Arena::Create(uint32_t incarnation, ArenaShape shape) {
+absl::StatusOr<Arena> Arena::Create(uint32_t incarnation, ArenaShape shape,
+                                    const RegionOptions& options) {
   if (shape.TotalBytes() > UINT32_MAX) {
     return absl::InvalidArgumentError("an arena cannot be over 4 GiB");
   }
-  absl::StatusOr<Region> region = Region::Create(kArenaType, incarnation, shape.TotalBytes());
+  absl::StatusOr<Region> region =
+      Region::Create(kArenaType, incarnation, shape.TotalBytes(), options);
   if (!region.ok()) return region.status();
   Arena arena;
   arena.region_ = std::move(*region);
@@ -117,8 +119,8 @@ bool Arena::IsTaken(uint32_t offset) const {
   return block != nullptr && block->references > 0;
 }
 
-absl::StatusOr<ArenaView> ArenaView::Open(int fd, uint32_t incarnation) {
-  absl::StatusOr<Region> region = Region::Open(fd, kArenaType, incarnation, kFirstOffset);
+absl::StatusOr<ArenaView> ArenaView::Open(int fd, uint32_t incarnation, Entering entering) {
+  absl::StatusOr<Region> region = Region::Open(fd, kArenaType, incarnation, kFirstOffset, entering);
   if (!region.ok()) return region.status();
   ArenaView view;
   view.region_ = std::move(*region);

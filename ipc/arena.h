@@ -46,7 +46,8 @@ struct ArenaShape {
 
 class Arena {
  public:
-  static absl::StatusOr<Arena> Create(uint32_t incarnation, ArenaShape shape);
+  static absl::StatusOr<Arena> Create(uint32_t incarnation, ArenaShape shape,
+                                      const RegionOptions& options = {});
 
   // A block of at least `length` bytes with one reference. `tag` comes back with its release.
   std::optional<BlockRef> Allocate(size_t length, uint64_t tag = 0);
@@ -85,9 +86,11 @@ class Arena {
 // The view of a peer's arena: bounds are checked against the sealed size.
 class ArenaView {
  public:
-  static absl::StatusOr<ArenaView> Open(int fd, uint32_t incarnation);
+  static absl::StatusOr<ArenaView> Open(int fd, uint32_t incarnation,
+                                        Entering entering = Entering::kNow);
   // The bytes of a block, or nothing where it does not lie inside.
   std::optional<absl::Span<const std::byte>> Get(BlockRef block) const;
+  const Region& region() const { return region_; }
   // The whole mapping.
   absl::Span<const std::byte> all() const { return {region_.bytes(), region_.size()}; }
 

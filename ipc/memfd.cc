@@ -1,10 +1,12 @@
 #include "ipc/memfd.h"
 
 #include <errno.h>
+#include <linux/memfd.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <fstream>
 #include <string>
 
@@ -18,6 +20,8 @@ using boost::interprocess::mapped_region;
 constexpr int kOwnedSeals = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_FUTURE_WRITE | F_SEAL_SEAL;
 constexpr int kImmutableSeals = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_SEAL;
 constexpr size_t kPageBytes = 4096;
+
+constexpr size_t RoundUp(size_t size, size_t unit) { return (size + unit - 1) / unit * unit; }
 
 // What Boost.Interprocess maps: anything that has a mapping handle.
 struct MemfdHandle {
@@ -70,6 +74,13 @@ absl::StatusOr<Fd> MakeReserved(const char* name, size_t size) {
   return fd;
 }
 
+// Not valid: the pool has not so many pages, or there is none.
+Fd MakeHuge(const char* name, size_t size) {
+  Fd fd(memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_HUGETLB | MFD_HUGE_2MB));
+  if (!fd.valid() || fchmod(fd.get(), 0600) != 0) return Fd();
+  return posix_fallocate(fd.get(), 0, size) == 0 ? std::move(fd) : Fd();
+}
+
 absl::Status Refuse(const char* why) {
   return absl::FailedPreconditionError(absl::StrCat("shared memory refused: ", why));
 }
@@ -88,16 +99,25 @@ absl::Status CheckFile(int fd, size_t min_size, struct stat* info) {
 
 }  // namespace
 
-absl::StatusOr<Region> Region::Create(RegionType type, uint32_t incarnation, size_t size) {
-  const size_t rounded = (size + kPageBytes - 1) / kPageBytes * kPageBytes;
+absl::StatusOr<Region> Region::Create(RegionType type, uint32_t incarnation, size_t size,
+                                      const RegionOptions& options) {
   if (size < sizeof(RegionHeader)) return absl::InvalidArgumentError("region without a header");
-  absl::StatusOr<Fd> fd = MakeReserved("millrace", rounded);
+  size_t rounded = RoundUp(size, kHugePageBytes);
+  absl::StatusOr<Fd> fd = options.huge ? MakeHuge("millrace", rounded) : Fd();
+  const bool huge = fd->valid();
+  if (!huge) {
+    rounded = RoundUp(size, kPageBytes);
+    fd = MakeReserved("millrace", rounded);
+  }
   if (!fd.ok()) return fd.status();
   absl::StatusOr<mapped_region> map = Map(fd->get(), boost::interprocess::read_write, rounded);
   if (!map.ok()) return map.status();
   if (fcntl(fd->get(), F_ADD_SEALS, kOwnedSeals) != 0) return SystemError("cannot seal", errno);
-  auto* base = static_cast<volatile char*>(map->get_address());
-  for (size_t at = 0; at < rounded; at += kPageBytes) base[at] = 0;
+  if (options.entering == Entering::kNow &&
+      madvise(map->get_address(), rounded, MADV_POPULATE_WRITE) != 0) {
+    auto* base = static_cast<volatile char*>(map->get_address());
+    for (size_t at = 0; at < rounded; at += kPageBytes) base[at] = 0;
+  }
   madvise(map->get_address(), rounded, MADV_DONTFORK);
   madvise(map->get_address(), rounded, MADV_DONTDUMP);
   auto* header = static_cast<RegionHeader*>(map->get_address());
@@ -109,19 +129,21 @@ absl::StatusOr<Region> Region::Create(RegionType type, uint32_t incarnation, siz
   Region region;
   region.map_ = std::move(*map);
   region.fd_ = std::move(*fd);
+  region.huge_ = huge;
   region.incarnation_ = incarnation;
   return region;
 }
 
-absl::StatusOr<Region> Region::Open(int fd, RegionType type, uint32_t incarnation,
-                                    size_t min_size) {
+absl::StatusOr<Region> Region::Open(int fd, RegionType type, uint32_t incarnation, size_t min_size,
+                                    Entering entering) {
   struct stat info;
   if (absl::Status s = CheckFile(fd, min_size, &info); !s.ok()) return s;
   const size_t size = info.st_size;
   absl::StatusOr<mapped_region> map = Map(fd, boost::interprocess::read_only, size);
   if (!map.ok()) return map.status();
   // Mapped pages are entered now, not by faults on the path of a request.
-  if (madvise(map->get_address(), size, MADV_POPULATE_READ) != 0 && errno != EINVAL) {
+  const bool now = entering == Entering::kNow;
+  if (now && madvise(map->get_address(), size, MADV_POPULATE_READ) != 0 && errno != EINVAL) {
     return Refuse("its pages cannot be read");
   }
   madvise(map->get_address(), size, MADV_DONTFORK);
@@ -137,6 +159,12 @@ absl::StatusOr<Region> Region::Open(int fd, RegionType type, uint32_t incarnatio
   region.map_ = std::move(*map);
   region.incarnation_ = incarnation;
   return region;
+}
+
+void Region::Enter(size_t from, size_t bytes) const {
+  if (from >= size()) return;
+  const size_t length = std::min(bytes, size() - from);
+  madvise(this->bytes() + from, length, fd_.valid() ? MADV_POPULATE_WRITE : MADV_POPULATE_READ);
 }
 
 absl::StatusOr<Fd> MakeSealedCopy(const char* name, const void* bytes, size_t size) {

@@ -4,9 +4,10 @@
 // Who may call: control threads, off the path of requests. Ownership: a Region owns its mapping and
 //   (the maker's) its descriptor; the kernel frees the memory when the last of both is gone.
 // Invariants:
-//   1. A made region is fully reserved and touched before Create returns (a full machine fails a
-//      start, never a request), and sealed SHRINK|GROW|FUTURE_WRITE|SEAL after the maker's mapping:
-//      nobody, the maker included, can map it writable again.
+//   1. A made region is fully reserved before Create returns (a full machine fails a start, never a
+//      request), and its pages are entered into the mapping, or will be by Enter. It is sealed
+//      SHRINK|GROW|FUTURE_WRITE|SEAL after the maker's mapping: nobody, the maker included, can map
+//      it writable again.
 //   2. An opener maps read-only, and only after it checked seals, size, blocks, magic, kind, layout
 //      hash and incarnation. What lies behind the header is still a peer's and untrusted.
 //   3. No name exists anywhere; own mappings are not inherited by fork and not dumped.
@@ -67,6 +68,19 @@ constexpr uint64_t LayoutHash(std::initializer_list<uint64_t> numbers) {
   return hash;
 }
 
+// When a mapping's pages are entered. Later: by Enter, or by the faults of whoever is earlier. A
+// worker that must serve again does not wait for it, since mapping a page takes longer than
+// reserving it.
+enum class Entering { kNow, kLater };
+
+// How a region is made.
+struct RegionOptions {
+  Entering entering = Entering::kNow;
+  // From the machine's pool of 2 MiB pages (hugetlb) while it has some, else of ordinary ones: such
+  // pages are reserved and mapped in a fraction of the time. The size is rounded up to them.
+  bool huge = false;
+};
+
 class Region {
  public:
   Region() = default;
@@ -74,11 +88,16 @@ class Region {
   Region& operator=(Region&&) = default;
 
   // `size` in bytes with the header, rounded up to pages. Zeroed behind the header.
-  static absl::StatusOr<Region> Create(RegionType type, uint32_t incarnation, size_t size);
+  static absl::StatusOr<Region> Create(RegionType type, uint32_t incarnation, size_t size,
+                                       const RegionOptions& options = {});
 
   // `fd` stays the caller's. `min_size`: what the type needs at least.
-  static absl::StatusOr<Region> Open(int fd, RegionType type, uint32_t incarnation,
-                                     size_t min_size);
+  static absl::StatusOr<Region> Open(int fd, RegionType type, uint32_t incarnation, size_t min_size,
+                                     Entering entering = Entering::kNow);
+
+  // Enters so many bytes of pages from `from` on; any thread, while the mapping stands. Nothing
+  // happens beyond the end, and where the kernel cannot (before 5.14).
+  void Enter(size_t from, size_t bytes) const;
 
   template <typename T>
   T* as() const {
@@ -89,12 +108,16 @@ class Region {
   bool valid() const { return map_.get_address() != nullptr; }
   uint32_t incarnation() const { return incarnation_; }
   const Fd& fd() const { return fd_; }  // the maker's only
+  bool huge() const { return huge_; }   // the maker's only
 
  private:
   boost::interprocess::mapped_region map_;
   Fd fd_;
+  bool huge_ = false;
   uint32_t incarnation_ = 0;
 };
+
+inline constexpr size_t kHugePageBytes = 2 << 20;
 
 // A memfd holding a copy of `bytes`, sealed against every change (catalogs, plans).
 absl::StatusOr<Fd> MakeSealedCopy(const char* name, const void* bytes, size_t size);

@@ -7,6 +7,7 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 
+#include <fstream>
 #include <string>
 
 #include "gmock/gmock.h"
@@ -71,6 +72,32 @@ TEST(RegionTest, IsReservedSealedAndZeroed) {
     ASSERT_EQ(region.bytes()[i], std::byte{0}) << i;
   }
   EXPECT_FALSE(Region().valid());
+}
+
+// With a pool of huge pages or without one: the region is one like any other.
+TEST(RegionTest, HugePagesAreTakenWhereThereAreSome) {
+  size_t free_pages = 0;
+  std::ifstream("/sys/kernel/mm/hugepages/hugepages-2048kB/free_hugepages") >> free_pages;
+  const size_t size = kHugePageBytes + 4096;
+  const Region owner = Must(Region::Create(kType, 7, size, {.huge = true}));
+  if (free_pages == 0) {
+    EXPECT_FALSE(owner.huge());
+  } else if (owner.huge()) {  // others may have taken them meanwhile
+    EXPECT_EQ(owner.size(), 2 * kHugePageBytes);
+  }
+  EXPECT_EQ(fcntl(owner.fd().get(), F_GET_SEALS), kOwned);
+  owner.bytes()[size - 1] = std::byte{42};
+  const Region reader = Must(Region::Open(owner.fd().get(), kType, 7, size));
+  EXPECT_EQ(reader.bytes()[size - 1], std::byte{42});
+  EXPECT_EQ(reader.size(), owner.size());
+  EXPECT_EQ(mmap(nullptr, owner.size(), PROT_READ | PROT_WRITE, MAP_SHARED, owner.fd().get(), 0),
+            MAP_FAILED);
+}
+
+TEST(RegionTest, APoolThatIsTooSmallIsPassedBy) {
+  // More than any pool has and any machine can give: what fails is the ordinary reservation.
+  const auto region = Region::Create(kType, 7, size_t{1} << 50, {.huge = true});
+  EXPECT_TRUE(absl::IsResourceExhausted(region.status())) << region.status();
 }
 
 TEST(RegionTest, AReaderSeesWhatTheOwnerWrites) {

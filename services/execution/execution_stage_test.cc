@@ -27,6 +27,43 @@ class ExecutionStageTest : public StageTest {
   }
 };
 
+// What a worker that is warm has done: each plan answered its golden row.
+TEST_F(ExecutionStageTest, AGoldenRowIsRunWhenItsPlanIsOpened) {
+  const std::vector<std::byte> image = SampleXgboostPlan();
+  const auto reference = Must(ReferenceBackend().OpenPlan({image.data(), image.size()}));
+  const KernelShape& shape = reference->shape();
+  const std::vector<float> row(shape.features, 0.5f);
+  std::vector<std::byte> margins(shape.groups * DataTypeSize(shape.margin_type));
+  std::vector<std::byte> scratch(reference->ScratchBytes(1) + 64);
+  const KernelPiece piece = {row.data(), 1, margins.data(), nullptr};
+  ASSERT_TRUE(reference->Run({DataType::kFp32, {&piece, 1}, absl::MakeSpan(scratch)}).ok());
+  golden_.emplace();
+  GoldenTensor* input = golden_->add_inputs();
+  input->set_datatype(static_cast<uint32_t>(DataType::kFp32));
+  input->set_data(row.data(), row.size() * sizeof(float));
+  GoldenTensor* output = golden_->add_outputs();
+  output->set_name("margin");
+  output->set_datatype(static_cast<uint32_t>(shape.margin_type));
+  output->set_data(margins.data(), margins.size());
+  const auto told = [&] { return told_.back().kernel_choice().golden(); };
+  ASSERT_TRUE(StartStage({{kRoute, image}}).ok());
+  ASSERT_EQ(cpu_.runs.size(), 1u);
+  EXPECT_EQ(told(), 1u);
+  output->mutable_data()->front() ^= 1;
+  ASSERT_TRUE(TakeUp({{kRoute + 1, image}}).ok());
+  EXPECT_EQ(told(), 2u) << "one bit";
+  golden_->set_tolerance(0.01);
+  ASSERT_TRUE(TakeUp({{kRoute + 2, image}}).ok());
+  EXPECT_EQ(told(), 1u);
+  output->mutable_data()->back() ^= 0x10;
+  ASSERT_TRUE(TakeUp({{kRoute + 3, image}}).ok());
+  EXPECT_EQ(told(), 2u);
+  input->mutable_data()->pop_back();  // raw columns, say
+  ASSERT_TRUE(TakeUp({{kRoute + 4, image}}).ok());
+  EXPECT_EQ(told(), 0u);
+  EXPECT_EQ(cpu_.runs.size(), 4u);
+}
+
 TEST_F(ExecutionStageTest, WhatWaitsForOnePlanIsOneBatch) {
   Begin();
   for (uint16_t slot = 0; slot < 5; ++slot) Ask(slot, 1 + slot);

@@ -9,6 +9,7 @@
 #include "common/log.h"
 #include "ipc/memfd.h"
 #include "kernels/device/device_kernel.h"
+#include "services/execution/golden_run.h"
 #include "services/runtime/liveness.h"
 
 namespace millrace {
@@ -187,6 +188,11 @@ absl::StatusOr<std::shared_ptr<Plan>> PlanShelf::Open(const Model& model, const 
   plan->scratch = absl::MakeSpan(plan->memory)
                       .subspan((kScratchAlign - base % kScratchAlign) % kScratchAlign,
                                plan->memory.size() - kScratchAlign);
+  const GoldenRun golden = RunGoldenRow(model, *plan->kernel, plan->scratch);
+  if (golden == GoldenRun::kWrong) {
+    Log(LogLevel::kError, "golden_wrong", {{"model", model.name()}, {"version", model.version()}});
+  }
+  choice.set_golden(static_cast<uint32_t>(golden));
   Tell(*plan, std::move(choice));
   return plan;
 }

@@ -9,7 +9,8 @@
 // Invariants:
 //   1. A machine without a device, or whose device cannot take a plan, serves it from the CPU, and
 //      the supervisor is told why in one sentence.
-//   2. A lost device ends the process at once with kExitDeviceLost, here as on the lane.
+//   2. A plan that is open has run its model's golden row once, where it has one.
+//   3. A lost device ends the process at once with kExitDeviceLost, here as on the lane.
 // Fails: Start with FailedPrecondition where `execution.device: cuda` has no device; Take with
 //   InvalidArgument for a plan that does not check.
 #pragma once

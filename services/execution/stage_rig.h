@@ -11,6 +11,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <random>
 #include <string>
 #include <vector>
@@ -100,6 +101,10 @@ class StageTest : public ::testing::Test {
       model->set_name("model" + std::to_string(route));
       model->set_route(route);
       model->set_max_rows(kRequestRows);
+      if (golden_.has_value()) *model->add_golden() = *golden_;
+      OutputSpec* margin = model->add_outputs();
+      margin->set_kind(MARGIN);
+      margin->mutable_tensor()->set_name("margin");
       with_plans.plans[route] = Must(MakeSealedCopy("plan", image.data(), image.size()));
       reference_[route] =
           Must(ReferenceBackend().OpenPlan({images_.emplace_back(image).data(), image.size()}));
@@ -212,6 +217,7 @@ class StageTest : public ::testing::Test {
   Watching cpu_;
   Config config_;
   bool without_device_ = false;
+  std::optional<Golden> golden_;  // of every model that is taken up next
   ExecutionStage stage_{&cpu_};
   std::vector<FromProcess> told_;
   std::deque<std::vector<std::byte>> images_;

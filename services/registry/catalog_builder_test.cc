@@ -142,6 +142,68 @@ TEST_F(CatalogBuilderTest, TheHighestVersionThatCanBeServedIsTheLatest) {
   EXPECT_EQ(catalog.failed(0).version(), "2");
 }
 
+TEST_F(CatalogBuilderTest, TheNewestOlderVersionStandsInForOneThatDoesNotLoad) {
+  temp_.AddModel("m", kPlain, FakeReport{}.Line());
+  temp_.Write("m/2/model.json", FakeReport{}.Line());
+  temp_.Write("m/3/model.json", "crash");
+  temp_.Write("m/4/model.json", R"({"ok":false,"error":"trees[0]: a loop"})");
+  const Catalog& catalog = Build();
+  ASSERT_THAT(Names(catalog), ElementsAre("m/2"));
+  EXPECT_TRUE(catalog.models(0).latest());
+  ASSERT_EQ(catalog.failed_size(), 2);
+  EXPECT_EQ(catalog.failed(0).version(), "4");
+  EXPECT_THAT(catalog.failed(0).reason(),
+              HasSubstr("a loop; served instead: version 2, the newest"));
+  EXPECT_EQ(catalog.failed(1).version(), "3");
+  // Once it loads it is served, and nothing is said of others.
+  temp_.Write("m/4/model.json", FakeReport{}.Line());
+  EXPECT_THAT(Names(Build()), ElementsAre("m/4"));
+  EXPECT_THAT(Failures(built_->catalog), IsEmpty());
+}
+
+TEST_F(CatalogBuilderTest, AsManyStandInAsThePolicyWants) {
+  temp_.AddModel("m", std::string(kPlain) + "version_policy { latest { num_versions: 2 } }",
+                 FakeReport{}.Line());
+  for (const char* version : {"2", "3"}) {
+    temp_.Write("m/" + std::string(version) + "/model.json", FakeReport{}.Line());
+  }
+  temp_.Write("m/4/model.json", "crash");
+  EXPECT_THAT(Names(Build()), ElementsAre("m/2", "m/3"));
+  temp_.AddModel("s", std::string(kPlain) + "version_policy { specific { versions: 2 } }",
+                 FakeReport{}.Line());
+  temp_.Write("s/2/model.json", "crash");
+  EXPECT_THAT(Names(Build()), ElementsAre("m/2", "m/3")) << "nobody asked for version 1 of s";
+}
+
+TEST_F(CatalogBuilderTest, WhatWasServedIsServedOnWhereItCannotBeReadAgain) {
+  temp_.AddModel("m", kPlain, FakeReport{}.Line());
+  temp_.AddModel("n", kPlain, FakeReport{}.Line());
+  temp_.Write("e/config.pbtxt", Ensemble("m,n"));
+  const std::map<std::string, uint32_t> before = Routes(Build());
+  temp_.Write("m/1/model.json", "crash");
+  EXPECT_EQ(Routes(Build()), before) << "the same version, as it was";
+  EXPECT_THAT(Failures(built_->catalog).at("m"),
+              HasSubstr("; served instead: version 1, as it was"));
+  EXPECT_TRUE(built_->plans.at(before.at("m/1")).valid());
+  EXPECT_EQ(Routes(Build()), before) << "and the next time";
+  temp_.Write("m/1/model.json", FakeReport{}.Line());
+  temp_.Write("m/config.pbtxt", "platform: \"xgboost\"\ninstance_group { }\n");
+  temp_.Write("e/config.pbtxt", "platform: \"millrace_ensemble\"\n");
+  EXPECT_EQ(Routes(Build()), before) << "a definition that cannot be read";
+  temp_.Write("m/config.pbtxt", kPlain);
+  temp_.Write("e/config.pbtxt", Ensemble("m,none"));
+  EXPECT_EQ(Routes(Build()), before) << "an ensemble that cannot be joined";
+  EXPECT_THAT(Failures(built_->catalog).at("e"), HasSubstr("none is not a plain model"));
+}
+
+TEST_F(CatalogBuilderTest, WhatIsTakenAwayIsGone) {
+  temp_.AddModel("m", kPlain, FakeReport{}.Line());
+  temp_.AddModel("n", kPlain, FakeReport{}.Line());
+  Build();
+  temp_.Remove("m");
+  EXPECT_THAT(Names(Build()), ElementsAre("n/1"));
+}
+
 TEST_F(CatalogBuilderTest, EnsemblesNameTheRoutesOfTheirMembers) {
   temp_.AddModel("b", kPlain, FakeReport{}.Line());
   temp_.AddModel("c", std::string(kPlain) + "version_policy { all { } }", FakeReport{}.Line());

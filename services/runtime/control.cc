@@ -52,9 +52,14 @@ Control::Control(Fd socket, Stage stage, StageProcess* process)
     : channel_(std::move(socket)), stage_(stage), process_(process) {}
 
 int Control::Run() {
-  while (true) {
+  for (bool stepped = false;;) {
     pollfd fds[2] = {{channel_.fd(), POLLIN, 0}, {outbox_.wake_fd(), POLLIN, 0}};
-    if (poll(fds, 2, -1) < 0) continue;
+    const int events = poll(fds, 2, pages_.WaitMs(stepped));
+    if (events < 0) continue;
+    if ((stepped = events == 0)) {
+      pages_.Step();
+      continue;
+    }
     for (const FromProcess& message : outbox_.Take()) {
       Remember(message);
       if (!SendNow(message)) return kExitOrphan;
@@ -177,10 +182,15 @@ absl::Status Control::MakeLane(const LaneName& name, const Config& config, const
   const LaneId id = ToLaneId(name);
   absl::StatusOr<Region> page = Region::Create(kPageType, id.incarnation, sizeof(Page));
   if (!page.ok()) return page.status();
-  absl::StatusOr<Arena> arena =
-      Arena::Create(id.incarnation, stage_ == Stage::kIngress ? IngressArenaShape(config)
-                                                              : WorkerArenaShape(config));
+  absl::StatusOr<Arena> arena = Arena::Create(
+      id.incarnation,
+      stage_ == Stage::kIngress ? IngressArenaShape(config) : WorkerArenaShape(config),
+      {.entering = Entering::kLater, .huge = config.huge_pages != "off"});
   if (!arena.ok()) return arena.status();
+  if (config.huge_pages != "off" && !arena->region().huge()) {
+    Log(LogLevel::kWarning, "no_huge_pages",
+        {{"lane", name.lane()}, {"bytes", arena->region().size()}});
+  }
   absl::StatusOr<RosterReader> reader = RosterReader::Open(roster.get());
   if (!reader.ok()) return reader.status();
   Fd wake(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
@@ -208,6 +218,7 @@ absl::Status Control::MakeLane(const LaneName& name, const Config& config, const
   own.lane = std::make_unique<Lane>(
       id, Lane::Memory{std::move(*page), std::move(*arena), std::move(wake), std::move(*reader)},
       std::move(reports));
+  pages_.Add(alive_, &own.lane->memory().arena.region());
   lanes_.push_back(std::move(own));
   return absl::OkStatus();
 }
@@ -247,7 +258,8 @@ std::optional<int> Control::OnPeer(const ::millrace::Peer& announced, std::vecto
     peer->id = id;
     absl::StatusOr<Region> page =
         Region::Open(fds[0].get(), kPageType, id.incarnation, sizeof(Page));
-    absl::StatusOr<ArenaView> arena = ArenaView::Open(fds[1].get(), id.incarnation);
+    absl::StatusOr<ArenaView> arena =
+        ArenaView::Open(fds[1].get(), id.incarnation, Entering::kLater);
     absl::Status opened = page.ok() ? arena.status() : page.status();
     if (opened.ok() && announced.has_ledger()) {
       absl::StatusOr<LedgerView> ledger = LedgerView::Open(fds[3].get(), id.incarnation);
@@ -259,6 +271,7 @@ std::optional<int> Control::OnPeer(const ::millrace::Peer& announced, std::vecto
       peer->arena = std::move(*arena);
       peer->waker = Waker(&peer->page().parked, fds[2].Duplicate());
       if (IsEdge(id.stage, stage_)) process_->OnPeerMapped(peer.get());
+      pages_.Add(peer, &peer->arena.region());
       peers_.emplace(id.incarnation, peer);
       const uint32_t mine = own.lane->id().incarnation, theirs = id.incarnation;
       if (IsEdge(stage_, id.stage)) {

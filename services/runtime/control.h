@@ -23,6 +23,7 @@
 #include "ipc/control_channel.h"
 #include "ipc/link.h"
 #include "services/runtime/lane.h"
+#include "services/runtime/page_entry.h"
 #include "services/runtime/process.h"
 
 namespace millrace {
@@ -87,6 +88,9 @@ class Control {
   // A dead peer's memory is let go here, at PeerGone, and not by the lane that ends its links: to
   // unmap a large arena takes longer than a request, and its requests wait to be sent again.
   std::multimap<uint32_t, std::shared_ptr<PeerLane>> peers_;  // by incarnation
+  PageEntry pages_;
+  // Own lanes live as long as this.
+  const std::shared_ptr<const void> alive_ = std::make_shared<int>();
   bool configured_ = false;
   uint64_t catalog_seen_ = 0;  // newest generation that came
   std::atomic<uint64_t> catalog_taken_{0};

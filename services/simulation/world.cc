@@ -8,6 +8,7 @@
 #include "common/check.h"
 #include "services/simulation/doorbells.h"
 #include "services/simulation/virtual_time.h"
+#include "services/supervisor/stage_table.h"
 
 namespace millrace::sim {
 namespace {
@@ -63,6 +64,7 @@ Config World::MakeConfig(Random* random) {
   config.features_workers = random->Between(1, 2);
   config.execution_workers = random->Between(1, 3);
   config.aggregation_workers = random->Between(1, 2);
+  config.execution_spare = random->Between(0, 1);
   return config;
 }
 
@@ -254,7 +256,9 @@ void World::Recover() {
   }
   history_.Note("settled");
   size_t count[kStageCount] = {};
-  for (const auto& [key, process] : processes_) ++count[static_cast<size_t>(process->stage())];
+  for (const auto& [name, slot] : supervisor_->fleet().slots()) {
+    if (!IsSpare(name.first, name.second)) ++count[static_cast<size_t>(name.first)];
+  }
   const size_t features = count[static_cast<size_t>(Stage::kFeatures)];
   const size_t execution = count[static_cast<size_t>(Stage::kExecution)];
   const size_t aggregation = count[static_cast<size_t>(Stage::kAggregation)];

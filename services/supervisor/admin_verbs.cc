@@ -3,6 +3,7 @@
 #include "absl/strings/str_cat.h"
 #include "services/supervisor/golden_report.h"
 #include "services/supervisor/incident_report.h"
+#include "services/supervisor/stage_table.h"
 #include "services/supervisor/upgrade_verbs.h"
 
 namespace millrace {
@@ -83,12 +84,14 @@ json ProcessReport(const AdminContext& context, const FleetProcess& process, int
       counters[name] = counters.value(name, uint64_t{0}) + value.get<uint64_t>();
     }
   }
+  const bool spare = IsSpare(process.stage, process.index);
+  const bool warm = process.state == ProcessState::kReady;
   json report = {{"name", ProcessName(process.stage, process.index)},
                  {"stage", StageName(process.stage)},
                  {"index", process.index},
                  {"pid", context.pid_of(process.key)},
                  {"incarnation", process.key},
-                 {"state", RowOf(process.state).name},
+                 {"state", spare && warm ? "spare" : RowOf(process.state).name},
                  {"restarts", slot == context.fleet->slots().end() ? 0 : slot->second.restarts},
                  {"uptime_ms", (now_ns - process.started_ns) / kNanosPerMilli},
                  {"beat_age_ms", silent_ns / kNanosPerMilli},
@@ -147,6 +150,16 @@ json WaitingReport(const Fleet& fleet, int64_t now_ns) {
   return waiting;
 }
 
+// Stages with a scaling policy, and whether it rests.
+json ScalingReport(const Fleet& fleet) {
+  json scaling = json::object();
+  for (const StageRow& row : kStageRows) {
+    if (!fleet.HasPolicy(row.stage)) continue;
+    scaling[std::string(StageName(row.stage))] = fleet.IsPinned(row.stage) ? "pinned" : "auto";
+  }
+  return scaling;
+}
+
 std::string_view PhaseName(FleetPhase phase) {
   constexpr std::string_view kNames[] = {"running", "draining", "stopping", "stopped"};
   return kNames[static_cast<size_t>(phase)];
@@ -156,11 +169,13 @@ json Scale(Fleet* fleet, const json& request) {
   const auto stage = request.find("stage");
   const auto count = request.find("count");
   if (stage == request.end() || !stage->is_string()) return Refusal("stage: must be a string");
-  if (count == request.end() || !count->is_number_integer()) {
-    return Refusal("count: must be an integer");
+  const bool by_policy = count != request.end() && *count == "auto";
+  if (count == request.end() || !(count->is_number_integer() || by_policy)) {
+    return Refusal("count: must be an integer, or \"auto\"");
   }
   if (StageOf(*stage) == Stage::kNone) return Refusal("stage: there is no such stage");
-  const absl::Status status = fleet->Scale(StageOf(*stage), *count);
+  const absl::Status status =
+      by_policy ? fleet->ScaleByPolicy(StageOf(*stage)) : fleet->Scale(StageOf(*stage), *count);
   if (!status.ok()) {
     return Refusal(std::string_view(status.message().data(), status.message().size()));
   }
@@ -256,6 +271,8 @@ json StatusReport(const AdminContext& context, int64_t now_ns) {
                  {"deaths", fleet.deaths()},
                  {"hangs", fleet.hangs()},
                  {"faults", fleet.faults()},
+                 {"promotions", fleet.promotions()},
+                 {"scaling", ScalingReport(fleet)},
                  {"listeners", std::move(listeners)},
                  {"breakers", BreakersReport(fleet.incidents())},
                  {"stage_breakers", StageBreakersReport(fleet.storms())},

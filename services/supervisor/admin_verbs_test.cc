@@ -114,14 +114,35 @@ TEST_F(AdminVerbsTest, StatusTellsWhereModelsRun) {
 
 TEST_F(AdminVerbsTest, StatusTellsOfAWorkerThatWaitsAndOfTheReroute) {
   StartAll();
-  fleet->OnDeath(KeyOf(Stage::kFeatures), hands.now_ns - 4000);
+  for (int i = 0; i < 2; ++i) fleet->OnDeath(KeyOf(Stage::kFeatures), hands.now_ns - 4000);
   const json status = Ask(R"({"verb":"status"})");
   EXPECT_EQ(status["ready"], false);
   EXPECT_EQ(status["last_reroute_us"], 5);
   ASSERT_EQ(status["waiting"].size(), 1u);
   EXPECT_EQ(status["waiting"][0]["name"], "features0");
   EXPECT_GE(status["waiting"][0]["starts_in_ms"], 99);
-  EXPECT_EQ(status["waiting"][0]["failures"], 1);
+  EXPECT_EQ(status["waiting"][0]["failures"], 2);
+}
+
+TEST_F(AdminVerbsTest, ASpareIsShownAsOneAndAPromotionIsCounted) {
+  Config config;
+  config.execution_spare = 1;
+  StartAll(config);
+  const auto states = [&] {
+    std::map<std::string, std::string> found;
+    const json status = Ask(R"({"verb":"status"})");
+    for (const json& process : status["processes"]) found[process["name"]] = process["state"];
+    found["promotions"] = std::to_string(status["promotions"].get<int>());
+    return found;
+  };
+  auto seen = states();
+  EXPECT_EQ(seen["execution0"], "ready");
+  EXPECT_EQ(seen["execution_spare0"], "spare");
+  EXPECT_EQ(seen["promotions"], "0");
+  fleet->OnDeath(KeyOf(Stage::kExecution), hands.now_ns);
+  seen = states();
+  EXPECT_EQ(seen["execution_spare0"], "starting");
+  EXPECT_EQ(seen["promotions"], "1");
 }
 
 TEST_F(AdminVerbsTest, QuarantineAndBreakersAreAsIngressTold) {

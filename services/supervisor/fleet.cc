@@ -15,6 +15,10 @@
 namespace millrace {
 
 std::string ProcessName(Stage stage, uint32_t index) {
+  if (IsSpare(stage, index)) {
+    const uint32_t spare = index - RowOf(stage).max_processes;
+    return std::string(StageName(stage)) + "_spare" + std::to_string(spare);
+  }
   return std::string(StageName(stage)) + std::to_string(index);
 }
 
@@ -27,8 +31,9 @@ std::vector<RosterEntry> RosterOf(const std::map<uint32_t, FleetProcess>& proces
     for (const FleetLane& lane : process.lanes) {
       // A process that was told to end before it announced has lanes without memory.
       if (lane.page == nullptr) continue;
+      const bool spare = IsSpare(process.stage, process.index) && *state == RosterState::kReady;
       entries.push_back({lane.incarnation, process.stage, static_cast<uint8_t>(process.index),
-                         static_cast<uint8_t>(lane.lane), *state,
+                         static_cast<uint8_t>(lane.lane), spare ? RosterState::kStarting : *state,
                          modes[static_cast<size_t>(process.stage)]});
     }
   }
@@ -58,6 +63,8 @@ Fleet::Fleet(Hands* hands, FleetSetup setup)
              "the configuration's bounds are those of the stage table");
     for (uint32_t i = 0; i < count; ++i) slots_[{stage, i}] = FleetSlot();
   }
+  AddSpareSlots();
+  MakeGovernors();
 }
 
 void Fleet::Start() {
@@ -93,6 +100,7 @@ void Fleet::Settle() {
 }
 
 void Fleet::PublishRoster() {
+  PromoteSpares();
   std::vector<RosterEntry> entries = RosterOf(processes_, wait_.modes());
   if (entries != published_) {
     FdList wakes;
@@ -118,10 +126,9 @@ bool Fleet::BecomeReady() {
   for (auto& [key, process] : processes_) {
     if (process.state != ProcessState::kAnnounced || process.lanes.empty()) continue;
     if (!desk_.has_catalog() || process.catalog_answered < desk_.generation()) continue;
-    bool connected = true;
-    for (const FleetLane& lane : process.lanes) connected &= book_.Connected(lane.incarnation);
-    if (connected) Move(&process, ProcessState::kReady);
-    any |= connected;
+    if (!Linked(process)) continue;
+    Move(&process, ProcessState::kReady);
+    any = true;
   }
   return any;
 }
@@ -134,6 +141,7 @@ void Fleet::GoLive() {
     for (const auto& [key, process] : processes_) {
       const ProcessState state = process.state;
       if (!HasLanes(process.stage) || process.stage == Stage::kIngress) continue;
+      if (IsSpare(process.stage, process.index)) continue;
       if (state != ProcessState::kReady && state != ProcessState::kAnnounced) continue;
       if (process.catalog_answered < desk_.generation()) return;
       execution |= process.stage == Stage::kExecution;
@@ -171,6 +179,7 @@ bool Fleet::StartDue() {
   for (auto& [name, slot] : slots_) {
     if (slot.key != 0 || slot.leaving || now < slot.start_at_ns) continue;
     if (!GroupMayStart(RowOf(name.first).group)) continue;
+    if (IsSpare(name.first, name.second) && !SpareMayStart(name.first)) continue;
     StartProcess(name, &slot);
     started |= slot.key != 0;
   }
@@ -299,6 +308,7 @@ bool Fleet::Ready() const {
   bool ready[kStageCount] = {};
   for (const auto& [key, process] : processes_) {
     const bool routed = process.stage != Stage::kIngress || process.told_live == live_generation_;
+    if (IsSpare(process.stage, process.index)) continue;
     if (process.state == ProcessState::kReady && routed) {
       ready[static_cast<size_t>(process.stage)] = true;
     }

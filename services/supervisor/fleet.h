@@ -18,6 +18,8 @@
 //   6. What the next supervisor would take for more than it is, is stored before it is true: READY,
 //      LEAVING, the order to end, that one was given up. A death is told by the roster first and
 //      stored after: the next supervisor sees it too.
+//   7. A spare (IsSpare) stands in the roster as STARTING: no route names it. It is promoted, and
+//      READY, by the same roster that no longer names the dead.
 // What fails: Scale, with a sentence. Everything else is handled here.
 #pragma once
 
@@ -36,6 +38,7 @@
 #include "services/supervisor/incident_desk.h"
 #include "services/supervisor/lifecycle.h"
 #include "services/supervisor/link_book.h"
+#include "services/supervisor/scale_governor.h"
 #include "services/supervisor/stage_storms.h"
 #include "services/supervisor/wait_policy.h"
 
@@ -128,7 +131,11 @@ class Fleet {
   void OnBrokenChannel(uint32_t key, const std::string& why);
   void Tick();
 
+  // By hand: the stage's policy, if it has one, rests until ScaleByPolicy.
   absl::Status Scale(Stage stage, int64_t count);
+  absl::Status ScaleByPolicy(Stage stage);
+  bool HasPolicy(Stage stage) const { return scaling_.count(stage) > 0; }
+  bool IsPinned(Stage stage) const { return HasPolicy(stage) && scaling_.at(stage).pinned; }
   void Stop();     // drain, then end in reverse order of the start
   void StopNow();  // without draining
   // As Stop, while another pipeline serves: clients are told to move there (fleet_handover.cc).
@@ -156,6 +163,7 @@ class Fleet {
   uint64_t deaths() const { return deaths_; }
   uint64_t faults() const { return faults_; }
   uint64_t hangs() const { return hangs_; }
+  uint64_t promotions() const { return promotions_; }  // of spares
 
  private:
   // fleet.cc: what follows from the states.
@@ -227,6 +235,21 @@ class Fleet {
   void TakeLoad();
   CpuList CpusFor(Stage stage, uint32_t index) const;
 
+  // fleet_scale.cc
+  void MakeGovernors();
+  void StepScaling();
+  StageLoad LoadOf(Stage stage);
+  bool HoldsScaling(Stage stage) const;
+  absl::Status ScaleTo(Stage stage, int64_t count, const char* by);
+
+  // fleet_spare.cc: processes that wait to take another's place.
+  void AddSpareSlots();
+  void PromoteSpares();
+  void CheckSpare(FleetProcess* process, const KernelChoice& choice);
+  FleetProcess* WarmSpare(Stage stage);
+  bool SpareMayStart(Stage stage) const;
+  bool Linked(const FleetProcess& process) const;
+
   // fleet_storms.cc
   StageLook LookAt(Stage stage) const;
   void CountStageDeath(const FleetProcess& process, bool answered, bool executing);
@@ -255,6 +278,15 @@ class Fleet {
   IncidentDesk incidents_;
   StageStorms storms_;
   WaitPolicy wait_;
+  // Of a stage that is scaled by policy.
+  struct Scaling {
+    ScaleGovernor governor;
+    bool pinned = false;  // by hand
+    // What its lanes had done at the last look, by incarnation.
+    std::map<uint32_t, PageLook> seen;
+    int64_t seen_ns = 0;
+  };
+  std::map<Stage, Scaling> scaling_;
   std::optional<LoadLook> load_;
   int ticks_to_load_ = kTicksALoad;
   std::vector<Change> changes_;  // in the order they were asked for; one is worked on at a time
@@ -278,6 +310,7 @@ class Fleet {
   uint64_t deaths_ = 0;
   uint64_t faults_ = 0;
   uint64_t hangs_ = 0;
+  uint64_t promotions_ = 0;
 };
 
 // What the roster says of these processes, ordered by stage, index and lane.

@@ -86,7 +86,11 @@ FleetState Fleet::State() const {
   FleetState state;
   state.set_format(kFormat);
   state.set_config_yaml(setup_.config_yaml);
-  for (const auto& [key, process] : processes_) *state.add_processes() = RecordOf(process);
+  for (const auto& [key, process] : processes_) {
+    ProcessRecord* record = state.add_processes();
+    *record = RecordOf(process);
+    record->set_linked(HasLanes(process.stage) && Linked(process));
+  }
   for (const auto& [name, slot] : slots_) {
     SlotRecord* record = state.add_slots();
     record->set_stage(static_cast<uint32_t>(name.first));
@@ -116,6 +120,10 @@ FleetState Fleet::State() const {
   state.set_faults(faults_);
   state.set_hangs(hangs_);
   state.set_others_serve(others_serve_);
+  state.set_promotions(promotions_);
+  for (const auto& [stage, scaling] : scaling_) {
+    if (scaling.pinned) state.add_pinned_stages(static_cast<uint32_t>(stage));
+  }
   for (size_t i = 0; i < kStageCount; ++i) {
     if (storms_.states()[i] == StageBreaker::kClosed) continue;
     BreakerRecord* record = state.add_stage_breakers();
@@ -209,6 +217,11 @@ void Fleet::AdoptTables(const FleetState& state) {
   faults_ = state.faults();
   hangs_ = state.hangs();
   others_serve_ = state.others_serve();
+  promotions_ = state.promotions();
+  for (uint32_t stage : state.pinned_stages()) {
+    const auto policy = scaling_.find(static_cast<Stage>(stage));
+    if (policy != scaling_.end()) policy->second.pinned = true;
+  }
   for (const BreakerRecord& record : state.stage_breakers()) {
     storms_.GoOnFrom(static_cast<Stage>(record.stage()), static_cast<StageBreaker>(record.state()),
                      record.opened_ns());
@@ -253,6 +266,8 @@ void Fleet::AdoptProcess(const ProcessRecord& record, std::vector<uint32_t>* gon
     const absl::Status memory = AdoptMemory(record, &process);
     if (!CanGoOn(process)) {
       process.condemned = "was not up yet when its supervisor died";
+    } else if (IsSpare(process.stage, process.index) && !record.linked()) {
+      process.condemned = "was a spare, and not linked with all, when its supervisor died";
     } else if (!memory.ok()) {
       process.condemned = absl::StrCat("cannot be adopted: ", memory.message());
     }

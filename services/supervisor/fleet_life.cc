@@ -9,7 +9,6 @@
 #include "services/supervisor/fleet.h"
 #include "services/supervisor/hang_policy.h"
 #include "services/supervisor/restart_policy.h"
-#include "services/supervisor/scale_policy.h"
 #include "services/supervisor/stage_table.h"
 
 namespace millrace {
@@ -18,7 +17,6 @@ namespace {
 constexpr int64_t kAnnounceLimitNs = 30 * kNanosPerSecond;  // memory reserved and touched
 constexpr int64_t kReadyLimitNs = 60 * kNanosPerSecond;     // linked, and every model warmed
 constexpr int64_t kDumpLimitNs = 5 * kNanosPerSecond;       // of one that said it is dying
-constexpr uint64_t kUnknownBytes = 64 << 20;                // of a stage nobody has announced for
 
 }  // namespace
 
@@ -149,7 +147,10 @@ void Fleet::Tick() {
     if (RowOf(process.state).must_beat) CheckBeat(&process, elapsed);
     CheckTimeLimits(&process);
   }
-  if (--ticks_to_load_ == 0) TakeLoad();
+  if (--ticks_to_load_ == 0) {
+    TakeLoad();
+    StepScaling();
+  }
   AdvanceStop();
   Settle();
 }
@@ -228,46 +229,6 @@ void Fleet::BeginStop(FleetProcess* process) {
   ToProcess message;
   message.mutable_stop();
   Send(process, message);
-}
-
-absl::Status Fleet::Scale(Stage stage, int64_t count) {
-  if (phase_ != FleetPhase::kRunning) return absl::UnavailableError("the server is stopping");
-  ScaleLook look;
-  look.stage = stage;
-  look.wanted = count;
-  look.lanes_each = static_cast<uint32_t>(LanesOf(stage).size());
-  look.plan_bytes = desk_.plan_bytes();
-  look.budget_bytes = static_cast<uint64_t>(setup_.config.memory_budget_mb) << 20;
-  for (const auto& [name, slot] : slots_) {
-    if (HasLanes(name.first)) look.lanes_of_all += LanesOf(name.first).size();
-    look.bytes_of_all += slot.bytes;
-    if (name.first != stage) continue;
-    look.bytes_each = std::max(look.bytes_each, slot.bytes);
-    look.now += slot.leaving ? 0 : 1;
-    if (slot.leaving && name.second < count) {
-      return absl::UnavailableError("count: a process of this stage is still leaving; try again");
-    }
-  }
-  if (look.bytes_each == 0) look.bytes_each = kUnknownBytes;
-  if (absl::Status s = CheckScale(look); !s.ok()) return s;
-  for (int64_t i = look.now; i < count; ++i) {
-    FleetSlot& slot = slots_[{stage, static_cast<uint32_t>(i)}];
-    slot.bytes = look.bytes_each;
-    slot.tried = true;
-  }
-  for (int64_t i = count; i < look.now; ++i) {
-    const SlotName name = {stage, static_cast<uint32_t>(i)};
-    FleetSlot& slot = slots_[name];
-    slot.leaving = true;
-    if (slot.key == 0) {
-      slots_.erase(name);
-    } else {
-      BeginDrain(Find(slot.key));
-    }
-  }
-  Log(LogLevel::kInfo, "scaled", {{"stage", StageName(stage)}, {"from", look.now}, {"to", count}});
-  Settle();
-  return absl::OkStatus();
 }
 
 void Fleet::Reload() {

@@ -240,6 +240,7 @@ void Fleet::OnKernelChoice(FleetProcess* process, const KernelChoice& choice) {
                 [&](const auto& known) { return routes.count(known.first) == 0; });
   // One of an older catalog comes late.
   if (routes.count(choice.route()) > 0) process->kernels[choice.route()] = choice;
+  CheckSpare(process, choice);
 }
 
 void Fleet::OnFault(FleetProcess* process, const Fault& fault) {

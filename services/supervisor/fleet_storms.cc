@@ -1,6 +1,7 @@
 // Fleet: stages that die one process after the other, and what ingress is told of them.
 #include "common/log.h"
 #include "services/supervisor/fleet.h"
+#include "services/supervisor/stage_table.h"
 
 namespace millrace {
 namespace {
@@ -13,6 +14,7 @@ StageLook Fleet::LookAt(Stage stage) const {
   StageLook look;
   for (const auto& [key, process] : processes_) {
     if (process.stage != stage || process.state != ProcessState::kReady) continue;
+    if (IsSpare(process.stage, process.index)) continue;
     look.ready = true;
     for (const FleetLane& lane : process.lanes) {
       const std::optional<PageLook> page = hands_->Look(lane.incarnation);
@@ -24,9 +26,11 @@ StageLook Fleet::LookAt(Stage stage) const {
 
 void Fleet::CountStageDeath(const FleetProcess& process, bool answered, bool executing) {
   if (process.told_to_end || phase_ != FleetPhase::kRunning) return;
+  if (IsSpare(process.stage, process.index)) return;  // nobody was served by it
   StageLook others;
   for (const auto& [key, other] : processes_) {
     if (other.stage != process.stage || key == process.key) continue;
+    if (IsSpare(other.stage, other.index)) continue;
     others.ready |= other.state == ProcessState::kReady;
   }
   storms_.Died(process.stage, {answered, executing, others.ready}, hands_->NowNs());

@@ -120,9 +120,11 @@ TEST_F(FleetTest, AnEndWithoutAWarningReroutesToo) {
   EXPECT_EQ(fleet->deaths(), 1u);
 }
 
-TEST_F(FleetTest, OneThatNeverAnsweredWaitsForItsBackOff) {
+TEST_F(FleetTest, OneThatNeverAnsweredComesBackOnceAtOnceThenWaitsForItsBackOff) {
   StartAll();
+  fleet->OnEnd(KeyOf(Stage::kFeatures), {1, 0});
   const uint32_t dead = KeyOf(Stage::kFeatures);
+  ASSERT_NE(dead, 0u) << "it may have been killed from outside";
   fleet->OnEnd(dead, {1, 0});
   EXPECT_EQ(KeyOf(Stage::kFeatures), 0u);
   Tick();
@@ -155,7 +157,7 @@ TEST_F(FleetTest, AWorkerThatCannotStartDoesNotKeepIngressAway) {
   fleet->Start();
   Publish(KeyOf(Stage::kRegistry), 1);
   played = 1;
-  fleet->OnEnd(KeyOf(Stage::kAggregation), {1, 0});
+  for (int i = 0; i < 2; ++i) fleet->OnEnd(KeyOf(Stage::kAggregation), {1, 0});
   Play();
   EXPECT_NE(KeyOf(Stage::kIngress), 0u);
   EXPECT_FALSE(fleet->Ready());

@@ -17,6 +17,7 @@ void Fleet::TakeLoad() {
   std::vector<WaitProcess> processes;
   for (const auto& [key, process] : processes_) {
     if (!HasLanes(process.stage) || process.state == ProcessState::kDying) continue;
+    if (IsSpare(process.stage, process.index)) continue;  // it sleeps
     processes.push_back(
         {process.stage, process.lanes.size(), process.cpus.empty() ? setup_.cpus : process.cpus});
   }
@@ -37,9 +38,11 @@ CpuList Fleet::CpusFor(Stage stage, uint32_t index) const {
   if (field == nullptr) return {};
   const absl::StatusOr<CpuList> list = ParseCpuList(setup_.config.*field);
   MR_CHECK(list.ok(), "the configuration was checked");
+  if (IsSpare(stage, index)) return *list;  // whose place it takes is not known
   size_t count = index + 1;
   for (const auto& [name, slot] : slots_) {
-    if (name.first == stage) count = std::max<size_t>(count, name.second + 1);
+    if (name.first == stage && !IsSpare(stage, name.second))
+      count = std::max<size_t>(count, name.second + 1);
   }
   return ShareOf(*list, index, count);
 }

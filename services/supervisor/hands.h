@@ -31,9 +31,14 @@ using FdList = std::vector<SharedFd>;
 struct PageLook {
   uint64_t beat = 0;
   uint64_t predicted_ns = 0;
-  bool answered = false;        // it published at least one result
-  bool executing = false;       // a request: a death is that one's, or its model's
-  bool device_lost = false;     // it ends because its device failed for good
+  bool answered = false;     // it published at least one result
+  bool executing = false;    // a request: a death is that one's, or its model's
+  bool device_lost = false;  // it ends because its device failed for good
+  // Of its work so far.
+  uint64_t taken = 0;  // messages
+  uint64_t busy_ns = 0;
+  uint64_t queue_delay_ns = 0;  // moving average from publish to work
+  uint64_t queue_depth = 0;     // waiting now
   uint64_t oldest_catalog = 0;  // ingress: that a request in flight began with
 };
 

@@ -61,9 +61,11 @@ bool LinkBook::MarkUp(uint32_t producer, uint32_t consumer, uint32_t sender) {
   return true;
 }
 
-bool LinkBook::Connected(uint32_t incarnation) const {
+bool LinkBook::Connected(uint32_t incarnation, const std::set<uint32_t>& but) const {
   for (const auto& [ends, link] : links_) {
     if (ends.first != incarnation && ends.second != incarnation) continue;
+    const bool produces = ends.first == incarnation;
+    if (but.count(produces ? link.consumer_owner : link.producer_owner) > 0) continue;
     if (!link.producer_up || !link.consumer_up) return false;
   }
   return lanes_.count(incarnation) > 0;

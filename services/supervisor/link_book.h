@@ -14,6 +14,7 @@
 #include <stdint.h>
 
 #include <map>
+#include <set>
 #include <utility>
 #include <vector>
 
@@ -41,8 +42,8 @@ class LinkBook {
   // One end says that the link is up. False where `sender` owns no end of such a link.
   bool MarkUp(uint32_t producer, uint32_t consumer, uint32_t sender);
 
-  // Whether every link of the lane is up at both ends.
-  bool Connected(uint32_t incarnation) const;
+  // Whether every link of the lane is up at both ends, but for those with lanes of `but`.
+  bool Connected(uint32_t incarnation, const std::set<uint32_t>& but = {}) const;
 
   // Whether a link joins a lane of `owner` and the lane.
   bool Linked(uint32_t owner, uint32_t incarnation) const;

@@ -18,6 +18,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
+#include "services/supervisor/huge_pages.h"
 
 namespace millrace {
 namespace {
@@ -154,6 +155,9 @@ std::vector<std::string> Placer::Check(const Config& config, const PlacementRoot
     ChildPlacement place;
     Look(config, row, roots, &place, &faults);
   }
+  if (const std::string fault = HugePagesFault(config, roots.huge_pages); !fault.empty()) {
+    faults.push_back(fault);
+  }
   return faults;
 }
 
@@ -162,6 +166,9 @@ Placer::Made Placer::Make(const Config& config, const PlacementRoots& roots, uin
   std::unique_ptr<Placer> placer(new Placer);
   for (const Row& row : kRows) {
     Look(config, row, roots, &placer->places_[static_cast<size_t>(row.stage)], &made.faults);
+  }
+  if (const std::string fault = HugePagesFault(config, roots.huge_pages); !fault.empty()) {
+    made.faults.push_back(fault);
   }
   if (!made.faults.empty()) return made;
   if (const absl::Status status = placer->MakeGroups(config, roots, pipeline); !status.ok()) {

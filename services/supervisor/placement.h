@@ -44,6 +44,7 @@ struct PlacementRoots {
   std::string groups = "/sys/fs/cgroup";
   std::string own_group = "/proc/self/cgroup";
   std::string nodes = "/sys/devices/system/node";
+  std::string huge_pages = "/sys/kernel/mm/hugepages/hugepages-2048kB";
 };
 
 class Placer {

@@ -56,6 +56,25 @@ class PlacementTest : public Test {
   PlacementRoots roots;
 };
 
+TEST_F(PlacementTest, HugePagesThatArePartlyThereAreRefusedWhereTheyAreRequired) {
+  roots.huge_pages = roots.nodes;
+  Config config;
+  config.huge_pages = "require";
+  EXPECT_EQ(OnlyFault(config).find("memory.huge_pages: this machine has 0 pages"), 0u);
+  EXPECT_EQ(Placer::Make(config, roots).placer, nullptr);
+  // 26 pages for each of three workers, 19 for each of two lanes, and all of it twice.
+  Write(roots.huge_pages + "/nr_hugepages", "231\n");
+  EXPECT_NE(OnlyFault(config).find("has 231 pages of 2 MiB"), std::string::npos);
+  EXPECT_NE(OnlyFault(config).find(" need 232 "), std::string::npos) << OnlyFault(config);
+  Write(roots.huge_pages + "/nr_hugepages", "232\n");
+  EXPECT_TRUE(Placer::Check(config, roots).empty());
+  config.execution_spare = 1;
+  EXPECT_NE(OnlyFault(config).find(" need "), std::string::npos) << "a spare has one, too";
+  Write(roots.huge_pages + "/nr_hugepages", "0\n");
+  config.huge_pages = "try";
+  EXPECT_TRUE(Placer::Check(config, roots).empty());
+}
+
 TEST_F(PlacementTest, NothingAskedIsNothingDone) {
   const Placer::Made made = Placer::Make(Config(), roots);
   ASSERT_NE(made.placer, nullptr);

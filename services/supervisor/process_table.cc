@@ -192,6 +192,10 @@ std::optional<PageLook> ProcessTable::Look(uint32_t incarnation) {
   // relaxed: looked at alone, once the lane has ended.
   look.executing = page->executing_count.load(std::memory_order_relaxed) > 0;
   look.answered = page->Get(Counter::kAnswered) + page->Get(Counter::kFailed) > 0;
+  look.taken = page->Get(Counter::kTaken);
+  look.busy_ns = page->Get(Counter::kBusyNs);
+  look.queue_delay_ns = page->Get(Counter::kQueueDelayNs);
+  look.queue_depth = page->Get(Counter::kQueueDepth);
   look.oldest_catalog = page->Get(Counter::kOldestCatalog);
   return look;
 }

@@ -15,8 +15,8 @@ constexpr int64_t kLongestNs = static_cast<int64_t>(kMaxBackOffNs / (1 + kJitter
 
 int64_t RestartDelayNs(uint32_t failures_in_a_row, double random) {
   MR_CHECK(random >= 0 && random <= 1, "a random number of the back-off lies in [0, 1]");
-  if (failures_in_a_row == 0) return 0;
-  const uint32_t doublings = std::min<uint32_t>(failures_in_a_row - 1, 20);
+  if (failures_in_a_row <= kFreeRetries) return 0;
+  const uint32_t doublings = std::min<uint32_t>(failures_in_a_row - kFreeRetries - 1, 20);
   const int64_t delay = std::min(kMinBackOffNs << doublings, kLongestNs);
   return delay + static_cast<int64_t>(static_cast<double>(delay) * kJitter * random);
 }

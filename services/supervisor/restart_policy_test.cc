@@ -5,16 +5,17 @@
 namespace millrace {
 namespace {
 
-TEST(RestartDelay, NoFailureNoDelay) {
+TEST(RestartDelay, NoFailureNoDelayAndNoneAfterTheFirst) {
   EXPECT_EQ(RestartDelayNs(0, 0), 0);
   EXPECT_EQ(RestartDelayNs(0, 1), 0);
+  EXPECT_EQ(RestartDelayNs(1, 1), 0);
 }
 
 TEST(RestartDelay, DoublesFromHundredMillisecondsAndStaysWithinBounds) {
-  EXPECT_EQ(RestartDelayNs(1, 0), 100 * kNanosPerMilli);
-  EXPECT_EQ(RestartDelayNs(2, 0), 200 * kNanosPerMilli);
-  EXPECT_EQ(RestartDelayNs(5, 0), 1600 * kNanosPerMilli);
-  for (uint32_t failures : {1u, 2u, 7u, 8u, 20u, 31u, 64u, UINT32_MAX}) {
+  EXPECT_EQ(RestartDelayNs(2, 0), 100 * kNanosPerMilli);
+  EXPECT_EQ(RestartDelayNs(3, 0), 200 * kNanosPerMilli);
+  EXPECT_EQ(RestartDelayNs(6, 0), 1600 * kNanosPerMilli);
+  for (uint32_t failures : {2u, 3u, 7u, 8u, 20u, 31u, 64u, UINT32_MAX}) {
     for (double random : {0.0, 0.3, 1.0}) {
       const int64_t delay = RestartDelayNs(failures, random);
       EXPECT_GE(delay, kMinBackOffNs) << failures;

@@ -25,15 +25,23 @@ struct StageRow {
   bool scalable;
   bool gets_plans;            // beside the catalog
   std::string Config::*cpus;  // field of the CPUs it is pinned to; null: never pinned
+  // Fields of its scaling policy; null: it never has one.
+  int64_t Config::*most = nullptr;
+  int64_t Config::*least = nullptr;
+  int64_t Config::*queue_delay_us = nullptr;
 };
 
 inline constexpr std::array<StageRow, kStageCount> kStageRows = {{
     {Stage::kNone, -1, 0, false, false, nullptr},
     {Stage::kRegistry, 0, 1, false, false, nullptr},
     {Stage::kIngress, 2, 2, true, false, &Config::ingress_cpus},
-    {Stage::kFeatures, 1, 8, true, false, &Config::features_cpus},
-    {Stage::kExecution, 1, 8, true, true, &Config::execution_cpus},
-    {Stage::kAggregation, 1, 8, true, false, &Config::aggregation_cpus},
+    {Stage::kFeatures, 1, 8, true, false, &Config::features_cpus, &Config::features_max_workers,
+     &Config::features_min_workers, &Config::features_queue_delay_us},
+    {Stage::kExecution, 1, 8, true, true, &Config::execution_cpus, &Config::execution_max_workers,
+     &Config::execution_min_workers, &Config::execution_queue_delay_us},
+    {Stage::kAggregation, 1, 8, true, false, &Config::aggregation_cpus,
+     &Config::aggregation_max_workers, &Config::aggregation_min_workers,
+     &Config::aggregation_queue_delay_us},
 }};
 
 // The configuration's count of a stage's processes; null: it has none.
@@ -61,6 +69,14 @@ inline constexpr int kGroupCount = 3;
 
 inline constexpr const StageRow& RowOf(Stage stage) {
   return kStageRows[static_cast<size_t>(stage) < kStageCount ? static_cast<size_t>(stage) : 0];
+}
+
+// Places behind the last that a stage can have are those of its spares.
+inline constexpr uint32_t SpareIndex(Stage stage, uint32_t spare) {
+  return RowOf(stage).max_processes + spare;
+}
+inline constexpr bool IsSpare(Stage stage, uint32_t index) {
+  return index >= RowOf(stage).max_processes;
 }
 
 namespace stage_table_internal {

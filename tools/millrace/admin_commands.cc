@@ -20,7 +20,7 @@ struct AdminOptions {
   std::string socket = DefaultAdminSocket();
   bool as_json = false;
   std::string stage;
-  int64_t count = 0;
+  std::string count;  // of processes, or "auto"
   double timeout_s = 60;
   std::string model;
   bool dependents = false;
@@ -105,10 +105,15 @@ void AddScale(CLI::App* app, int* exit_code) {
       AddAdminCommand(app, "scale", "Run a stage in so many processes", options.get());
   scale->add_option("stage", options->stage, "ingress, features, execution or aggregation")
       ->required();
-  scale->add_option("count", options->count, "Processes")->required();
+  scale
+      ->add_option("count", options->count,
+                   "Processes; or auto: as the stage's policy finds, which a number overrules")
+      ->required()
+      ->check(CLI::IsMember({"auto"}) | CLI::Range(1, 64));
   scale->callback([=] {
-    *exit_code =
-        Tell(*options, {{"verb", "scale"}, {"stage", options->stage}, {"count", options->count}});
+    json question = {{"verb", "scale"}, {"stage", options->stage}, {"count", options->count}};
+    if (options->count != "auto") question["count"] = std::stoll(options->count);
+    *exit_code = Tell(*options, question);
   });
 }
 

@@ -1,0 +1,384 @@
+#include "services/registry/catalog_build.h"
+
+#include <string.h>
+
+#include <algorithm>
+#include <tuple>
+
+#include "absl/strings/str_cat.h"
+#include "common/log.h"
+#include "ipc/memfd.h"
+#include "services/registry/text.h"
+
+namespace millrace {
+namespace {
+
+constexpr uint32_t kMaxRoute = 0xffff;
+constexpr char kStandIn[] = "; served instead: version ";
+
+// A model without what its place in a catalog gave it.
+std::string Identity(Model model) {
+  model.clear_route();
+  model.clear_latest();
+  model.clear_config_json();  // has no effect of its own
+  model.clear_golden();       // changes no answer
+  return model.SerializeAsString();
+}
+
+bool SamePlan(const Fd& a, const Fd& b) {
+  if (!a.valid() || !b.valid()) return a.valid() == b.valid();
+  const auto map_a = MapImmutable(a.get(), SIZE_MAX);
+  const auto map_b = MapImmutable(b.get(), SIZE_MAX);
+  return map_a.ok() && map_b.ok() && map_a->get_size() == map_b->get_size() &&
+         memcmp(map_a->get_address(), map_b->get_address(), map_a->get_size()) == 0;
+}
+
+// The state of one build.
+class Build {
+ public:
+  // `reread` null: everything.
+  Build(const Repository& repository, const LoaderOptions& options, const BuiltCatalog& last,
+        const std::set<std::string>* reread, const std::set<std::string>& unloaded,
+        uint32_t* next_route)
+      : repository_(repository),
+        loader_(repository, options),
+        last_(last),
+        reread_(reread),
+        unloaded_(unloaded),
+        next_route_(*next_route) {}
+
+  absl::Status Run() {
+    std::vector<ModelDefinition> ensembles;
+    if (reread_ == nullptr) {
+      if (absl::Status s = ReadAll(&ensembles); !s.ok()) return s;
+    } else {
+      for (const std::string& name : *reread_) ReadOne(name, &ensembles);
+      KeepOthers(&ensembles);
+    }
+    for (const ModelDefinition& ensemble : ensembles) AddEnsemble(ensemble);
+    Sort();
+    MarkLatest();
+    return absl::OkStatus();
+  }
+
+  BuiltCatalog Take() {
+    for (BuiltModel& served : served_) {
+      if (served.loaded.plan.valid()) {
+        built_.plans[served.loaded.model.route()] = std::move(served.loaded.plan);
+      }
+      *built_.catalog.add_models() = served.loaded.model;
+    }
+    for (const std::string& name : unloaded_) built_.catalog.add_unloaded(name);
+    built_.models = std::move(served_);
+    return std::move(built_);
+  }
+
+ private:
+  absl::Status ReadAll(std::vector<ModelDefinition>* ensembles) {
+    absl::StatusOr<Repository::Listing> listing = repository_.ListModels();
+    if (!listing.ok()) return listing.status();
+    for (const Repository::RefusedFolder& folder : listing->refused) {
+      Fail(folder.name, "", folder.reason);
+    }
+    for (const std::string& name : listing->models) {
+      if (unloaded_.count(name) == 0) ReadOne(name, ensembles);
+    }
+    return absl::OkStatus();
+  }
+
+  void ReadOne(const std::string& name, std::vector<ModelDefinition>* ensembles) {
+    absl::StatusOr<ModelDefinition> definition = loader_.ReadDefinition(name);
+    if (!definition.ok()) {
+      Fail(name, "", definition.status().message());
+      KeepServing(name, SIZE_MAX, ensembles);
+    } else if (definition->IsEnsemble()) {
+      ensembles->push_back(std::move(*definition));
+    } else {
+      AddPlain(*definition);
+    }
+  }
+
+  bool StaysOut(const std::string& name) const {
+    return reread_->count(name) > 0 || unloaded_.count(name) > 0;
+  }
+
+  // As they were built last; an ensemble that names what was read again is made anew.
+  void KeepOthers(std::vector<ModelDefinition>* ensembles) {
+    for (const FailedModel& failed : last_.catalog.failed()) {
+      if (!StaysOut(failed.name())) *built_.catalog.add_failed() = failed;
+    }
+    std::set<std::string> anew;
+    for (const BuiltModel& model : last_.models) {
+      const std::string& name = model.loaded.model.name();
+      if (StaysOut(name)) continue;
+      const std::vector<std::string>& members = model.definition.ensemble.members;
+      if (std::any_of(members.begin(), members.end(),
+                      [&](const std::string& member) { return reread_->count(member) > 0; })) {
+        if (anew.insert(name).second) ensembles->push_back(model.definition);
+        continue;
+      }
+      KeepAsBuilt(model);
+    }
+  }
+
+  void KeepAsBuilt(const BuiltModel& model) {
+    BuiltModel kept{
+        {model.loaded.model, model.loaded.facts, Fd()}, model.version, model.definition};
+    kept.loaded.model.set_latest(false);
+    const auto plan = last_.plans.find(model.loaded.model.route());
+    if (plan != last_.plans.end()) kept.loaded.plan = plan->second.Duplicate();
+    served_.push_back(std::move(kept));
+  }
+
+  // Plain models first, each kind by name and version.
+  void Sort() {
+    std::stable_sort(served_.begin(), served_.end(), [](const BuiltModel& a, const BuiltModel& b) {
+      const bool a_joins = a.definition.IsEnsemble(), b_joins = b.definition.IsEnsemble();
+      return std::tie(a_joins, a.loaded.model.name(), a.version) <
+             std::tie(b_joins, b.loaded.model.name(), b.version);
+    });
+  }
+
+  void Fail(const std::string& name, const std::string& version, absl::string_view reason) {
+    FailedModel* failed = built_.catalog.add_failed();
+    failed->set_name(name);
+    failed->set_version(version);
+    failed->set_reason(Printable(std::string_view(reason.data(), reason.size())));
+    Log(LogLevel::kError, "model_failed",
+        {{"model", name}, {"version", version}, {"reason", failed->reason()}});
+  }
+
+  std::vector<int64_t> Versions(const ModelDefinition& definition) {
+    const std::string& name = definition.config.name();
+    absl::StatusOr<std::vector<int64_t>> present = repository_.ListVersions(name);
+    if (!present.ok()) {
+      Fail(name, "", present.status().message());
+      return {};
+    }
+    // An ensemble has no file, and some tools do not keep empty folders.
+    if (present->empty() && definition.IsEnsemble()) present->push_back(1);
+    if (present->empty()) Fail(name, "", "there is no version folder");
+    return SelectVersions(definition.config.version_policy(), *present, [&](int64_t version) {
+      Fail(name, absl::StrCat(version), "version_policy names it, and it is not there");
+    });
+  }
+
+  // A version that cannot be loaded is stood in for: by what was served before under its number,
+  // then by the newest older version that loads, then by whatever was served before.
+  void AddPlain(const ModelDefinition& definition) {
+    const std::string& name = definition.config.name();
+    const std::vector<int64_t> wanted = Versions(definition);
+    size_t missing = 0;
+    for (int64_t version : wanted) {
+      if (!AddVersion(definition, version) && !KeepVersion(name, version)) ++missing;
+    }
+    using Policy = registry::ModelVersionPolicy;
+    const auto policy = definition.config.version_policy().policy_choice_case();
+    if (wanted.empty()) return KeepServing(name, SIZE_MAX);
+    if (policy == Policy::kAll || policy == Policy::kSpecific) return;
+    if (missing > 0) missing = AddOlder(definition, wanted.front(), missing);
+    KeepServing(name, missing);
+  }
+
+  bool AddVersion(const ModelDefinition& definition, int64_t version) {
+    absl::StatusOr<LoadedModel> loaded =
+        served_.size() < CatalogBuilder::kMaxPlans
+            ? loader_.LoadPlain(definition, version)
+            : absl::ResourceExhaustedError(
+                  absl::StrCat("the server holds at most ", CatalogBuilder::kMaxPlans, " plans"));
+    return Keep(definition, version, std::move(loaded));
+  }
+
+  // How many are still missing.
+  size_t AddOlder(const ModelDefinition& definition, int64_t below, size_t missing) {
+    const std::string& name = definition.config.name();
+    const absl::StatusOr<std::vector<int64_t>> present = repository_.ListVersions(name);
+    if (!present.ok()) return missing;
+    for (auto version = present->rbegin(); version != present->rend() && missing > 0; ++version) {
+      if (*version >= below || !AddVersion(definition, *version)) continue;
+      --missing;
+      TellStandIn(name, *version, "the newest before it that loads");
+    }
+    return missing;
+  }
+
+  const BuiltModel* ServedBefore(const std::string& name, int64_t version) const {
+    for (const BuiltModel& model : last_.models) {
+      if (model.loaded.model.name() == name && model.version == version) return &model;
+    }
+    return nullptr;
+  }
+
+  bool IsServed(const std::string& name, int64_t version) const {
+    return std::any_of(served_.begin(), served_.end(), [&](const BuiltModel& model) {
+      return model.loaded.model.name() == name && model.version == version;
+    });
+  }
+
+  bool KeepVersion(const std::string& name, int64_t version) {
+    const BuiltModel* const before = ServedBefore(name, version);
+    if (before == nullptr || before->definition.IsEnsemble()) return false;
+    if (served_.size() >= CatalogBuilder::kMaxPlans) return false;
+    KeepAsBuilt(*before);
+    TellStandIn(name, version, "as it was before");
+    return true;
+  }
+
+  // The newest of what was served before under that name, up to so many. Ensembles are joined anew
+  // (`ensembles`), by the definition that they had.
+  void KeepServing(const std::string& name, size_t count,
+                   std::vector<ModelDefinition>* ensembles = nullptr) {
+    std::vector<const BuiltModel*> before;
+    for (const BuiltModel& model : last_.models) {
+      if (model.loaded.model.name() == name) before.push_back(&model);
+    }
+    if (!before.empty() && before.front()->definition.IsEnsemble()) {
+      if (ensembles != nullptr) ensembles->push_back(before.front()->definition);
+      return;
+    }
+    std::sort(before.begin(), before.end(),
+              [](const BuiltModel* a, const BuiltModel* b) { return a->version > b->version; });
+    for (const BuiltModel* model : before) {
+      if (count == 0) return;
+      if (IsServed(name, model->version)) continue;
+      count -= KeepVersion(name, model->version) ? 1 : 0;
+    }
+  }
+
+  // Said in the log and, beside the reason of what failed, in `failed`.
+  void TellStandIn(const std::string& name, int64_t version, const char* what) {
+    Log(LogLevel::kWarning, "model_stood_in_for",
+        {{"model", name}, {"served", version}, {"what", what}});
+    for (FailedModel& failed : *built_.catalog.mutable_failed()) {
+      if (failed.name() != name || failed.reason().find(kStandIn) != std::string::npos) continue;
+      failed.set_reason(absl::StrCat(failed.reason(), kStandIn, version, ", ", what));
+      return;
+    }
+  }
+
+  void AddEnsemble(const ModelDefinition& definition) {
+    for (int64_t version : Versions(definition)) {
+      if (Keep(definition, version, LoadEnsemble(definition, version))) continue;
+      // As it was joined before, where its members can still be had.
+      const BuiltModel* const before = ServedBefore(definition.config.name(), version);
+      if (before == nullptr || !before->definition.IsEnsemble()) continue;
+      absl::StatusOr<LoadedModel> again = LoadEnsemble(before->definition, version);
+      if (!again.ok() || !Keep(before->definition, version, std::move(again))) continue;
+      TellStandIn(definition.config.name(), version, "as it was before");
+    }
+  }
+
+  absl::StatusOr<LoadedModel> LoadEnsemble(const ModelDefinition& definition,
+                                           int64_t version) const {
+    absl::StatusOr<std::vector<EnsembleMember>> members = FindMembers(definition.ensemble);
+    if (!members.ok()) return members.status();
+    absl::StatusOr<LoadedModel> loaded = loader_.LoadEnsemble(definition, version, *members);
+    for (size_t i = 0; loaded.ok() && i < members->size(); ++i) {
+      loaded->model.mutable_members(i)->set_route((*members)[i].model->route());
+    }
+    return loaded;
+  }
+
+  // Each member is the version that a request without a version would get.
+  absl::StatusOr<std::vector<EnsembleMember>> FindMembers(
+      const EnsembleDefinition& ensemble) const {
+    std::vector<EnsembleMember> members;
+    for (const std::string& name : ensemble.members) {
+      const LoadedModel* found = nullptr;
+      int64_t newest = 0;
+      bool is_ensemble = false;
+      for (const BuiltModel& served : served_) {
+        if (served.loaded.model.name() != name) continue;
+        is_ensemble = is_ensemble || served.loaded.model.members_size() > 0;
+        if (found != nullptr && served.version < newest) continue;
+        newest = served.version;
+        found = &served.loaded;
+      }
+      if (is_ensemble) return BadMember(name, "is an ensemble itself");
+      if (found == nullptr) return BadMember(name, WhyNotServed(name));
+      members.push_back({&found->model, &found->facts});
+    }
+    return members;
+  }
+
+  std::string WhyNotServed(const std::string& name) const {
+    for (const FailedModel& failed : built_.catalog.failed()) {
+      if (failed.name() == name) return absl::StrCat("failed: ", failed.reason());
+    }
+    return unloaded_.count(name) > 0 ? "is unloaded" : "is not a plain model of the repository";
+  }
+
+  static absl::Status BadMember(const std::string& name, const std::string& why) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("config.pbtxt: parameters members: ", name, " ", why));
+  }
+
+  // Whether it can be served.
+  bool Keep(const ModelDefinition& definition, int64_t version,
+            absl::StatusOr<LoadedModel> loaded) {
+    const std::string& name = definition.config.name();
+    absl::Status status = loaded.status();
+    if (status.ok()) status = GiveRoute(&*loaded);
+    if (!status.ok()) {
+      Fail(name, absl::StrCat(version), status.message());
+      return false;
+    }
+    Log(LogLevel::kInfo, "model_loaded",
+        {{"model", name}, {"version", version}, {"route", loaded->model.route()}});
+    served_.push_back({std::move(*loaded), version, definition});
+    return true;
+  }
+
+  absl::Status GiveRoute(LoadedModel* loaded) {
+    const std::string identity = Identity(loaded->model);
+    for (const Model& model : last_.catalog.models()) {
+      if (model.name() != loaded->model.name() || model.version() != loaded->model.version()) {
+        continue;
+      }
+      const auto plan = last_.plans.find(model.route());
+      const Fd none;
+      const Fd& last_plan = plan == last_.plans.end() ? none : plan->second;
+      if (Identity(model) != identity || !SamePlan(last_plan, loaded->plan)) break;
+      loaded->model.set_route(model.route());
+      return absl::OkStatus();
+    }
+    if (next_route_ > kMaxRoute) {
+      return absl::ResourceExhaustedError(
+          "all route numbers of this life of the server are used; start it anew");
+    }
+    loaded->model.set_route(next_route_++);
+    return absl::OkStatus();
+  }
+
+  void MarkLatest() {
+    std::map<std::string, BuiltModel*> latest;
+    for (BuiltModel& served : served_) {
+      BuiltModel*& best = latest[served.loaded.model.name()];
+      if (best == nullptr || served.version > best->version) best = &served;
+    }
+    for (auto& [name, served] : latest) served->loaded.model.set_latest(true);
+  }
+
+  const Repository& repository_;
+  const ModelLoader loader_;
+  const BuiltCatalog& last_;
+  const std::set<std::string>* const reread_;
+  const std::set<std::string>& unloaded_;
+  uint32_t& next_route_;
+  std::vector<BuiltModel> served_;
+  BuiltCatalog built_;
+};
+
+}  // namespace
+
+absl::StatusOr<BuiltCatalog> BuildCatalog(const Repository& repository,
+                                          const LoaderOptions& options, const BuiltCatalog& last,
+                                          const std::set<std::string>* reread,
+                                          const std::set<std::string>& unloaded,
+                                          uint32_t* next_route) {
+  Build build(repository, options, last, reread, unloaded, next_route);
+  if (absl::Status s = build.Run(); !s.ok()) return s;
+  return build.Take();
+}
+
+}  // namespace millrace

@@ -1,0 +1,29 @@
+// One build of the catalog: what is read, what stays, and what stands in for what cannot be loaded.
+//
+// Purpose: the work of CatalogBuilder (catalog_builder.h), whose invariants it keeps.
+// Who may call: CatalogBuilder. Ownership: nothing is kept.
+// Invariants:
+//   1. A version that is wanted and cannot be loaded is in `failed` with the reason, and is stood
+//   in
+//      for, in this order: by the same version as it was served before; where the policy is
+//      `latest`, by the newest older version that loads; by what was served before, newest first.
+//   2. What stands in is named behind that reason, and in the log.
+//   3. A model whose folder is gone is gone: only what cannot be read or loaded is stood in for.
+// What fails: where the repository itself cannot be read.
+#pragma once
+
+#include <set>
+#include <string>
+
+#include "services/registry/catalog_builder.h"
+
+namespace millrace {
+
+// `reread` null: everything, else these models alone. `next_route`: counted up.
+absl::StatusOr<BuiltCatalog> BuildCatalog(const Repository& repository,
+                                          const LoaderOptions& options, const BuiltCatalog& last,
+                                          const std::set<std::string>* reread,
+                                          const std::set<std::string>& unloaded,
+                                          uint32_t* next_route);
+
+}  // namespace millrace
