@@ -7,7 +7,9 @@
 //   1. Answers are taken off the links before new requests are read, so that load drains first.
 //   2. The lane parks only after it armed its epoch and looked at its links once more; while it is
 //      blocked in the protocol server, a message on a link ends the block.
-//   3. Nothing is accepted before a request could be served: until then clients wait in the
+//   3. While the lane refuses for want of room it leaves new requests unread for some milliseconds,
+//      far less than they have (IngressLane::TakeRestNs); what workers send ends that.
+//   4. Nothing is accepted before a request could be served: until then clients wait in the
 //      listening socket's backlog, also those of an ingress that has died.
 // What fails: a socket that cannot be used ends the process (it was ours, opened by the keeper).
 #pragma once
@@ -74,6 +76,7 @@ class LaneThread {
   void OpenWhenReady();
   bool Sleep(int64_t most_ns);  // false: only time passed
   void Park();
+  void Rest(int64_t most_ns);  // answers of workers end it, new requests do not
 
   Lane* lane_;
   IngressLane ingress_;

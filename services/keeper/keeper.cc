@@ -24,6 +24,7 @@
 #include "ipc/control.pb.h"
 #include "ipc/control_channel.h"
 #include "services/keeper/listener.h"
+#include "services/keeper/stopped.h"
 
 namespace millrace {
 namespace {
@@ -99,7 +100,7 @@ class Keeper {
   void Turn() {
     if (supervisor_ == 0 && MonotonicNanos() >= start_at_ns_) Start();
     pollfd waits[] = {{signals_.get(), POLLIN, 0}, {channel_.fd(), POLLIN, 0}};
-    poll(waits, 2, supervisor_ == 0 || stopping_ ? kTurnMs : -1);
+    poll(waits, 2, supervisor_ == 0 || stopping_ || stop_watch_.stopped() ? kTurnMs : -1);
     signalfd_siginfo info;
     while (read(signals_.get(), &info, sizeof info) == sizeof info) {
       if (info.ssi_signo != SIGCHLD) OnSignal(static_cast<int>(info.ssi_signo));
@@ -109,6 +110,8 @@ class Keeper {
     for (pid_t pid; (pid = waitpid(-1, &status, WNOHANG)) > 0;) {
       if (pid == supervisor_) OnSupervisorEnd(status);
     }
+    // SIGABRT would not reach it: it is stopped.
+    if (stop_watch_.Look(supervisor_, MonotonicNanos())) kill(supervisor_, SIGKILL);
     if (stopping_ && MonotonicNanos() >= kill_at_ns_) End(kExitKilled, "the stop took too long");
   }
 
@@ -273,6 +276,7 @@ class Keeper {
   Fd signals_;
   ControlChannel channel_;
   pid_t supervisor_ = 0;  // 0: none runs
+  StopWatch stop_watch_;
   uint32_t restarts_ = 0;
   bool settled_ = false;       // this supervisor has taken over
   bool nothing_lives_ = true;  // no process is left that was told of to us

@@ -186,10 +186,7 @@ absl::StatusOr<GoldenSet> Golden(const Options& options) {
   if (!expect.ok()) return expect.status();
   auto golden = MakeGolden(*metadata, *rows, &*expect, 1);
   if (!golden.ok()) return golden.status();
-  // The deadline that the server is told; the call's own is the client's patience.
-  for (GoldenRequest& request : golden->requests) {
-    (*request.request.mutable_parameters())["timeout"].set_int64_param(options.deadline_ms * 1000);
-  }
+  SetTimeout(options.deadline_ms, &*golden);  // the call's own is the client's patience
   return golden;
 }
 
