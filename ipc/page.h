@@ -60,19 +60,30 @@ enum class Counter : size_t {
   kBlocksTaken,     // gauge: arena blocks not free
   kLimbo,           // gauge, ingress: window units waiting for quiescence
   kOldestCatalog,   // gauge, ingress: the oldest generation that a request in flight began with
+  // Ingress: what was refused or given up, by reason.
+  kShedPredicted,  // could not finish by its deadline
+  kShedLimit,      // more in flight than deadlines bear
+  kShedFull,       // no slot of the ledger, or no memory
+  kShedDelay,      // waited too long for a worker
+  kShedPriority,   // gave way to a higher priority
+  kShedReplays,    // too many were sent again already
+  kShedQuota,      // its key's rate or quota is used up
+  kShedBreaker,    // its model or a stage is shut out
   kCount
 };
 
 inline constexpr std::array<std::string_view, static_cast<size_t>(Counter::kCount)> kCounterNames =
-    {"taken",          "answered",      "failed",
-     "expired",        "stale",         "refused",
-     "replayed",       "poisoned",      "batches",
-     "rows",           "busy_ns",       "parks",
-     "hogs",           "rescues",       "faults",
-     "device_batches", "device_halved", "device_fell_back",
-     "injected",       "queue_depth",   "queue_delay_ns",
-     "in_flight",      "blocks_taken",  "limbo",
-     "oldest_catalog"};
+    {"taken",          "answered",       "failed",
+     "expired",        "stale",          "refused",
+     "replayed",       "poisoned",       "batches",
+     "rows",           "busy_ns",        "parks",
+     "hogs",           "rescues",        "faults",
+     "device_batches", "device_halved",  "device_fell_back",
+     "injected",       "queue_depth",    "queue_delay_ns",
+     "in_flight",      "blocks_taken",   "limbo",
+     "oldest_catalog", "shed_predicted", "shed_limit",
+     "shed_full",      "shed_delay",     "shed_priority",
+     "shed_replays",   "shed_quota",     "shed_breaker"};
 
 inline constexpr size_t kMaxIngressLanes = 6;
 inline constexpr size_t kMaxExecuting = 64;

@@ -170,7 +170,7 @@ int Tree::SupervisorPid() {
   return 0;
 }
 
-int64_t Tree::KillSupervisor() {
+int64_t Tree::KillSupervisor(int signal) {
   nlohmann::json before;
   int pid = 0;
   WaitUntil("the supervisor to kill answers", [&] {
@@ -179,7 +179,7 @@ int64_t Tree::KillSupervisor() {
     return pid != 0 && before.is_object() && pid == SupervisorPid();
   });
   const int64_t killed_ns = MonotonicNanos();
-  kill(pid, SIGKILL);
+  kill(pid, signal);
   WaitUntil("the next supervisor answers", [&] {
     const nlohmann::json now = Status();
     return now.is_object() && now["supervisor_restarts"] > before["supervisor_restarts"];

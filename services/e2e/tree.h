@@ -6,6 +6,8 @@
 // What fails: Start and the waits abort with the tree's last status (the test has failed).
 #pragma once
 
+#include <signal.h>
+
 #include <functional>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -41,8 +43,8 @@ class Tree {
   void Hurt(const std::string& name, int signal);
   // The supervisor that the keeper runs now; 0: between two.
   int SupervisorPid();
-  // SIGKILL; returns once the next one answers on the admin socket, with the time that took.
-  int64_t KillSupervisor();
+  // Returns once the next one answers on the admin socket, with the time that took.
+  int64_t KillSupervisor(int signal = SIGKILL);
   void WaitUntil(const char* what, const std::function<bool()>& holds);
   void WaitReady();
 

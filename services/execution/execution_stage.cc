@@ -8,6 +8,10 @@ namespace millrace {
 namespace {
 
 constexpr double kAverageWeight = 0.125;
+// One stall is no reason to take a model for slow.
+constexpr double kMostSurprise = 2;
+// On a CPU, where each row costs the same: how long others may have to wait for the batch's end.
+constexpr int64_t kCpuBatchNs = 5 * kNanosPerMilli;
 
 // The tensor that the plan takes, checked against its shape.
 absl::StatusOr<PackTensor> TakeTensor(const PackView& pack, const KernelShape& shape) {
@@ -58,6 +62,8 @@ void ExecutionStage::TakeBatch(Worker& worker) {
   parts_.clear();
   pieces_.clear();
   rows_ = 0;
+  begin_ns_ = MonotonicNanos();
+  earliest_ns_ = INT64_MAX;
   while (parts_.size() < kMaxExecuting) {
     std::optional<WorkItem> item = worker.PopIf([this](const WorkItem& top) {
       return parts_.empty() || (top.message.route == parts_[0].item.message.route &&
@@ -104,14 +110,30 @@ absl::Status ExecutionStage::AddPiece(Worker& worker, Part* part, bool* fits) {
   if (piece.rows > plan_->request_rows) {
     return absl::InvalidArgumentError("more rows than the model takes");
   }
-  // One input type a batch.
-  *fits = pieces_.empty() || (tensor->datatype == type_ && rows_ + piece.rows <= plan_->batch_rows);
+  const int64_t deadline_ns = part->item.message.deadline_ns;
+  *fits = Fits(part->item, tensor->datatype, piece.rows);
   if (!*fits) return absl::OkStatus();
+  if (pieces_.empty() && begin_ns_ + PredictedNs(piece.rows) > deadline_ns) {
+    // Each refusal makes the prediction smaller: soon one is run, and measured.
+    plan_->ns_per_row -= kAverageWeight * plan_->ns_per_row;
+    worker.page().Add(Counter::kExpired);
+    return absl::DeadlineExceededError("the deadline is nearer than the model is fast");
+  }
   if (absl::Status status = AddOutputs(worker, part, &piece); !status.ok()) return status;
   type_ = tensor->datatype;
   rows_ += piece.rows;
+  earliest_ns_ = std::min(earliest_ns_, deadline_ns);
   pieces_.push_back(piece);
   return absl::OkStatus();
+}
+
+bool ExecutionStage::Fits(const WorkItem& item, DataType type, size_t rows) const {
+  if (pieces_.empty()) return true;
+  // One input type a batch.
+  if (type != type_ || rows_ + rows > plan_->batch_rows) return false;
+  const int64_t takes_ns = PredictedNs(rows_ + rows);
+  if (takes_ns > kCpuBatchNs && !plan_->kernel->has_device()) return false;
+  return begin_ns_ + takes_ns <= std::min(earliest_ns_, item.message.deadline_ns);
 }
 
 absl::Status ExecutionStage::AddOutputs(Worker& worker, Part* part, KernelPiece* piece) {
@@ -137,8 +159,17 @@ absl::Status ExecutionStage::AddOutputs(Worker& worker, Part* part, KernelPiece*
   return absl::OkStatus();
 }
 
+void ExecutionStage::Learn(double ns_per_row) {
+  double& known = plan_->ns_per_row;
+  if (known == 0) {
+    known = ns_per_row;
+  } else {
+    known += kAverageWeight * (std::min(ns_per_row, kMostSurprise * known) - known);
+  }
+}
+
 void ExecutionStage::Run(Worker& worker) {
-  worker.Predict(static_cast<int64_t>(plan_->ns_per_row * static_cast<double>(rows_)));
+  worker.Predict(PredictedNs(rows_));
   const KernelBatch batch = {type_, pieces_, plan_->scratch};
   DispatchTally tally;
   const int64_t begin_ns = MonotonicNanos();
@@ -149,7 +180,7 @@ void ExecutionStage::Run(Worker& worker) {
   if (!run.ok()) EndLostDevice(run);
   const double per_row = static_cast<double>(MonotonicNanos() - begin_ns) /
                          static_cast<double>(std::max(rows_, size_t{1}));
-  plan_->ns_per_row += kAverageWeight * (per_row - plan_->ns_per_row);
+  Learn(per_row);
   Page& page = worker.page();
   page.Add(Counter::kRows, rows_);
   if (tally.device_batches == 0) return;

@@ -6,7 +6,10 @@
 //   a pack with PREDICTION and, where asked for, MARGIN, named by OutputKind.
 // Invariants:
 //   1. Items of one plan are run together as one batch, earliest deadline first, up to
-//      max_batch_rows; one with more rows runs by itself. A row's result does not depend on what
+//      max_batch_rows; one with more rows runs by itself. Where there is no device a batch ends at
+//      5 ms of predicted time: a CPU gains nothing by longer ones, and its answers come together.
+//      None is made so long that one in it would miss its deadline for the others' sake; what
+//      cannot be in time by itself is refused. A row's result does not depend on what
 //      else was taken, and an item that is wrong gets its own answer and harms no other.
 //   2. An item flagged alone was being executed when a worker died: it is run by itself, and on the
 //      CPU, so that what a device died of does not take it along twice.
@@ -47,7 +50,13 @@ class ExecutionStage : public WorkerStage {
   // The part's piece of the batch, or why there is none; `fits` is false where it does not fit.
   absl::Status AddPiece(Worker& worker, Part* part, bool* fits);
   absl::Status AddOutputs(Worker& worker, Part* part, KernelPiece* piece);
+  // Whether a piece of so many rows may come to the batch.
+  bool Fits(const WorkItem& item, DataType type, size_t rows) const;
+  int64_t PredictedNs(size_t rows) const {
+    return static_cast<int64_t>(plan_->ns_per_row * static_cast<double>(rows));
+  }
   void Run(Worker& worker);
+  void Learn(double ns_per_row);
 
   PlanShelf shelf_;
   RouteTable<Plan> plans_;
@@ -56,6 +65,8 @@ class ExecutionStage : public WorkerStage {
   DataType type_ = DataType::kInvalid;
   size_t rows_ = 0;
   bool alone_ = false;
+  int64_t begin_ns_ = 0;     // when it was begun to be put together
+  int64_t earliest_ns_ = 0;  // deadline of its pieces
   std::vector<Part> parts_;
   std::vector<KernelPiece> pieces_;
 };

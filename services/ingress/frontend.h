@@ -102,6 +102,9 @@ class Frontend {
   virtual std::vector<ModelStatistic> Statistics(std::string_view model,
                                                  std::string_view version) const = 0;
 
+  // A protocol refused a request itself, since its key's rate or quota is used up.
+  virtual void CountQuotaRefusal() {}
+
   // `done` is called exactly once, by the same thread: inside ChangeModel, or later. It must be
   // safe to call after whoever asked has gone, and may be destroyed without a call at the process's
   // end.

@@ -6,6 +6,11 @@
 #include "common/short_slices.h"
 
 namespace millrace {
+namespace {
+
+constexpr size_t kManyEvents = 64;  // in a turn: there are more, which cannot wait
+
+}  // namespace
 
 LaneThread::LaneThread(Lane* lane, Ledger* ledger, const Config& config, IngressShared shared)
     : lane_(lane), ingress_(lane, ledger, config, std::move(shared)) {}
@@ -66,9 +71,13 @@ void LaneThread::Run() {
   while (!stop_.load(std::memory_order_relaxed)) {
     size_t done = ingress_.Poll();
     if (server_ == nullptr) OpenWhenReady();
-    if (server_ != nullptr) done += server_->Poll();
+    const size_t events = server_ != nullptr ? server_->Poll() : 0;
+    done += events;
     lane_->Flush();
-    if (done > 0) {
+    const int64_t rest_ns = ingress_.TakeRestNs();
+    if (rest_ns >= kNanosPerMilli && events < kManyEvents) {
+      Rest(rest_ns);
+    } else if (done > 0) {
       idler_.Worked();
     } else if (idler_.ShouldPark(lane_->wait_mode())) {
       Park();
@@ -89,6 +98,12 @@ void LaneThread::OpenWhenReady() {
 bool LaneThread::Sleep(int64_t most_ns) {
   if (server_ != nullptr) return server_->Block(most_ns);
   return lane_->Sleep(static_cast<int>(most_ns / kNanosPerMilli));
+}
+
+void LaneThread::Rest(int64_t most_ns) {
+  lane_->Arm();
+  if (!lane_->HasWork()) lane_->Sleep(static_cast<int>(most_ns / kNanosPerMilli));
+  lane_->Unpark();
 }
 
 void LaneThread::Park() {

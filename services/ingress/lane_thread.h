@@ -12,6 +12,8 @@
 //      another pipeline serves.
 //   4. While it moves its clients to others it serves them: requests are refused only once they
 //      have stayed too long.
+//   5. While the lane refuses for want of room it leaves new requests unread for some milliseconds,
+//      far less than they have (IngressLane::TakeRestNs); what workers send ends that.
 // What fails: a socket that cannot be used ends the process (it was ours, opened by the keeper).
 #pragma once
 
@@ -85,6 +87,7 @@ class LaneThread {
   void StepDrain();
   bool Sleep(int64_t most_ns);  // false: only time passed
   void Park();
+  void Rest(int64_t most_ns);  // answers of workers end it, new requests do not
 
   Lane* lane_;
   IngressLane ingress_;

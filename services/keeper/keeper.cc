@@ -97,7 +97,7 @@ class Keeper {
     for (const auto& p : pipelines_) {
       if (p->gone) continue;
       p->StartIfDue(listeners_, NewsFor(*p));
-      timed |= p->supervisor() == 0 || p->kill_at_ns != 0;
+      timed |= p->supervisor() == 0 || p->kill_at_ns != 0 || p->stop_watch.stopped();
       waits.push_back({p->fd(), POLLIN, 0});
     }
     poll(waits.data(), waits.size(), timed ? kTurnMs : -1);
@@ -112,6 +112,10 @@ class Keeper {
       for (size_t i = 0; i < pipelines_.size(); ++i) {
         if (pipelines_[i]->supervisor() == pid) OnSupervisorEnd(pipelines_[i].get(), status);
       }
+    }
+    for (const auto& p : pipelines_) {
+      // SIGABRT would not reach it: it is stopped.
+      if (p->stop_watch.Look(p->supervisor(), MonotonicNanos())) p->SignalSupervisor(SIGKILL);
     }
     for (const auto& p : pipelines_) {
       if (p->gone || p->kill_at_ns == 0 || MonotonicNanos() < p->kill_at_ns) continue;

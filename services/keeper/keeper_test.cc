@@ -106,6 +106,19 @@ TEST_F(KeeperTest, ReplacesAKilledSupervisorAndGivesBackWhatWasStored) {
   ASSERT_TRUE(Said("start 2"));
 }
 
+TEST_F(KeeperTest, ASupervisorThatIsStoppedIsReplacedAndOneThatGoesOnIsNot) {
+  Start("serve");
+  ASSERT_TRUE(Said("waiting"));
+  const pid_t first = NumberAfter("waiting ");
+  kill(first, SIGSTOP);
+  kill(first, SIGCONT);
+  kill(first, SIGHUP);
+  EXPECT_TRUE(Said("signal 1\n")) << "it lives";
+  kill(first, SIGSTOP);
+  EXPECT_TRUE(Said("start 2 kept 1 restarts 1 listeners 1 listening 1"));
+  EXPECT_NE(Text("log").find("event=supervisor_ended code=1 signal=9"), std::string::npos);
+}
+
 TEST_F(KeeperTest, ASupervisorThatDiesAtOnceIsStartedLessAndLessOften) {
   Start("crash");
   usleep(1'000'000);

@@ -18,6 +18,7 @@
 #include "ipc/control.pb.h"
 #include "ipc/control_channel.h"
 #include "services/keeper/listener.h"
+#include "services/keeper/stopped.h"
 
 namespace millrace {
 
@@ -75,6 +76,7 @@ class Pipeline {
 
  public:  // the keeper's own notes
   Handover::Role role;
+  StopWatch stop_watch;    // of its supervisor
   std::string name;        // of the build; the first one has none
   std::string waits_for;   // of a candidate
   std::string doomed;      // why it is taken away; empty: it is not

@@ -29,6 +29,10 @@ class Catalogs {
     FdList fds;
   };
   const Published& Make(uint64_t generation, uint32_t first_route);
+  const Published* Find(uint64_t generation) const {
+    const auto found = made_.find(generation);
+    return found == made_.end() ? nullptr : &found->second;
+  }
   const std::shared_ptr<const Catalog>& Get(uint64_t generation) const {
     return made_.at(generation).catalog;
   }

@@ -311,7 +311,9 @@ void Clients::CheckError(const Request& request, const absl::Status& status) {
       documented = request.cancelled;
       break;
     case absl::StatusCode::kDeadlineExceeded:
-      documented = at_once || VirtualTime::now_ns() > request.deadline_ns;
+      // Execution refuses what would end too late.
+      documented = at_once || VirtualTime::now_ns() > request.deadline_ns ||
+                   status.message() == "the deadline is nearer than the model is fast";
       break;
     case absl::StatusCode::kUnavailable:
       // A full ledger; or shed; or a worker that knows only newer catalogs than the request's, of

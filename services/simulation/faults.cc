@@ -45,6 +45,7 @@ void Faults::Stop() {
   }
   world_->supervisor().PauseUntil(0);
   world_->supervisor().FailSpawns(0);
+  world_->supervisor().DieAfter(0);
 }
 
 SimProcess* Faults::AnyWorker() { return AnyOf(world_, false, true); }
@@ -118,7 +119,7 @@ void Faults::Strike() {
   ++done_;
   Random& random = world_->random();
   History& history = world_->history();
-  const uint64_t kind = random.Below(21);
+  const uint64_t kind = random.Below(24);
   SimProcess* worker = AnyWorker();
   if (kind < 5 && worker != nullptr) {
     history.Note("fault: kill", worker->key());
@@ -166,6 +167,11 @@ void Faults::Strike() {
     world_->set_hang_next_run();
   } else if (kind < 20) {
     Rush();
+  } else if (kind < 23) {
+    // At once, or in the middle of what it does next.
+    const int calls = random.OneIn(3) ? 1 : static_cast<int>(random.Between(1, 25));
+    history.Note("fault: supervisor dies", static_cast<uint64_t>(calls));
+    world_->supervisor().DieAfter(calls);
   } else {
     const Stage stage = kWorkerStages[random.Below(3)];
     history.Note("fault: kill all", static_cast<uint64_t>(stage));

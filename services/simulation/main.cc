@@ -50,6 +50,7 @@ int Run(Options options, uint64_t seeds) {
     sum.replayed += outcome.replayed;
     sum.faults += outcome.faults;
     sum.deaths += outcome.deaths;
+    sum.adoptions += outcome.adoptions;
     sum.rescues += outcome.rescues;
     sum.events += outcome.events;
     if (seeds == 1) printf("hash %016" PRIx64 "\n", outcome.hash);
@@ -65,9 +66,9 @@ int Run(Options options, uint64_t seeds) {
          seeds, failed, took, cpu, 60 * static_cast<double>(seeds) / cpu);
   printf(
       "requests %zu: ok %zu, refused %zu, reset %zu; replays %zu; faults %zu, worker deaths %zu, "
-      "rescues %zu; events %" PRIu64 "\n",
+      "adoptions %zu, rescues %zu; events %" PRIu64 "\n",
       sum.requests, sum.answered_ok, sum.refused, sum.reset, sum.replayed, sum.faults, sum.deaths,
-      sum.rescues, sum.events);
+      sum.adoptions, sum.rescues, sum.events);
   return failed == 0 ? 0 : 1;
 }
 

@@ -48,6 +48,22 @@ PLANTS = {
          "  if (!known && Planted(PlantedFault::kPastCatalogDropped)) return worker.Drop(item);\n"
          "  BlockRef block;\n  // Of a catalog that was past"),
     ],
+    "fleet_adopt.cc": [
+        ("kRecordLost",
+         "for (const auto& [key, process] : processes_) *state.add_processes() = RecordOf(process);",
+         "for (const auto& [key, process] : processes_)"
+         " if (!Planted(PlantedFault::kRecordLost) || key % 4 != 0)"
+         " *state.add_processes() = RecordOf(process);"),
+        ("kRetiredAdopted",
+         "adopted = hands_->Adopt(process.key); !adopted.ok()) {",
+         "adopted = hands_->Adopt(process.key);"
+         " !adopted.ok() && !Planted(PlantedFault::kRetiredAdopted)) {"),
+    ],
+    "incarnations.cc": [
+        ("kIncarnationReused",
+         "counter.next_ = next;",
+         "counter.next_ = Planted(PlantedFault::kIncarnationReused) ? 1 : next;"),
+    ],
     "fleet_changes.cc": [
         ("kCatalogNotAwaited",
          "|| !CatalogMayFollow()) return false;",

@@ -33,6 +33,10 @@ enum class PlantedFault : uint8_t {
   kBlockNotCounted,     // a block is free while a peer still reads it
   // Catalogs.
   kCatalogNotAwaited,  // one is given out before the one before it is live
+  // Adoption.
+  kRecordLost,         // the state of some processes is not stored
+  kIncarnationReused,  // the next supervisor counts from the beginning
+  kRetiredAdopted,     // who is gone is taken for alive
   // Waking.
   kNobodyWoken,  // what is published rings no bell
   kCount

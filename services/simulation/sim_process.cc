@@ -76,6 +76,8 @@ void SimProcess::Handle(const ToProcess& message, const FdList& fds) {
       return;
     case ToProcess::kDrain:
       return OnDrain();
+    case ToProcess::kAdopted:
+      return OnAdopted(fds);
     case ToProcess::kStop:
       return world_->EndLater(key_, 0);
     default:
@@ -178,8 +180,15 @@ void SimProcess::OnCatalog(const CatalogUpdate& update, const FdList& fds) {
   const std::shared_ptr<const Catalog>& catalog = world_->catalogs().Get(generation);
   FromProcess ready;
   ready.mutable_catalog_ready()->set_generation(generation);
+  if (generation <= catalog_seen_) {
+    // Sent again by a supervisor that took over: what is under way is answered when it is done.
+    if (catalog_taken_ >= generation) Tell(std::move(ready));
+    return;
+  }
+  catalog_seen_ = generation;
   if (stage_ == Stage::kIngress) {
     for (const auto& lane : lanes_) lane->ingress()->SetCatalog(catalog);
+    catalog_taken_ = generation;
     return Tell(std::move(ready));
   }
   if (world_->TakeRefusal()) {
@@ -198,6 +207,7 @@ void SimProcess::OnCatalog(const CatalogUpdate& update, const FdList& fds) {
   last_in_ns_ = std::max(last_in_ns_ + 1'000, warm_ns);  // one after the other
   auto take_up = [this, generation, use = std::move(use), ready = std::move(ready)] {
     use();
+    catalog_taken_ = generation;
     // relaxed: a statistic, read alone.
     lanes_[0]->lane().page().catalog_generation.store(generation, std::memory_order_relaxed);
     Tell(ready);
@@ -208,12 +218,26 @@ void SimProcess::OnCatalog(const CatalogUpdate& update, const FdList& fds) {
   });
 }
 
+void SimProcess::OnAdopted(const FdList& fds) {
+  for (const auto& own : lanes_) {
+    auto reader = std::make_shared<RosterReader>(Must(RosterReader::Open(fds[0]->get())));
+    own->lane().Post([lane = &own->lane(), reader] { lane->ReadRoster(std::move(*reader)); });
+  }
+}
+
 void SimProcess::OnDrain() {
-  leaving_ = true;
+  // Said again by a supervisor that took over.
+  if (drained_) {
+    FromProcess again;
+    again.mutable_drained();
+    return Tell(std::move(again));
+  }
+  if (std::exchange(leaving_, true)) return;
   auto left = std::make_shared<size_t>(lanes_.size());
   for (const auto& lane : lanes_) {
     lane->Drain([this, left] {
       if (--*left > 0) return;
+      drained_ = true;
       FromProcess drained;
       drained.mutable_drained();
       Tell(std::move(drained));

@@ -58,6 +58,7 @@ class SimProcess {
   void OnPeerGone(uint32_t gone);
   void OnCatalog(const CatalogUpdate& update, const FdList& fds);
   void OnDrain();
+  void OnAdopted(const FdList& fds);
   void MakeStage(bool without_device, const Config& config);
   template <typename End>
   void MakeHalf(SimLane* lane, const std::shared_ptr<PeerLane>& peer, LinkName name, End end);
@@ -73,6 +74,8 @@ class SimProcess {
   std::deque<std::pair<ToProcess, FdList>> inbox_;
   int64_t last_in_ns_ = 0;   // when the last message comes here
   int64_t last_out_ns_ = 0;  // when our last one comes there
+  uint64_t catalog_seen_ = 0, catalog_taken_ = 0;
+  bool drained_ = false;
   int64_t paused_until_ns_ = 0;
   bool dying_ = false;
   bool live_ = false;

@@ -4,31 +4,98 @@
 #include <sys/eventfd.h>
 
 #include <algorithm>
+#include <string>
 #include <utility>
 
 #include "ipc/testing/must.h"
 #include "services/simulation/doorbells.h"
 #include "services/simulation/virtual_time.h"
 #include "services/simulation/world.h"
+#include "services/supervisor/stage_table.h"
 
 namespace millrace::sim {
 namespace {
 
 constexpr uint32_t kRoutesACatalog = 3;
 
+// The end of a supervisor in the middle of what it does. Only ever caught by RunEvents: what stands
+// on the stack between is unwound, and its fleet is not asked again.
+struct Killed {};
+
 }  // namespace
 
-SimSupervisor::SimSupervisor(World* world) : world_(world), roster_(Must(RosterWriter::Create(0))) {
+SimSupervisor::SimSupervisor(World* world)
+    : world_(world), incarnations_(Must(Incarnations::Open(Fd()))) {
+  roster_.emplace(Must(RosterWriter::Create(0)));
+  fleet_ = std::make_unique<Fleet>(this, SetUp());
+}
+
+FleetSetup SimSupervisor::SetUp() const {
   FleetSetup setup;
-  setup.config = world->config();
+  setup.config = world_->config();
   setup.config_yaml = "{}";
-  setup.roster = std::make_shared<const Fd>(fcntl(roster_.fd(), F_DUPFD_CLOEXEC, 0));
-  for (uint32_t lane = 0; lane < world->ingress_lanes(); ++lane) {
+  setup.roster = std::make_shared<const Fd>(fcntl(roster_->fd(), F_DUPFD_CLOEXEC, 0));
+  for (uint32_t lane = 0; lane < world_->ingress_lanes(); ++lane) {
     setup.listeners.emplace_back(lane, setup.roster);  // never listened on
   }
   setup.cpus = {0, 1, 2, 3};
   setup.cores = 4;
-  fleet_ = std::make_unique<Fleet>(this, std::move(setup));
+  return setup;
+}
+
+void SimSupervisor::Act() {
+  if (calls_to_death_ > 0 && --calls_to_death_ == 0) throw Killed();
+}
+
+void SimSupervisor::Die() {
+  world_->history().Note("supervisor dies");
+  dead_ = true;
+  paused_until_ns_ =
+      VirtualTime::now_ns() + world_->random().Between(kNanosPerMilli, 120 * kNanosPerMilli);
+  world_->scheduler().At(paused_until_ns_, [this] { RunEvents(); });
+}
+
+// What supervisor.cc and the keeper do between them.
+void SimSupervisor::Succeed() {
+  dead_ = false;
+  ++adoptions_;
+  world_->history().Note("supervisor adopts", adoptions_);
+  incarnations_ = Must(Incarnations::Open(Fd(fcntl(incarnations_->fd(), F_DUPFD_CLOEXEC, 0))));
+  const uint64_t generation = roster_->generation();
+  roster_.emplace(Must(RosterWriter::Create(generation + 1)));
+  pages_.clear();
+  fleet_ = std::make_unique<Fleet>(this, SetUp());
+  FleetState left;
+  const std::vector<RosterEntry> before = last_roster_;
+  if (state.empty() || !left.ParseFromString(state)) {
+    fleet_->Start();
+  } else {
+    fleet_->Adopt(left);
+  }
+  last_roster_ = before;
+  CheckAdopted();
+  last_roster_ = fleet_roster_;
+  // Those that it does not name are the keeper's to kill.
+  std::vector<uint32_t> strangers;
+  for (const auto& [key, process] : world_->processes()) {
+    if (!Knows(key)) strangers.push_back(key);
+  }
+  for (uint32_t key : strangers) world_->Kill(key, SIGKILL);
+  if (!Knows(registry_)) registry_ = 0;
+}
+
+// Its roster was told to everybody: who lives and was called ready there must still be so.
+void SimSupervisor::CheckAdopted() const {
+  for (const RosterEntry& entry : last_roster_) {
+    const SimLane* lane = world_->FindLane(entry.incarnation);
+    if (entry.state != RosterState::kReady || lane == nullptr) continue;
+    const SimProcess& process = lane->process();
+    if (process.dying()) continue;
+    const auto found = fleet_->processes().find(process.key());
+    if (found != fleet_->processes().end() && RowOf(found->second.state).links) continue;
+    world_->history().Violate("lane " + std::to_string(entry.incarnation) +
+                              " was ready, lives, and is not adopted");
+  }
 }
 
 void SimSupervisor::Start() {
@@ -58,10 +125,15 @@ void SimSupervisor::RunEvents() {
     return;
   }
   running_events_ = true;
-  while (!events_.empty()) {
-    const std::function<void(Fleet&)> event = std::move(events_.front());
-    events_.pop_front();
-    event(*fleet_);
+  try {
+    if (dead_) Succeed();
+    while (!events_.empty()) {
+      const std::function<void(Fleet&)> event = std::move(events_.front());
+      events_.pop_front();
+      event(*fleet_);
+    }
+  } catch (const Killed&) {
+    Die();
   }
   running_events_ = false;
 }
@@ -75,18 +147,28 @@ void SimSupervisor::Hear(uint32_t key, int64_t when_ns, FromProcess message, std
 }
 
 void SimSupervisor::Ended(uint32_t key, int64_t seen_ns, int64_t reaped_ns, int signal) {
-  if (signal != 0) Do(seen_ns, [key, seen_ns](Fleet& fleet) { fleet.OnDeath(key, seen_ns); });
-  Do(reaped_ns, [key, signal](Fleet& fleet) { fleet.OnEnd(key, {0, signal}); });
+  // A supervisor knows of no process that it did not start or adopt.
+  if (signal != 0) {
+    Do(seen_ns, [this, key, seen_ns](Fleet& fleet) {
+      if (Knows(key)) fleet.OnDeath(key, seen_ns);
+    });
+  }
+  Do(reaped_ns, [this, key, signal](Fleet& fleet) {
+    if (Knows(key)) fleet.OnEnd(key, {0, signal});
+  });
 }
 
 void SimSupervisor::KillRegistry() {
   if (registry_ == 0) return;
   const uint32_t key = std::exchange(registry_, 0);
   const int64_t now_ns = VirtualTime::now_ns();
-  Do(now_ns + 2 * kNanosPerMilli, [key](Fleet& fleet) { fleet.OnEnd(key, {0, SIGKILL}); });
+  Do(now_ns + 2 * kNanosPerMilli, [this, key](Fleet& fleet) {
+    if (Knows(key)) fleet.OnEnd(key, {0, SIGKILL});
+  });
 }
 
 bool SimSupervisor::AllReady() const {
+  if (dead_) return false;
   if (!fleet_->Ready() || fleet_->live_generation() != fleet_->catalog().generation()) return false;
   for (const auto& [name, slot] : fleet_->slots()) {
     const auto found = fleet_->processes().find(slot.key);
@@ -102,9 +184,16 @@ bool SimSupervisor::AllReady() const {
 
 int64_t SimSupervisor::NowNs() { return VirtualTime::now_ns(); }
 double SimSupervisor::Random() { return world_->random().Share(); }
-uint32_t SimSupervisor::NewIncarnation() { return next_incarnation_++; }
+uint32_t SimSupervisor::NewIncarnation() {
+  const uint32_t given = incarnations_->Next();
+  if (!given_.insert(given).second) {
+    world_->history().Violate("incarnation " + std::to_string(given) + " is given out twice");
+  }
+  return given;
+}
 
 absl::Status SimSupervisor::Spawn(uint32_t key, Stage stage, uint32_t index, const CpuList&) {
+  Act();
   world_->history().Note("spawn", key, static_cast<uint64_t>(stage), index);
   if (failing_spawns_ > 0 && stage != Stage::kRegistry) {
     --failing_spawns_;
@@ -115,10 +204,13 @@ absl::Status SimSupervisor::Spawn(uint32_t key, Stage stage, uint32_t index, con
   } else {
     world_->Spawn(key, stage, index);
   }
+  Act();  // one that was started, and nobody knows it
+  stored_.insert(key);
   return absl::OkStatus();
 }
 
 absl::Status SimSupervisor::Send(uint32_t key, const ToProcess& message, const FdList& fds) {
+  Act();
   if (key == registry_) {
     ToRegistry(message);
     return absl::OkStatus();
@@ -138,6 +230,8 @@ void SimSupervisor::ToRegistry(const ToProcess& message) {
   if (message.has_configure()) {
     next_generation_ = message.configure().first_generation();
     next_route_ = message.configure().first_route();
+  } else if (message.has_adopted()) {
+    return PublishAgain();
   } else if (!message.has_reload()) {
     return;
   }
@@ -150,19 +244,30 @@ void SimSupervisor::ToRegistry(const ToProcess& message) {
 void SimSupervisor::PublishCatalog() {
   const Catalogs::Published& published = world_->catalogs().Make(next_generation_, next_route_);
   world_->history().Note("publish", next_generation_, next_route_);
+  ++next_generation_;
+  next_route_ += kRoutesACatalog;
+  Say(published);
+}
+
+// What may have been lost with the supervisor that it was said to.
+void SimSupervisor::PublishAgain() {
+  const Catalogs::Published* last = world_->catalogs().Find(next_generation_ - 1);
+  if (last != nullptr) Say(*last);
+}
+
+void SimSupervisor::Say(const Catalogs::Published& published) {
   FromProcess message;
-  message.mutable_publish_catalog()->set_generation(next_generation_);
+  message.mutable_publish_catalog()->set_generation(published.catalog->generation());
   for (uint32_t route : published.plan_routes) {
     message.mutable_publish_catalog()->add_plan_routes(route);
   }
   std::vector<Fd> fds;
   for (const SharedFd& fd : published.fds) fds.push_back(fd->Duplicate());
-  ++next_generation_;
-  next_route_ += kRoutesACatalog;
   Hear(registry_, VirtualTime::now_ns() + 20'000, std::move(message), std::move(fds));
 }
 
 void SimSupervisor::Signal(uint32_t key, int signal) {
+  Act();
   world_->history().Note("signal", key, static_cast<uint64_t>(signal));
   if (key == registry_) return KillRegistry();
   if (signal == SIGKILL) {
@@ -200,13 +305,44 @@ std::optional<PageLook> SimSupervisor::Look(uint32_t incarnation) {
 }
 
 void SimSupervisor::Forget(uint32_t key) {
+  stored_.erase(key);
   std::erase_if(pages_, [key](const auto& page) { return page.second.first == key; });
 }
 
 void SimSupervisor::PublishRoster(absl::Span<const RosterEntry> lanes, const FdList& wakes) {
-  roster_.Publish(lanes);
-  world_->history().Note("roster", roster_.generation(), lanes.size());
+  Act();
+  roster_->Publish(lanes);
+  last_roster_.assign(lanes.begin(), lanes.end());
+  fleet_roster_ = last_roster_;
+  world_->history().Note("roster", roster_->generation(), lanes.size());
   for (const SharedFd& wake : wakes) eventfd_write(wake->get(), 1);
+}
+
+void SimSupervisor::Store(const std::vector<std::pair<std::string, SharedFd>>& fds) {
+  Act();
+  FakeHands::Store(fds);
+}
+
+void SimSupervisor::StoreState(const std::string& bytes) {
+  Act();
+  state = bytes;
+}
+
+void SimSupervisor::DropStored(const std::string& prefix) {
+  Act();
+  FakeHands::DropStored(prefix);
+}
+
+absl::Status SimSupervisor::Adopt(uint32_t key) {
+  if (stored_.count(key) == 0) return absl::NotFoundError("its descriptors are not stored");
+  const bool lives = key == registry_ || world_->Find(key) != nullptr;
+  // Its end may have been seen by the one that died, or not: the pidfd says it again.
+  if (!lives) {
+    Do(VirtualTime::now_ns() + 50'000, [this, key](Fleet& fleet) {
+      if (Knows(key)) fleet.OnEnd(key, {-1, 0});
+    });
+  }
+  return absl::OkStatus();
 }
 
 }  // namespace millrace::sim

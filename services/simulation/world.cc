@@ -303,6 +303,7 @@ Outcome World::Run() {
   outcome.replayed = replayed_;
   outcome.faults = faults_.done();
   outcome.deaths = worker_deaths_;
+  outcome.adoptions = supervisor_->adoptions();
   outcome.rescues = rescues_;
   outcome.virtual_ns = VirtualTime::now_ns() - kBeginNs;
   outcome.violation = history_.violation();

@@ -39,7 +39,7 @@ struct Outcome {
   uint64_t hash = 0;
   uint64_t events = 0;
   size_t requests = 0, answered_ok = 0, refused = 0, reset = 0, replayed = 0;
-  size_t faults = 0, deaths = 0, rescues = 0;
+  size_t faults = 0, deaths = 0, rescues = 0, adoptions = 0;
   int64_t virtual_ns = 0;
   std::string violation;  // empty: none
 };

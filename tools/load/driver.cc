@@ -16,6 +16,7 @@ constexpr int kBurst = 16;
 
 struct Shot {
   size_t request = 0;
+  int64_t number = 0;
   int64_t due_ns = 0;
   int64_t sent_ns = 0;
   int retries_left = 0;
@@ -93,7 +94,8 @@ class Driver {
     const int slot = free_.back();
     free_.pop_back();
     Shot& shot = shots_[slot];
-    shot.request = static_cast<size_t>(next_request_++ % static_cast<int64_t>(request_count_));
+    shot.number = next_request_++;
+    shot.request = static_cast<size_t>(shot.number % static_cast<int64_t>(request_count_));
     shot.due_ns = due_ns;
     shot.sent_ns = now_ns;
     shot.retries_left = options_.retries;
@@ -104,6 +106,7 @@ class Driver {
     } else {
       ++result_.warm_up_sent;
     }
+    Tell(DriveEvent::Kind::kSent, shot, now_ns, "");
     transport_.Send(slot, shot.request, false);
   }
 
@@ -140,10 +143,16 @@ class Driver {
     if (done.outcome == Outcome::kFailed && done.may_retry && shot.retries_left > 0) {
       --shot.retries_left;
       if (shot.measured) ++result_.retried;
+      Tell(DriveEvent::Kind::kAgain, shot, done.done_ns, done.code);
       shot.sent_ns = clock_.NowNs();
+      Tell(DriveEvent::Kind::kSent, shot, shot.sent_ns, "");
       transport_.Send(done.slot, shot.request, true);
       return;
     }
+    Tell(DriveEvent::Kind::kEnded, shot, done.done_ns,
+         done.outcome == Outcome::kExpected ? "OK"
+         : done.outcome == Outcome::kFailed ? std::string_view(done.code)
+                                            : "MISMATCHED");
     if (free_.empty()) held_until_ns_ = clock_.NowNs();
     free_.push_back(done.slot);
     if (!shot.measured) {
@@ -161,6 +170,10 @@ class Driver {
     result_.latency.Add(done.done_ns - shot.due_ns);
     result_.service.Add(done.done_ns - shot.sent_ns);
     if (watch_.exact_ns != nullptr) watch_.exact_ns->push_back(done.done_ns - shot.sent_ns);
+  }
+
+  void Tell(DriveEvent::Kind kind, const Shot& shot, int64_t at_ns, std::string_view code) {
+    if (watch_.event) watch_.event({kind, shot.number, at_ns, code});
   }
 
   void Tick() {

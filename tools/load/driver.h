@@ -20,6 +20,7 @@
 #include <limits>
 #include <map>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "common/clock.h"
@@ -80,11 +81,21 @@ struct DriveProgress {
   const DriveResult* result = nullptr;
 };
 
+// One request, as its client sees it: `code` is OK, MISMATCHED or that of a failure.
+struct DriveEvent {
+  enum class Kind { kSent, kAgain, kEnded };  // kAgain: a try failed, and is sent once more
+  Kind kind = Kind::kSent;
+  int64_t number = 0;
+  int64_t at_ns = 0;
+  std::string_view code;
+};
+
 // Called about five times a second, and where `exact_ns` is not null for each answer with its
-// service time.
+// service time. `event`: each request's, in order.
 struct DriveWatch {
   std::function<void(const DriveProgress&)> progress;
   std::vector<int64_t>* exact_ns = nullptr;
+  std::function<void(const DriveEvent&)> event = nullptr;
 };
 
 DriveResult Drive(Transport* transport, LoadClock* clock, size_t request_count,

@@ -165,4 +165,10 @@ absl::StatusOr<GoldenSet> MakeGolden(const ModelMetadataResponse& metadata, cons
   return set;
 }
 
+void SetTimeout(int64_t ms, GoldenSet* golden) {
+  for (GoldenRequest& request : golden->requests) {
+    (*request.request.mutable_parameters())["timeout"].set_int64_param(ms * 1000);
+  }
+}
+
 }  // namespace millrace

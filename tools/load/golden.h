@@ -32,4 +32,7 @@ struct GoldenSet {
 absl::StatusOr<GoldenSet> MakeGolden(const inference::ModelMetadataResponse& metadata,
                                      const Csv& rows, const Csv* expect, size_t rows_per_request);
 
+// The parameter "timeout" of each request: the deadline that gRPC's server is told.
+void SetTimeout(int64_t ms, GoldenSet* golden);
+
 }  // namespace millrace

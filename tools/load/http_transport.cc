@@ -237,6 +237,9 @@ absl::StatusOr<std::unique_ptr<Transport>> MakeHttpTransport(const GoldenSet& go
   if (!options.identity.api_key.empty()) {
     fields = absl::StrCat("Authorization: ", options.identity.Authorization(), "\r\n");
   }
+  if (options.told_ms > 0) {
+    absl::StrAppend(&fields, "X-Request-Timeout-Ms: ", options.told_ms, "\r\n");
+  }
   for (const GoldenRequest& of : golden.requests) {
     const absl::StatusOr<std::string> body = InferRequestJson(of.request);
     if (!body.ok()) return body.status();

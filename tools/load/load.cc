@@ -4,8 +4,10 @@
 #include <algorithm>
 
 #include "absl/strings/str_cat.h"
+#include "common/check.h"
 #include "common/clock.h"
 #include "tools/load/driver.h"
+#include "tools/load/history_file.h"
 #include "tools/load/transport.h"
 
 namespace millrace {
@@ -22,6 +24,13 @@ LoadReport Run(const GoldenSet& golden, const LoadOptions& options, Transport* t
   MonotonicClock clock;
   DriveWatch watch;
   watch.exact_ns = &report.latencies_ns;
+  std::unique_ptr<HistoryFile> history;
+  if (!options.history.empty()) {
+    auto opened = HistoryFile::Open(options.history);
+    MR_CHECK(opened.ok(), "the history's file can be written");
+    history = std::move(*opened);
+    watch.event = [&history](const DriveEvent& event) { history->Write(event); };
+  }
   const DriveResult result = Drive(transport, &clock, golden.requests.size(), drive, watch);
   std::sort(report.latencies_ns.begin(), report.latencies_ns.end());
   report.sent = result.sent;
@@ -41,6 +50,7 @@ TransportOptions OptionsFor(const LoadOptions& options) {
   transport.address = options.address;
   transport.connections = options.channels;
   transport.deadline_ms = options.deadline_ms;
+  transport.told_ms = options.told_ms;
   return transport;
 }
 

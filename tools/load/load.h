@@ -26,7 +26,9 @@ struct LoadOptions {
   int64_t requests = 0;        // stop after so many; 0: by time
   int64_t duration_ms = 1000;  // stop after so long; 0: by count
   int64_t deadline_ms = 10'000;
-  int retries = 0;                          // of a request that failed UNAVAILABLE
+  int64_t told_ms = 0;  // deadline that the server is told, where it is not deadline_ms
+  std::string history;  // file of what became of each request (history_file.h); empty: none
+  int retries = 0;      // of a request that failed UNAVAILABLE
   const std::atomic<bool>* stop = nullptr;  // once true, nothing new is sent
 };
 

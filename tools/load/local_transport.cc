@@ -84,7 +84,8 @@ class LocalTransport : public Transport {
       }
       mr_submit_options options = {};
       options.struct_bytes = sizeof options;
-      options.deadline_ns = MonotonicNanos() + options_.deadline_ms * kNanosPerMilli;
+      const int64_t told_ms = options_.told_ms > 0 ? options_.told_ms : options_.deadline_ms;
+      options.deadline_ns = MonotonicNanos() + told_ms * kNanosPerMilli;
       options.outputs = prepared.outputs;
       options.user = reinterpret_cast<void*>(static_cast<intptr_t>(slot));
       requests_[static_cast<size_t>(slot)] = request;

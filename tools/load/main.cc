@@ -41,6 +41,9 @@ int Main(int argc, char** argv) {
   app.add_option("--requests", options.requests, "Stop after so many");
   app.add_option("--duration_ms", options.duration_ms, "Stop after so long; 0: by count");
   app.add_option("--deadline_ms", options.deadline_ms);
+  app.add_option("--told_ms", options.told_ms,
+                 "Deadline that the server is told; the client waits --deadline_ms");
+  app.add_option("--history", options.history, "File of what became of each request");
   app.add_option("--retries", options.retries, "Of a request that failed UNAVAILABLE");
   app.add_flag("--text", text, "Report in a few lines to read, not in JSON");
   CLI11_PARSE(app, argc, argv);
@@ -62,6 +65,7 @@ int Main(int argc, char** argv) {
   auto golden =
       MakeGolden(*metadata, *rows, expect_file.empty() ? nullptr : &*expect, rows_per_request);
   if (!golden.ok()) return Fail(golden.status());
+  if (options.told_ms > 0) SetTimeout(options.told_ms, &*golden);
   const LoadReport report = !local.empty() ? RunLocalLoad(*golden, options)
                             : http.empty() ? RunGrpcLoad(*golden, options)
                                            : RunHttpLoad(*golden, options);

@@ -62,6 +62,9 @@ struct TransportOptions {
   std::string address;  // host:port or unix:/path
   int connections = 1;
   int64_t deadline_ms = 10'000;
+  // A shorter one that the server is told, so that an answer which comes late is seen; 0: it is
+  // told deadline_ms, over HTTP nothing. gRPC has it from the requests' parameter "timeout".
+  int64_t told_ms = 0;
   // Of an open loop: Wait ends at its time to some microseconds, and answers get their time while
   // the driver does other things. Costs a thread and a hand-over for each answer (gRPC).
   bool open_loop = false;

@@ -24,6 +24,8 @@ class ConcurrencyLimit {
         most_(static_cast<double>(most)),
         limit_(most_) {}
 
+  // Half of the time that requests are given, on the average; 0: not known.
+  int64_t bearable_ns() const { return static_cast<int64_t>(bearable_ns_); }
   size_t limit() const { return static_cast<size_t>(limit_); }
 
   // An answer, or a deadline that passed: `took_ns` of the `given_ns` it had.

@@ -74,6 +74,8 @@ class IngressLane : public Frontend, public LaneHandler {
   size_t in_flight() const { return in_flight_; }
   // Whether clients may be let in: the stages are there, and every golden request had its verdict.
   bool MayOpen() const { return PipelineUp() && probe_.Judged(); }
+  // How long new requests may be left unread, now; asked once a turn. 0: not at all.
+  int64_t TakeRestNs();
   // Nothing is asked of it any more: no golden requests either.
   void StopProbing() { probe_.Stop(); }
 
@@ -85,6 +87,7 @@ class IngressLane : public Frontend, public LaneHandler {
   absl::Status ModelReady(std::string_view model, std::string_view version) const override;
   std::vector<ModelStatistic> Statistics(std::string_view model,
                                          std::string_view version) const override;
+  void CountQuotaRefusal() override { lane_->page().Add(Counter::kShedQuota); }
   void ChangeModel(const ModelChange& change, ChangeDone done) override;
 
   // LaneHandler.
@@ -138,6 +141,7 @@ class IngressLane : public Frontend, public LaneHandler {
                      int64_t* deadline_ns);
   // ingress_lane_admit.cc: overload.
   absl::Status MakeRoom(uint32_t rank);
+  void Shed(Counter reason);
   void LeftQueue(const Flight& flight);
   void StepOverload(int64_t now);
   void CountForLimit(const Flight& flight);
@@ -211,6 +215,7 @@ class IngressLane : public Frontend, public LaneHandler {
   size_t golden_in_flight_ = 0;
   bool dispatch_again_ = false;  // something changed that a waiting flight may need
   bool any_cancelled_ = false;
+  bool shed_now_ = false;  // a new request was refused for want of room, this turn
   int64_t next_sweep_ns_ = 0;
   std::vector<WindowUse> freed_;       // scratch
   std::vector<WorkerAnswer> answers_;  // scratch

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <optional>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "common/clock.h"
@@ -12,6 +13,8 @@ namespace millrace {
 namespace {
 
 constexpr int kShedInASweep = 8;
+constexpr int64_t kRestShare = 50;  // of half of the time that requests have
+constexpr int64_t kMostRestNs = 4 * kNanosPerMilli;
 
 uint32_t RankOf(const InferRequest& request) {
   return PriorityRank(static_cast<uint8_t>(std::min<uint32_t>(request.priority, 255)));
@@ -32,17 +35,20 @@ absl::Status IngressLane::Admit(const InferRequest& request, int64_t now, Checke
   if (checked->raw_columns) queued_ns += windows_.QueueDelayNs(Stage::kFeatures);
   if (checked->needs_aggregation) queued_ns += windows_.QueueDelayNs(Stage::kAggregation);
   if (*deadline_ns <= now + static_cast<int64_t>(queued_ns)) {
+    Shed(Counter::kShedPredicted);
     return absl::DeadlineExceededError("the deadline is nearer than the queues are long");
   }
   // What waits here stands before the workers' own queues.
   const size_t ahead = sending_golden_ || waiting_.empty() ? 0 : waiting_.Ahead(RankOf(request));
   if (ahead > 0 && *deadline_ns <= now + static_cast<int64_t>(queued_ns) + drain_.DelayNs(ahead)) {
     drain_.Refused();
+    Shed(Counter::kShedPredicted);
     return absl::DeadlineExceededError("the deadline is nearer than the requests before it take");
   }
   RunEstimate& run = counters_[checked->model->place]->run();
   if (*deadline_ns <= now + static_cast<int64_t>(queued_ns) + run.ns()) {
     run.Refused();
+    Shed(Counter::kShedPredicted);
     return absl::DeadlineExceededError("the deadline is nearer than the model is fast");
   }
   return MakeRoom(RankOf(request));
@@ -65,7 +71,10 @@ absl::StatusOr<BlockRef> IngressLane::StoreInput(const InferRequest& request,
     }
   }
   const std::optional<BlockRef> block = lane_->arena().Allocate(pack.bytes());
-  if (!block.has_value()) return absl::UnavailableError("no memory for a request of this size now");
+  if (!block.has_value()) {
+    Shed(Counter::kShedFull);
+    return absl::UnavailableError("no memory for a request of this size now");
+  }
   pack.Place(lane_->arena().At(block->offset));
   for (size_t i = 0; i < request.inputs.size(); ++i) {
     memcpy(pack.Data(i), request.inputs[i].raw.data(), request.inputs[i].raw.size());
@@ -91,9 +100,12 @@ absl::Status IngressLane::MakeRoom(uint32_t rank) {
     return !flights_[slot].golden && flights_[slot].attempt == 0 && waiting_.rank(slot) > rank;
   });
   if (last.has_value()) {
+    Shed(Counter::kShedPriority);
     Fail(*last, absl::UnavailableError("gave way to a request of a higher priority"));
   }
   if (free_slots_.empty() || (over && !last.has_value())) {
+    Shed(free_slots_.empty() ? Counter::kShedFull : Counter::kShedLimit);
+    shed_now_ = true;
     return absl::UnavailableError("too many requests are in flight");
   }
   return absl::OkStatus();
@@ -118,6 +130,7 @@ void IngressLane::StepOverload(int64_t now) {
              queue_delay_.Drop(QueueDelay::Share(now - flight.accepted_ns, given));
     });
     if (!last.has_value()) return;
+    Shed(Counter::kShedDelay);
     Fail(*last, absl::UnavailableError("shed: requests wait too long for a worker"));
   }
 }
@@ -127,6 +140,17 @@ void IngressLane::CountForLimit(const Flight& flight) {
   if (flight.golden) return;
   limit_.Ended(MonotonicNanos() - flight.accepted_ns, flight.deadline_ns - flight.accepted_ns,
                in_flight_ - golden_in_flight_);
+}
+
+void IngressLane::Shed(Counter reason) {
+  if (!sending_golden_) lane_->page().Add(reason);
+}
+
+// While it refuses, new requests are looked at a little later and several at a time: that costs
+// less, and leaves the cores to those that work. A hundredth of what requests have is no delay.
+int64_t IngressLane::TakeRestNs() {
+  if (!std::exchange(shed_now_, false)) return 0;
+  return std::min(limit_.bearable_ns() / kRestShare, kMostRestNs);
 }
 
 int64_t IngressLane::RetryAfterMs(const absl::Status& status) const {

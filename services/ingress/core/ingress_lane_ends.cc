@@ -183,6 +183,7 @@ void IngressLane::Replay(uint16_t slot, const PeerLane& dead) {
     return Fail(slot, absl::InternalError("the request ended the workers that executed it"));
   }
   if (flight.attempt == 0 && !flight.golden && !replays_.Take(in_flight_)) {
+    Shed(Counter::kShedReplays);
     return Fail(slot, absl::UnavailableError("its worker ended; too many are sent again already"));
   }
   flight.alone = flight.alone || suspect;

@@ -16,6 +16,7 @@ void IngressLane::SetStageBreaker(Stage stage, BreakerState state) {
 absl::Status IngressLane::PassBreakers(const CheckedRequest& request, int64_t now, Probes* probes) {
   const ModelBreakers::Verdict stage = gate_.Admit(Needs(request));
   if (!stage.admitted) {
+    Shed(Counter::kShedBreaker);
     return absl::UnavailableError(
         absl::StrCat("a stage that the model needs dies again and again; try again in ",
                      config_.storm_rest_ms, " ms"));
@@ -25,6 +26,7 @@ absl::Status IngressLane::PassBreakers(const CheckedRequest& request, int64_t no
     *probes = {verdict.probe, stage.probe};
     return absl::OkStatus();
   }
+  Shed(Counter::kShedBreaker);
   if (stage.probe) gate_.ProbeEnded();
   return absl::UnavailableError(
       absl::StrCat("the model ended worker after worker and is shut out for now; try again in ",
@@ -70,6 +72,7 @@ void IngressLane::FailWaitingOfOpenModels() {
     const Flight& flight = flights_[slot];
     if (flight.state != FlightState::kWaiting) continue;
     if (!breakers_.IsOpen(*flight.request.model, now)) continue;
+    if (!flight.golden) Shed(Counter::kShedBreaker);
     Fail(static_cast<uint16_t>(slot),
          absl::UnavailableError("the model ended worker after worker and is shut out for now"));
   }

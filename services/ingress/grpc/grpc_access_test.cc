@@ -147,6 +147,7 @@ TEST_P(GrpcAccessTest, AKeyIsShownInEitherFieldAndARefusalSaysWhenToComeAgain) {
   // The end of the quota's period is far away.
   EXPECT_GT(std::stoll(std::string(pushback->second.data(), pushback->second.size())), 1000);
   EXPECT_EQ(frontend_.seen().size(), 3u);
+  EXPECT_EQ(frontend_.quota_refusals(), 1u);
 }
 
 TEST_P(GrpcAccessTest, AStreamIsAskedAtItsStartAndCountsItsRequests) {

@@ -89,6 +89,7 @@ void InferCalls::Call::Run() {
   InferDecoder& decoder = owner_->decoder_;
   absl::Status status = owner_->draining_ ? absl::UnavailableError("the server is shutting down")
                                           : owner_->gate_->Check(owner_->scope_, &*context_);
+  if (absl::IsResourceExhausted(status)) owner_->frontend_->CountQuotaRefusal();
   if (status.ok()) status = decoder.Decode(&wire_, owner_->limit_.Of(wire_));
   if (status.ok() && !decoder.classes().empty()) {
     std::swap(classes_, decoder.classes());

@@ -85,7 +85,10 @@ void InferStreams::Request::Run(grpc::ByteBuffer* wire, int64_t stream_deadline_
   InferDecoder& decoder = owner_->decoder_;
   absl::Status status = decoder.Decode(wire, owner_->limit_.Of(*wire));
   retry_after_ms_ = 0;
-  if (status.ok()) status = owner_->gate_->Use(stream_->permit_, &retry_after_ms_);
+  if (status.ok()) {
+    status = owner_->gate_->Use(stream_->permit_, &retry_after_ms_);
+    if (absl::IsResourceExhausted(status)) owner_->frontend_->CountQuotaRefusal();
+  }
   if (status.ok() && !decoder.classes().empty()) {
     std::swap(classes_, decoder.classes());
     status = decoder.BindClasses(owner_->frontend_->catalog(), &classes_);

@@ -35,6 +35,9 @@ bool Connection::Admit() {
   const Shown shown = gate.AsksForKey(scope) ? Shown(ReadKey(*parser_), peer_name_) : Shown();
   const Verdict verdict = gate.Check(scope, shown, arrival_ns_);
   if (verdict.ok()) return true;
+  if (verdict.code == absl::StatusCode::kResourceExhausted) {
+    context_->frontend->CountQuotaRefusal();
+  }
   std::string fields;
   if (verdict.code == absl::StatusCode::kUnauthenticated) {
     fields = "WWW-Authenticate: Bearer realm=\"millrace\"\r\n";

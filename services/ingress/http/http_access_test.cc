@@ -76,6 +76,7 @@ TEST(HttpAccess, AUsedUpKeyIsToldWhenToComeAgain) {
   // The end of the quota's period is far away; the field stands once.
   EXPECT_GT(atoll(response.head.c_str() + at + name.size()), 1000);
   EXPECT_EQ(response.head.find(name, at + 1), std::string::npos);
+  EXPECT_EQ(test.frontend().quota_refusals(), 1u);
   EXPECT_EQ(Ask(&test, "X-API-Key: all\r\n").code, 200);
 }
 

@@ -84,6 +84,8 @@ class FakeFrontend final : public Frontend {
 
   const std::deque<FakeRequest>& seen() const { return seen_; }
   const std::vector<RequestId>& cancelled() const { return cancelled_; }
+  size_t quota_refusals() const { return quota_refusals_; }
+  void CountQuotaRefusal() override { ++quota_refusals_; }
   // Forgets both, for who asks without end.
   void Forget() { seen_.clear(), cancelled_.clear(); }
   size_t in_flight() const { return in_flight_.size(); }
@@ -100,6 +102,7 @@ class FakeFrontend final : public Frontend {
   void ChangeModel(const ModelChange& change, ChangeDone done) override;
 
  private:
+  size_t quota_refusals_ = 0;
   struct Pending {
     Completion* completion = nullptr;
     FakeAnswer answer;

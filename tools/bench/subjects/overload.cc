@@ -5,18 +5,18 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
-#include <filesystem>
 #include <fstream>
 #include <iostream>
-#include <map>
 #include <nlohmann/json.hpp>
 #include <string>
+#include <tuple>
 #include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "common/clock.h"
+#include "tools/bench/subjects/cpu_use.h"
 #include "tools/load/client.h"
 #include "tools/load/driver.h"
 #include "tools/load/golden.h"
@@ -29,18 +29,21 @@ constexpr double kSteps[] = {0.5, 0.8, 1, 2, 5, 10};
 constexpr int kSlots = 4096;  // open loop: more than any server here keeps
 constexpr int kConnections = 4;
 constexpr int kFull = 32;  // in flight, to find the capacity
+// The client waits for so many deadlines: an answer that comes late is seen, and counted as late.
+constexpr int64_t kPatience = 2;
 constexpr double kLeastGoodput = 0.9;
 constexpr double kMostGrowth = 1.1;  // of memory, from the first step's end to the last's
 
 struct Options {
-  std::string millrace, in_line, rows, expect, json;
+  std::string millrace, in_line, rows, expect, json, only;
   int millrace_pid = 0, in_line_pid = 0;
   int64_t deadline_ms = 500, step_ms = 5000, warm_up_ms = 1000;
 };
 
 struct Step {
   double times = 0, rate_per_s = 0, goodput_per_s = 0, p99_ms = 0;
-  int64_t memory_kb = 0;
+  int64_t memory_kb = 0, too_late = 0;
+  CpuUse::Report cores;
   DriveResult result;
 };
 
@@ -50,40 +53,13 @@ struct SubjectRun {
   std::vector<Step> steps;
 };
 
-// Of the process and all that descend from it.
-int64_t ResidentKb(int root) {
-  std::map<int, std::pair<int, int64_t>> processes;  // parent and pages
-  std::error_code error;
-  for (const auto& entry : std::filesystem::directory_iterator("/proc", error)) {
-    const int pid = atoi(entry.path().filename().c_str());
-    if (pid <= 0) continue;
-    int parent = 0;
-    int64_t kb = 0;
-    std::ifstream status(entry.path() / "status");
-    for (std::string line; std::getline(status, line);) {
-      if (line.rfind("PPid:", 0) == 0) parent = atoi(line.c_str() + 5);
-      // Anonymous memory alone: what processes share would be counted once for each.
-      if (line.rfind("RssAnon:", 0) == 0) kb = atoll(line.c_str() + 8);
-      if (line.rfind("RssShmem:", 0) == 0) kb += atoll(line.c_str() + 9);
-    }
-    processes[pid] = {parent, kb};
-  }
-  int64_t sum = 0;
-  for (const auto& [pid, process] : processes) {
-    int at = pid;
-    while (at > 1 && at != root && processes.count(at) > 0) at = processes[at].first;
-    if (at == root) sum += process.second;
-  }
-  return sum;
-}
-
 DriveResult Load(const GoldenSet& golden, const std::string& address, const Options& options,
-                 double rate_per_s) {
+                 double rate_per_s, std::vector<int64_t>* times_ns) {
   const int slots = rate_per_s > 0 ? kSlots : kFull;
   TransportOptions transport_options;
   transport_options.address = address;
   transport_options.connections = kConnections;
-  transport_options.deadline_ms = options.deadline_ms;
+  transport_options.deadline_ms = kPatience * options.deadline_ms;
   transport_options.open_loop = rate_per_s > 0;
   const auto transport = MakeGrpcTransport(golden, transport_options, slots);
   DriveOptions drive;
@@ -92,41 +68,61 @@ DriveResult Load(const GoldenSet& golden, const std::string& address, const Opti
   drive.warm_up_ns = options.warm_up_ms * kNanosPerMilli;
   drive.duration_ns = options.step_ms * kNanosPerMilli;
   MonotonicClock clock;
-  return Drive(transport.get(), &clock, golden.requests.size(), drive, {});
+  return Drive(transport.get(), &clock, golden.requests.size(), drive, {{}, times_ns});
 }
 
 void Print(const Step& step) {
   const DriveResult& r = step.result;
   std::cout << absl::StreamFormat(
-      "  %4.1f x  %8.0f/s  goodput %7.0f/s  p99 %7.1f ms  failed %7d  memory %7d KiB  late %d "
-      "(worst %.1f ms), held back %d, unsent %d\n",
-      step.times, step.rate_per_s, step.goodput_per_s, step.p99_ms, r.failed, step.memory_kb,
-      r.late, static_cast<double>(r.worst_late_ns) / kNanosPerMilli, r.held_back, r.unsent);
+      "  %4.1f x  %8.0f/s  goodput %7.0f/s  p99 %7.1f ms  failed %7d  too late %d  memory %7d KiB  "
+      "lag: late %d (worst %.1f ms), held back %d, unsent %d\n",
+      step.times, step.rate_per_s, step.goodput_per_s, step.p99_ms, r.failed, step.too_late,
+      step.memory_kb, r.late, static_cast<double>(r.worst_late_ns) / kNanosPerMilli, r.held_back,
+      r.unsent);
+  std::cout << absl::StreamFormat("           cores: generator %.2f", step.cores.own);
+  for (const auto& [name, cores] : step.cores.by_name) {
+    if (cores >= 0.01) std::cout << absl::StreamFormat(", %s %.2f", name, cores);
+  }
+  std::cout << absl::StreamFormat("; others %.2f, idle %.2f\n", step.cores.others, step.cores.idle);
   for (const auto& [code, error] : r.errors) {
     std::cout << absl::StreamFormat("           %7d %s: %s\n", error.count, code, error.example);
   }
+}
+
+// Goodput is what was answered within the deadline by this clock; the 99th percentile is of all
+// that was answered, in time or not.
+Step RunStep(const std::string& address, int pid, const GoldenSet& golden, const Options& options,
+             double times, double rate_per_s) {
+  Step step;
+  step.times = times;
+  step.rate_per_s = rate_per_s;
+  std::vector<int64_t> times_ns;
+  CpuUse use(pid);
+  use.Begin();
+  step.result = Load(golden, address, options, rate_per_s, &times_ns);
+  step.cores = use.End();
+  const int64_t deadline_ns = options.deadline_ms * kNanosPerMilli;
+  step.too_late = std::count_if(times_ns.begin(), times_ns.end(),
+                                [deadline_ns](int64_t took) { return took > deadline_ns; });
+  step.goodput_per_s = static_cast<double>(static_cast<int64_t>(times_ns.size()) - step.too_late) /
+                       std::max(step.result.seconds, 1e-9);
+  step.p99_ms = static_cast<double>(step.result.service.PercentileNs(0.99)) / kNanosPerMilli;
+  step.memory_kb = ResidentKb(ProcessTree(pid));
+  return step;
 }
 
 SubjectRun Run(const std::string& name, const std::string& address, int pid,
                const GoldenSet& golden, const Options& options) {
   SubjectRun run;
   run.name = name;
-  const DriveResult full = Load(golden, address, options, 0);
+  const DriveResult full = Load(golden, address, options, 0, nullptr);
   run.capacity_per_s = full.AnswersPerSecond();
   std::cout << absl::StreamFormat("%s: capacity %.0f/s, %d in flight, %d failed\n", name,
                                   run.capacity_per_s, kFull, full.failed);
   if (run.capacity_per_s <= 0) return run;
   for (const double times : kSteps) {
-    Step step;
-    step.times = times;
-    step.rate_per_s = times * run.capacity_per_s;
-    step.result = Load(golden, address, options, step.rate_per_s);
-    // What the client's deadline cut off is not answered, and not counted here.
-    step.goodput_per_s = step.result.AnswersPerSecond();
-    step.p99_ms = static_cast<double>(step.result.service.PercentileNs(0.99)) / kNanosPerMilli;
-    step.memory_kb = ResidentKb(pid);
-    Print(step);
-    run.steps.push_back(std::move(step));
+    run.steps.push_back(RunStep(address, pid, golden, options, times, times * run.capacity_per_s));
+    Print(run.steps.back());
   }
   return run;
 }
@@ -160,12 +156,17 @@ nlohmann::json ToJson(const SubjectRun& run) {
   for (const Step& step : run.steps) {
     nlohmann::json errors = nlohmann::json::object();
     for (const auto& [code, error] : step.result.errors) errors[code] = error.count;
+    nlohmann::json cores = {
+        {"generator", step.cores.own}, {"others", step.cores.others}, {"idle", step.cores.idle}};
+    for (const auto& [name, used] : step.cores.by_name) cores[name] = used;
     steps.push_back({{"times", step.times},
                      {"rate_per_s", step.rate_per_s},
                      {"goodput_per_s", step.goodput_per_s},
                      {"p99_ms", step.p99_ms},
                      {"memory_kb", step.memory_kb},
                      {"failed", step.result.failed},
+                     {"too_late", step.too_late},
+                     {"cores", cores},
                      {"errors", errors},
                      {"late", step.result.late},
                      {"worst_late_ns", step.result.worst_late_ns},
@@ -183,7 +184,10 @@ absl::StatusOr<GoldenSet> Golden(const Options& options) {
   if (!rows.ok()) return rows.status();
   auto expect = ReadCsv(options.expect);
   if (!expect.ok()) return expect.status();
-  return MakeGolden(*metadata, *rows, &*expect, 1);
+  auto golden = MakeGolden(*metadata, *rows, &*expect, 1);
+  if (!golden.ok()) return golden.status();
+  SetTimeout(options.deadline_ms, &*golden);  // the call's own is the client's patience
+  return golden;
 }
 
 int Main(int argc, char** argv) {
@@ -198,6 +202,7 @@ int Main(int argc, char** argv) {
   app.add_option("--deadline_ms", options.deadline_ms);
   app.add_option("--step_ms", options.step_ms);
   app.add_option("--warm_up_ms", options.warm_up_ms);
+  app.add_option("--only", options.only, "millrace or grpc_in_line");
   app.add_option("--json", options.json);
   CLI11_PARSE(app, argc, argv);
   const auto golden = Golden(options);
@@ -205,13 +210,19 @@ int Main(int argc, char** argv) {
     std::cerr << golden.status() << "\n";
     return 1;
   }
-  const SubjectRun runs[] = {
-      Run("millrace", options.millrace, options.millrace_pid, *golden, options),
-      Run("grpc_in_line", options.in_line, options.in_line_pid, *golden, options)};
+  std::vector<SubjectRun> runs;
+  for (const auto& [name, address, pid] :
+       {std::tuple("millrace", options.millrace, options.millrace_pid),
+        std::tuple("grpc_in_line", options.in_line, options.in_line_pid)}) {
+    if (!options.only.empty() && options.only != name) continue;
+    runs.push_back(Run(name, address, pid, *golden, options));
+  }
   std::cout << absl::StreamFormat("\n%-64s %8s %9s\n", "ratios", "is", "asked");
   for (const SubjectRun& run : runs) PrintTargets(run, options);
   if (options.json.empty()) return 0;
-  std::ofstream(options.json) << nlohmann::json{ToJson(runs[0]), ToJson(runs[1])}.dump(2) << "\n";
+  nlohmann::json json = nlohmann::json::array();
+  for (const SubjectRun& run : runs) json.push_back(ToJson(run));
+  std::ofstream(options.json) << json.dump(2) << "\n";
   return 0;
 }
 
