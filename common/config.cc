@@ -9,6 +9,7 @@
 #include "common/config_schema.h"
 #include "common/config_yaml.h"
 #include "common/fault_rule.h"
+#include "common/time_edges.h"
 
 namespace millrace {
 namespace {
@@ -139,6 +140,7 @@ class Parser {
       Between("ingress.allow_client_shm", "ingress.workers", std::string(fault));
     }
     CheckKeys();
+    CheckObserver();
     if (config.tls_certificate.empty() != config.tls_key.empty()) {
       Between("ingress.tls_certificate", "ingress.tls_key",
               "is of use only together with ingress.tls_key");
@@ -151,6 +153,18 @@ class Parser {
     if (config.grpc_listen == config.http_listen && !config.grpc_listen.empty() && !any_port) {
       Between("ingress.grpc_listen", "ingress.http_listen",
               "must not be the address of ingress.http_listen");
+    }
+  }
+
+  void CheckObserver() {
+    const Config& config = result_.config;
+    if (!IsTimeEdge(static_cast<uint64_t>(config.slo_ms) * 1'000'000)) {
+      Between("observer.slo_ms", "observer.slo_ms",
+              "must be 1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6 or 8 times a power of ten");
+    }
+    if (!IsLocalListen(config.metrics_listen)) {
+      Between("observer.metrics", "observer.metrics",
+              "must be an address of this machine only, or a Unix socket");
     }
   }
 

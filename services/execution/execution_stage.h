@@ -48,6 +48,7 @@ class ExecutionStage : public WorkerStage {
   absl::Status AddPiece(Worker& worker, Part* part, bool* fits);
   absl::Status AddOutputs(Worker& worker, Part* part, KernelPiece* piece);
   void Run(Worker& worker);
+  void CountBatch(Worker& worker, int64_t begin_ns, int64_t run_ns);
 
   PlanShelf shelf_;
   RouteTable<Plan> plans_;

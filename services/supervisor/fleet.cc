@@ -57,6 +57,7 @@ Fleet::Fleet(Hands* hands, FleetSetup setup)
              "the configuration's bounds are those of the stage table");
     for (uint32_t i = 0; i < count; ++i) slots_[{stage, i}] = FleetSlot();
   }
+  if (setup_.observer) slots_[{Stage::kObserver, 0}] = FleetSlot();
 }
 
 void Fleet::Start() {
@@ -87,6 +88,7 @@ void Fleet::Settle() {
     was_ready_ = true;
     Log(LogLevel::kInfo, "server_ready", {{"generation", live_generation_}});
   }
+  TellObserver();
   StoreState();
 }
 

@@ -38,6 +38,7 @@
 #include "services/supervisor/lifecycle.h"
 #include "services/supervisor/link_book.h"
 #include "services/supervisor/stage_storms.h"
+#include "services/supervisor/stats_carry.h"
 #include "services/supervisor/wait_policy.h"
 
 namespace millrace {
@@ -47,6 +48,7 @@ struct FleetSetup {
   std::string config_yaml;  // sent to every process
   SharedFd roster;
   std::vector<std::pair<uint32_t, SharedFd>> listeners;  // by lane of ingress (kListenerNames)
+  bool observer = false;                                 // whether there is one
   CpuList cpus;                                          // that the server may use
   double cores = 1;  // as many as it may keep busy: those, or its quota
 };
@@ -82,6 +84,8 @@ struct FleetProcess {
   std::optional<DeviceReport> device;  // execution: what it runs models on
   std::map<uint32_t, KernelChoice> kernels;  // execution: by route of the newest catalog
   std::vector<uint32_t> knew_it;             // dying: keys of those who must hear of its end
+  std::vector<uint64_t> told_observe;        // observer: what it was told of last
+  std::string observing;                     // observer: its address
 };
 
 // A place for one process: what outlives its incarnations.
@@ -210,6 +214,16 @@ class Fleet {
   void AdoptLinks();
   void Resume(FleetProcess* process, const std::vector<uint32_t>& gone);
 
+  // fleet_observe.cc
+  void CarryOver(const FleetProcess& process);
+  void CarryOverStored(const FleetProcess& process);
+  void StoreSums();
+  void AdoptSums();
+  void TellObserver();
+  FleetView View() const;
+  void ShowView();
+  void OnObserving(FleetProcess* process, const Observing& observing);
+
   // fleet_wait.cc
   void TakeLoad();
   CpuList CpusFor(Stage stage, uint32_t index) const;
@@ -241,6 +255,9 @@ class Fleet {
   CatalogDesk desk_;
   IncidentDesk incidents_;
   StageStorms storms_;
+  StatsCarry carry_;
+  SharedFd sums_;  // the carry's snapshot; null: there is none
+  int ticks_of_view_ = 0;
   WaitPolicy wait_;
   std::optional<LoadLook> load_;
   int ticks_to_load_ = kTicksALoad;

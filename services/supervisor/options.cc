@@ -42,6 +42,8 @@ int ParseOptions(int argc, char** argv, Options* options, bool* end) {
       "started by the keeper; by hand only with --check-config.");
   app.add_option("--config", options->config_file, "Configuration file; without it: defaults");
   app.add_option("--repository", options->repository, "Model repository, instead of the file's");
+  app.add_option("--metrics", options->metrics,
+                 "Address of the metrics, instead of the file's; 'none': no observer");
   app.add_option("--admin-socket", options->admin_socket, "Admin socket, instead of the file's");
   app.add_option("--binaries", options->binaries,
                  "Folder of the programs, DIR/<stage>/<stage>; else the parent of this one's");
@@ -80,6 +82,11 @@ Startup LoadConfig(const Options& options) {
   startup.config = result.config;
   if (!options.repository.empty()) startup.config.repository = options.repository;
   if (!options.admin_socket.empty()) startup.config.admin_socket = options.admin_socket;
+  if (!options.metrics.empty()) {
+    startup.config.metrics_listen = options.metrics == "none" ? "" : options.metrics;
+    const std::string_view fault = ListenFault(startup.config.metrics_listen);
+    if (!fault.empty()) return {kExitConfiguration, {"--metrics: " + std::string(fault)}, {}};
+  }
   if (options.allow_client_shm) startup.config.allow_client_shm = "true";
   if (const std::string_view fault = ClientShmFault(startup.config); !fault.empty()) {
     return {kExitConfiguration, {"--allow-client-shm: " + std::string(fault)}, {}};
@@ -131,7 +138,7 @@ Startup CheckMachine(const Options& options, const Config& config) {
   }
   std::vector<std::string> programs = {options.compiler};
   for (const StageRow& row : kStageRows) {
-    if (row.group < 0) continue;
+    if (row.group < 0 || (row.stage == Stage::kObserver && config.metrics_listen.empty())) continue;
     programs.push_back(Programs{options.binaries, options.compiler}.CommandFor(row.stage)[0]);
   }
   for (const std::string& program : programs) {

@@ -34,6 +34,8 @@ inline constexpr std::array<StageRow, kStageCount> kStageRows = {{
     {Stage::kFeatures, 1, 8, true, false, &Config::features_cpus},
     {Stage::kExecution, 1, 8, true, true, &Config::execution_cpus},
     {Stage::kAggregation, 1, 8, true, false, &Config::aggregation_cpus},
+    // With the registry: it sees everything start and everything stop.
+    {Stage::kObserver, 0, 1, false, false, nullptr},
 }};
 
 // Names of the listening sockets; the place of a name is the number of ingress's lane for it. A
