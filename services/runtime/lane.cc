@@ -249,6 +249,13 @@ void Lane::WakeAll() {
   for (auto& peer : peers_) peer->waker.Wake();
 }
 
+WaitMode Lane::wait_mode() const {
+  if (wait_mode_ != WaitMode::kYield) return wait_mode_;
+  uint64_t in_flight = memory_.page.as<const Page>()->Get(Counter::kInFlight);
+  for (const auto& peer : peers_) in_flight += peer->page().Get(Counter::kInFlight);
+  return in_flight < kCrowd ? WaitMode::kYield : WaitMode::kPark;
+}
+
 void Lane::Arm() {
   page().Add(Counter::kParks);
   waiter_.Arm();

@@ -143,8 +143,12 @@ class Lane {
   void Unpark() { waiter_.Unpark(); }
   int wake_fd() const { return waiter_.fd(); }
 
-  // How this lane shall wait: as its own entry of the roster says; YIELD before it stands there.
-  WaitMode wait_mode() const { return wait_mode_; }
+  // How this lane shall wait now: as its own entry of the roster says, YIELD before it stands
+  // there. But where that is YIELD, and it and its peers tell of kCrowd requests in flight: PARK. A
+  // lane that finds nothing then holds a core that somebody with work waits for, what it takes
+  // after its sleep is a batch, and the cost of waking it is divided by that.
+  WaitMode wait_mode() const;
+  static constexpr uint64_t kCrowd = 16;
 
   const RosterSnapshot& roster() const { return roster_; }
   PeerLane* FindPeer(uint32_t incarnation) const;

@@ -278,6 +278,21 @@ TEST_F(LaneTest, WorkIsAlsoARosterAndAPost) {
   EXPECT_FALSE(b_.lane.HasWork());
 }
 
+TEST_F(LaneTest, ACrowdInFlightParksWhereALaneWouldYield) {
+  const auto set = [](TestLane& lane, uint64_t in_flight) {
+    lane.lane.page().Set(Counter::kInFlight, in_flight);
+  };
+  EXPECT_EQ(b_.lane.wait_mode(), WaitMode::kYield);
+  set(a_, Lane::kCrowd - 1);
+  EXPECT_EQ(a_.lane.wait_mode(), WaitMode::kYield);
+  EXPECT_EQ(b_.lane.wait_mode(), WaitMode::kYield);
+  set(a_, Lane::kCrowd);
+  EXPECT_EQ(a_.lane.wait_mode(), WaitMode::kPark) << "its own";
+  EXPECT_EQ(b_.lane.wait_mode(), WaitMode::kPark) << "its peer's";
+  set(a_, 0);
+  EXPECT_EQ(b_.lane.wait_mode(), WaitMode::kYield);
+}
+
 TEST_F(LaneTest, EveryTurnBeats) {
   const uint64_t before = a_.lane.page().beat.load();
   a_.lane.Poll();

@@ -314,9 +314,10 @@ void Clients::CheckError(const Request& request, const absl::Status& status) {
       documented = at_once || VirtualTime::now_ns() > request.deadline_ns;
       break;
     case absl::StatusCode::kUnavailable:
-      // A full ledger; or shed; or a worker that knows only newer catalogs than the request's.
-      documented = at_once || WasShed(status) || newest != request.generation;
-      not_loaded_ += !at_once && !WasShed(status);
+      // A full ledger; or shed; or a worker that knows only newer catalogs than the request's, of
+      // which the first failed.
+      documented = at_once || WasShed(status) ||
+                   (world_->a_catalog_failed() && newest != request.generation);
       break;
     case absl::StatusCode::kInternal:
       // Poison, or what looks like it: one died with it in its hands, and another that had nothing

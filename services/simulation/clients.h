@@ -60,8 +60,6 @@ class Clients {
   size_t ok() const { return ok_; }
   size_t refused() const { return refused_; }
   size_t reset() const { return reset_; }
-  // Refused by a worker that knows only newer catalogs.
-  size_t not_loaded() const { return not_loaded_; }
 
   static constexpr size_t kKinds = 6;
   static constexpr size_t kOfPlain = 0, kOfRaw = 1, kOfEnsemble = 5;
@@ -108,7 +106,7 @@ class Clients {
   std::deque<Request> requests_;
   std::map<std::pair<uint32_t, RequestId>, Request*> by_id_;  // of lane and id: accepted
   size_t wanted_ = 0, asked_ = 0, outstanding_ = 0;
-  size_t ok_ = 0, refused_ = 0, reset_ = 0, must_be_ok_left_ = 0, fills_left_ = 0, not_loaded_ = 0;
+  size_t ok_ = 0, refused_ = 0, reset_ = 0, must_be_ok_left_ = 0, fills_left_ = 0;
 };
 
 }  // namespace millrace::sim

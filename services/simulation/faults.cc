@@ -94,8 +94,23 @@ void Faults::Rush() {
   for (int64_t wave = 0; wave < kWaves; ++wave) {
     world_->scheduler().In(wave * wave_ns, [this, incarnation = lane->incarnation()] {
       SimLane* target = world_->FindLane(incarnation);
-      if (target != nullptr && !stopped_) world_->clients().Burst(target, kWave, true);
+      // One that drains takes no new connections.
+      if (target == nullptr || stopped_ || target->process().leaving()) return;
+      world_->clients().Burst(target, kWave, true);
     });
+  }
+}
+
+// One, or some in a row, of which the first may fail.
+void Faults::Reload() {
+  Random& random = world_->random();
+  const bool fails = random.OneIn(3);
+  world_->history().Note("fault: reload", fails);
+  if (fails) world_->set_refuse_next_catalog();
+  const int64_t reloads = random.OneIn(2) ? random.Between(2, 4) : 1;
+  for (int64_t i = 0; i < reloads; ++i) {
+    world_->supervisor().Do(VirtualTime::now_ns() + i * random.Between(0, 8 * kNanosPerMilli),
+                            [](Fleet& fleet) { fleet.Reload(); });
   }
 }
 
@@ -126,8 +141,7 @@ void Faults::Strike() {
   } else if (kind < 12) {
     Scale();
   } else if (kind < 13) {
-    history.Note("fault: reload");
-    world_->supervisor().Do(VirtualTime::now_ns(), [](Fleet& fleet) { fleet.Reload(); });
+    Reload();
   } else if (kind < 14) {
     history.Note("fault: registry");
     world_->supervisor().KillRegistry();

@@ -32,6 +32,7 @@ class Faults {
   void Slow(SimProcess* process);
   void Scale();
   void Rush();
+  void Reload();
 
   World* const world_;
   size_t done_ = 0;

@@ -48,7 +48,6 @@ int Run(Options options, uint64_t seeds) {
     sum.refused += outcome.refused;
     sum.reset += outcome.reset;
     sum.replayed += outcome.replayed;
-    sum.not_loaded += outcome.not_loaded;
     sum.faults += outcome.faults;
     sum.deaths += outcome.deaths;
     sum.rescues += outcome.rescues;
@@ -65,11 +64,10 @@ int Run(Options options, uint64_t seeds) {
          " violated; %.1f s, of the CPU %.1f s: %.0f seeds a minute of it\n",
          seeds, failed, took, cpu, 60 * static_cast<double>(seeds) / cpu);
   printf(
-      "requests %zu: ok %zu, refused %zu, reset %zu, not loaded %zu; replays %zu; faults %zu, "
-      "worker deaths "
-      "%zu, rescues %zu; events %" PRIu64 "\n",
-      sum.requests, sum.answered_ok, sum.refused, sum.reset, sum.not_loaded, sum.replayed,
-      sum.faults, sum.deaths, sum.rescues, sum.events);
+      "requests %zu: ok %zu, refused %zu, reset %zu; replays %zu; faults %zu, worker deaths %zu, "
+      "rescues %zu; events %" PRIu64 "\n",
+      sum.requests, sum.answered_ok, sum.refused, sum.reset, sum.replayed, sum.faults, sum.deaths,
+      sum.rescues, sum.events);
   return failed == 0 ? 0 : 1;
 }
 

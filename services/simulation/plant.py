@@ -48,6 +48,11 @@ PLANTS = {
          "  if (!known && Planted(PlantedFault::kPastCatalogDropped)) return worker.Drop(item);\n"
          "  BlockRef block;\n  // Of a catalog that was past"),
     ],
+    "fleet_changes.cc": [
+        ("kCatalogNotAwaited",
+         "|| !CatalogMayFollow()) return false;",
+         "|| (!Planted(PlantedFault::kCatalogNotAwaited) && !CatalogMayFollow())) return false;"),
+    ],
     "quiescence.cc": [
         ("kEpochNotAwaited",
          "static_cast<int32_t>(worker.epoch - epoch_) < 0) {",

@@ -31,6 +31,8 @@ enum class PlantedFault : uint8_t {
   kEpochAnsweredEarly,  // a worker answers while it still holds something
   kLentNotTakenBack,    // what was lent to a dead peer stays lent
   kBlockNotCounted,     // a block is free while a peer still reads it
+  // Catalogs.
+  kCatalogNotAwaited,  // one is given out before the one before it is live
   // Waking.
   kNobodyWoken,  // what is published rings no bell
   kCount

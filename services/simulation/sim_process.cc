@@ -182,6 +182,10 @@ void SimProcess::OnCatalog(const CatalogUpdate& update, const FdList& fds) {
     for (const auto& lane : lanes_) lane->ingress()->SetCatalog(catalog);
     return Tell(std::move(ready));
   }
+  if (world_->TakeRefusal()) {
+    ready.mutable_catalog_ready()->set_error("it does not fit");
+    return Tell(std::move(ready));
+  }
   CatalogWithPlans with_plans;
   with_plans.catalog = catalog;
   for (int i = 0; i < update.plan_routes_size(); ++i) {

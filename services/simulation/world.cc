@@ -183,6 +183,13 @@ void World::OnRun(size_t rows, bool poisoned) {
   Fiber::Suspend(run_ns);
 }
 
+bool World::TakeRefusal() {
+  if (!refuse_next_catalog_) return false;
+  refuse_next_catalog_ = false;
+  a_catalog_failed_ = true;
+  return true;
+}
+
 void World::CheckCounters(const SimLane& lane) {
   const uint64_t faults = lane.page().Get(Counter::kFaults);
   if (faults == 0) return;
@@ -240,7 +247,7 @@ void World::Live() {
 
 void World::Recover() {
   faults_.Stop();
-  faults_on_ = hang_next_run_ = false;
+  faults_on_ = hang_next_run_ = refuse_next_catalog_ = false;
   history_.Note("faults end");
   if (!RunUntil(kRecoverLimitNs, [&] { return WhatIsNotSettled().empty(); })) {
     return history_.Violate("after the faults: " + WhatIsNotSettled());
@@ -290,7 +297,6 @@ Outcome World::Run() {
   outcome.refused = clients_.refused();
   outcome.reset = clients_.reset();
   outcome.replayed = replayed_;
-  outcome.not_loaded = clients_.not_loaded();
   outcome.faults = faults_.done();
   outcome.deaths = worker_deaths_;
   outcome.rescues = rescues_;

@@ -39,7 +39,6 @@ struct Outcome {
   uint64_t hash = 0;
   uint64_t events = 0;
   size_t requests = 0, answered_ok = 0, refused = 0, reset = 0, replayed = 0;
-  size_t not_loaded = 0;
   size_t faults = 0, deaths = 0, rescues = 0;
   int64_t virtual_ns = 0;
   std::string violation;  // empty: none
@@ -76,6 +75,10 @@ class World : public RunHooks {
   bool faults_are_on() const { return faults_on_; }
   void set_slow_runs_until_ns(int64_t until_ns) { slow_runs_until_ns_ = until_ns; }
   void set_hang_next_run() { hang_next_run_ = true; }
+  // A worker cannot take up the next catalog that one is sent.
+  void set_refuse_next_catalog() { refuse_next_catalog_ = true; }
+  bool TakeRefusal();
+  bool a_catalog_failed() const { return a_catalog_failed_; }
   void set_running(SimLane* lane) { running_ = lane; }
 
   // RunHooks.
@@ -113,6 +116,8 @@ class World : public RunHooks {
   Faults faults_;
   bool faults_on_ = true;
   bool hang_next_run_ = false;
+  bool refuse_next_catalog_ = false;
+  bool a_catalog_failed_ = false;
   int64_t slow_runs_until_ns_ = 0;
   SimLane* running_ = nullptr;  // whose turn it is
   size_t rescues_ = 0;

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "common/check.h"
 #include "ipc/memfd.h"
 #include "services/supervisor/stage_table.h"
 
@@ -26,7 +27,7 @@ absl::StatusOr<Catalog> ReadCatalog(int fd) {
 
 }  // namespace
 
-absl::Status CatalogDesk::Take(const PublishCatalog& published, FdList fds) {
+absl::Status CatalogDesk::Hold(const PublishCatalog& published, FdList fds) {
   const size_t plans = published.plan_routes_size();
   if (fds.size() != plans + 1) {
     return absl::InvalidArgumentError(
@@ -37,24 +38,33 @@ absl::Status CatalogDesk::Take(const PublishCatalog& published, FdList fds) {
   if (catalog->generation() != published.generation()) {
     return absl::InvalidArgumentError("generation: message and catalog differ");
   }
-  if (catalog->generation() <= generation()) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("generation: ", catalog->generation(), " does not follow ", generation()));
+  if (catalog->generation() < first_generation()) {
+    return absl::InvalidArgumentError(absl::StrCat("generation: ", catalog->generation(),
+                                                   " does not follow ", last_said().generation()));
   }
   for (const Model& model : catalog->models()) {
     first_route_ = std::max(first_route_, model.route() + 1);
   }
-  plan_bytes_ = 0;
+  waiting_ = Waiting();
   for (size_t i = 1; i < fds.size(); ++i) {
     struct stat info;
-    if (fstat(fds[i]->get(), &info) == 0) plan_bytes_ += info.st_size;
+    if (fstat(fds[i]->get(), &info) == 0) waiting_.plan_bytes += info.st_size;
   }
-  catalog_ = std::move(*catalog);
-  former_ =
-      std::exchange(newest_, {generation(),
-                              {published.plan_routes().begin(), published.plan_routes().end()},
-                              std::move(fds)});
+  waiting_.kept = {catalog->generation(),
+                   {published.plan_routes().begin(), published.plan_routes().end()},
+                   std::move(fds)};
+  waiting_.catalog = std::move(*catalog);
   return absl::OkStatus();
+}
+
+uint64_t CatalogDesk::Take(bool newest_was_live) {
+  MR_CHECK(has_waiting(), "a catalog is taken once it was held");
+  Kept replaced = std::exchange(newest_, std::move(waiting_.kept));
+  if (newest_was_live || former_.fds.empty()) std::swap(former_, replaced);
+  catalog_ = std::move(waiting_.catalog);
+  plan_bytes_ = waiting_.plan_bytes;
+  waiting_ = Waiting();
+  return replaced.generation;
 }
 
 PublishCatalog CatalogDesk::Kept::Published() const {

@@ -77,9 +77,10 @@ void Fleet::Settle() {
     if (BecomeReady()) StoreState();
     PublishRoster();
     GoLive();
+    again = TakeCatalog();
     StepStorms();
     StepChanges();
-    again = StartDue();
+    again |= StartDue();
     for (const auto& [key, process] : processes_) {
       again |= !process.condemned.empty() && process.state != ProcessState::kDying;
     }
@@ -236,7 +237,7 @@ void Fleet::Configure(FleetProcess* process) {
   if (process->stage == Stage::kRegistry) {
     configure->set_first_route(desk_.first_route());
     configure->set_first_generation(desk_.first_generation());
-    *configure->mutable_unloaded() = desk_.catalog().unloaded();
+    *configure->mutable_unloaded() = desk_.last_said().unloaded();
   }
   Send(process, message, fds);
   if (!HasLanes(process->stage)) return;

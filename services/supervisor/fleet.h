@@ -12,10 +12,9 @@
 //   3. An incarnation is given out once. A process is told of a peer at most once, and of its end
 //      exactly once, after it was reaped.
 //   4. What a process says is untrusted: what does not fit its state ends that process alone.
-//   5. A change of models is handed to the registry when no request in flight began before the
-//   newest
-//      catalog (workers keep two), and answered when its catalog is live everywhere, or at its
-//      limit.
+//   5. A catalog is given out, and a change of models handed to the registry, when the one before
+//      is live and no request in flight began before it (workers keep two), or when it has failed.
+//      A change is answered when its catalog is live everywhere, or at its limit.
 //   6. What the next supervisor would take for more than it is, is stored before it is true: READY,
 //      LEAVING, the order to end, that one was given up. A death is told by the roster first and
 //      stored after: the next supervisor sees it too.
@@ -114,7 +113,8 @@ class Fleet {
  public:
   // How often Tick is called; silences and time limits are as fine as this.
   static constexpr int64_t kTickNs = 50 * kNanosPerMilli;
-  static constexpr int64_t kStopLimitNs = 2 * kNanosPerSecond;  // from Stop to the end
+  static constexpr int64_t kCatalogLimitNs = 60 * kNanosPerSecond;  // to take one up
+  static constexpr int64_t kStopLimitNs = 2 * kNanosPerSecond;      // from Stop to the end
   static constexpr int kTicksALoad = 5;  // between two looks at the machine's load
 
   Fleet(Hands* hands, FleetSetup setup);
@@ -196,6 +196,8 @@ class Fleet {
   void OnChangeModel(FleetProcess* process, const ChangeModel& change);
   void OnModelChanged(FleetProcess* process, const ModelChanged& changed);
   bool Settled() const;
+  bool CatalogMayFollow() const;
+  bool TakeCatalog();  // whether one was given out
   bool IsLiveEverywhere(uint64_t generation) const;
   void StartChange(Change* change);
   void StepChanges();
@@ -267,6 +269,7 @@ class Fleet {
   std::string stored_;  // the state, as stored last
   uint64_t live_generation_ = 0;
   int64_t catalog_since_ns_ = 0;
+  bool catalog_failed_ = false;  // the newest: a process said that it cannot take it up
   FleetPhase phase_ = FleetPhase::kRunning;
   int64_t drain_until_ns_ = 0;
   int stop_group_ = 0;

@@ -228,8 +228,12 @@ void Fleet::AdoptOneCatalog(const PublishCatalog& catalog) {
     if (fds.back() == nullptr) break;
   }
   const absl::Status taken = fds.back() == nullptr ? absl::NotFoundError("a descriptor is missing")
-                                                   : desk_.Take(catalog, std::move(fds));
-  if (!taken.ok()) Log(LogLevel::kError, "catalog_not_adopted", {{"why", taken.ToString()}});
+                                                   : desk_.Hold(catalog, std::move(fds));
+  if (!taken.ok()) {
+    Log(LogLevel::kError, "catalog_not_adopted", {{"why", taken.ToString()}});
+  } else {
+    (void)desk_.Take(/*newest_was_live=*/true);
+  }
 }
 
 void Fleet::AdoptProcess(const ProcessRecord& record, std::vector<uint32_t>* gone) {

@@ -1,4 +1,4 @@
-// Fleet: models loaded and unloaded, one after the other.
+// Fleet: catalogs given out, and models loaded and unloaded, one after the other.
 #include <algorithm>
 
 #include "absl/strings/str_cat.h"
@@ -86,6 +86,33 @@ bool Fleet::Settled() const {
   return true;
 }
 
+// One rule for all that publishes: loads, reloads, a registry that was started again. Before the
+// first one is live there are no requests to keep apart.
+bool Fleet::CatalogMayFollow() const {
+  if (!desk_.has_catalog() || live_generation_ == 0) return true;
+  if (live_generation_ == desk_.generation()) return Settled();
+  return catalog_failed_ || hands_->NowNs() - catalog_since_ns_ > kCatalogLimitNs;
+}
+
+bool Fleet::TakeCatalog() {
+  if (!desk_.has_waiting() || !CatalogMayFollow()) return false;
+  const bool was_live = live_generation_ == desk_.generation();
+  const uint64_t forgotten = desk_.Take(was_live);
+  catalog_since_ns_ = hands_->NowNs();
+  catalog_failed_ = false;
+  StoreCatalog(forgotten);
+  Log(LogLevel::kInfo, "catalog_published",
+      {{"generation", desk_.generation()},
+       {"models", desk_.catalog().models_size()},
+       {"failed", desk_.catalog().failed_size()}});
+  for (auto& [key, process] : processes_) {
+    if (HasLanes(process.stage) && process.state != ProcessState::kStopping) {
+      SendCatalog(&process, desk_.newest());
+    }
+  }
+  return true;
+}
+
 bool Fleet::IsLiveEverywhere(uint64_t generation) const {
   if (live_generation_ < generation) return false;
   return std::all_of(processes_.begin(), processes_.end(), [&](const auto& entry) {
@@ -123,7 +150,7 @@ void Fleet::StepChanges() {
       change.outcome = absl::UnavailableError("the registry ended before it had an answer");
     } else if (change.generation != 0 && IsLiveEverywhere(change.generation)) {
       change.outcome = absl::OkStatus();
-    } else if (first && change.registry == 0 && Settled()) {
+    } else if (first && change.registry == 0 && !desk_.has_waiting() && Settled()) {
       StartChange(&change);
     }
     first = first && change.outcome.has_value();

@@ -156,5 +156,113 @@ TEST_F(FleetChangesTest, OnlyIngressAsksAndOnlyTheRegistryAnswers) {
   EXPECT_EQ(ToldToRegistry(), Names());
 }
 
+class FleetCatalogsTest : public FleetChangesTest {
+ protected:
+  // Generations of the catalogs that a process was sent.
+  std::vector<uint64_t> SentTo(uint32_t key) const {
+    std::vector<uint64_t> generations;
+    for (const Told& told : hands.told) {
+      if (told.key == key && told.message.has_catalog()) {
+        generations.push_back(told.message.catalog().generation());
+      }
+    }
+    return generations;
+  }
+  void TakesUp(uint32_t key, uint64_t generation, const std::string& error = "") {
+    FromProcess message;
+    message.mutable_catalog_ready()->set_generation(generation);
+    message.mutable_catalog_ready()->set_error(error);
+    Say(key, message);
+    Play();
+  }
+  using Generations = std::vector<uint64_t>;
+};
+
+// Workers keep two: a third one would cost them the one that requests go by.
+TEST_F(FleetCatalogsTest, ACatalogWaitsUntilTheOneBeforeIsLive) {
+  const uint32_t execution = KeyOf(Stage::kExecution), features = KeyOf(Stage::kFeatures);
+  mute.insert(execution);
+  Publish(registry_, 2, 9);
+  Publish(registry_, 3, 10);
+  Play();
+  EXPECT_EQ(SentTo(features), (Generations{1, 2})) << "2 is not live";
+  Publish(registry_, 4, 11);
+  Play();
+  EXPECT_EQ(SentTo(features), (Generations{1, 2}));
+  EXPECT_EQ(fleet->live_generation(), 1u);
+  mute.clear();
+  TakesUp(execution, 2);
+  EXPECT_EQ(SentTo(features), (Generations{1, 2, 4})) << "4 says all that 3 said";
+  EXPECT_EQ(fleet->live_generation(), 4u);
+}
+
+TEST_F(FleetCatalogsTest, ACatalogWaitsForRequestsOfTheOneBeforeTheLive) {
+  const uint32_t features = KeyOf(Stage::kFeatures);
+  for (uint32_t lane : lanes[ingress_]) hands.looks[lane].oldest_catalog = 1;
+  Publish(registry_, 2, 9);
+  Play();
+  Publish(registry_, 3, 10);
+  AskFor(1, "m");
+  Tick();
+  EXPECT_EQ(fleet->live_generation(), 2u);
+  EXPECT_EQ(SentTo(features), (Generations{1, 2})) << "a request of generation 1 is in flight";
+  for (uint32_t lane : lanes[ingress_]) hands.looks[lane].oldest_catalog = 2;
+  Tick();
+  EXPECT_EQ(SentTo(features), (Generations{1, 2, 3}));
+  EXPECT_EQ(ToldToRegistry(), Names()) << "a change waits behind it";
+  for (uint32_t lane : lanes[ingress_]) hands.looks[lane].oldest_catalog = 3;
+  Play();
+  EXPECT_EQ(ToldToRegistry(), Names{"m"});
+}
+
+// Else a catalog that no worker can take up could never be mended.
+TEST_F(FleetCatalogsTest, ACatalogThatFailedIsFollowedAndTheLiveOneIsKept) {
+  const uint32_t execution = KeyOf(Stage::kExecution), features = KeyOf(Stage::kFeatures);
+  mute.insert(execution);
+  Publish(registry_, 2, 9);
+  Publish(registry_, 3, 10);
+  EXPECT_EQ(fleet->catalog().newest().generation, 2u);
+  TakesUp(execution, 2, "it does not fit");
+  EXPECT_EQ(SentTo(features), (Generations{1, 2, 3}));
+  fleet->OnEnd(execution, {0, 9});
+  for (int i = 0; i < 10; ++i) {  // its back-off
+    Play();
+    Tick();
+  }
+  EXPECT_EQ(SentTo(KeyOf(Stage::kExecution)), (Generations{1, 3})) << "requests go by 1 until then";
+  EXPECT_EQ(fleet->live_generation(), 3u);
+}
+
+TEST_F(FleetCatalogsTest, ACatalogThatIsNotLiveInTimeIsFollowed) {
+  const uint32_t execution = KeyOf(Stage::kExecution), features = KeyOf(Stage::kFeatures);
+  mute.insert(execution);
+  Publish(registry_, 2, 9);
+  Publish(registry_, 3, 10);
+  Play();
+  hands.now_ns += Fleet::kCatalogLimitNs;
+  fleet->Tick();
+  EXPECT_EQ(SentTo(features), (Generations{1, 2}));
+  Tick();
+  EXPECT_EQ(SentTo(features), (Generations{1, 2, 3}));
+}
+
+TEST_F(FleetCatalogsTest, ARegistryThatIsStartedAgainGoesOnBehindWhatWaits) {
+  mute.insert(KeyOf(Stage::kExecution));
+  Publish(registry_, 2, 9);
+  Publish(registry_, 3, 10);
+  fleet->OnEnd(registry_, {0, 9});
+  Tick();
+  const uint32_t next = KeyOf(Stage::kRegistry);
+  mute.insert(next);
+  Play();
+  for (const Told& told : hands.told) {
+    if (told.key != next || !told.message.has_configure()) continue;
+    EXPECT_EQ(told.message.configure().first_generation(), 4u);
+    EXPECT_EQ(told.message.configure().first_route(), 11u);
+  }
+  Publish(next, 3, 12);
+  EXPECT_EQ(StateOf(next), ProcessState::kDying) << "3 was said already";
+}
+
 }  // namespace
 }  // namespace millrace

@@ -17,7 +17,6 @@ namespace {
 
 constexpr int64_t kAnnounceLimitNs = 30 * kNanosPerSecond;  // memory reserved and touched
 constexpr int64_t kReadyLimitNs = 60 * kNanosPerSecond;     // linked, and every model warmed
-constexpr int64_t kCatalogLimitNs = 60 * kNanosPerSecond;   // a ready worker, for a new catalog
 constexpr int64_t kDumpLimitNs = 5 * kNanosPerSecond;       // of one that said it is dying
 constexpr uint64_t kUnknownBytes = 64 << 20;                // of a stage nobody has announced for
 

@@ -194,6 +194,7 @@ void Fleet::OnCatalogReady(FleetProcess* process, const CatalogReady& ready) {
     return;
   }
   if (!ready.error().empty()) {
+    catalog_failed_ |= ready.generation() == desk_.generation();
     process->condemned =
         absl::StrCat("cannot take up catalog ", ready.generation(), ": ", ready.error());
     return;
@@ -207,11 +208,10 @@ void Fleet::OnPublishCatalog(FleetProcess* process, const PublishCatalog& publis
     process->adopted = false;
     return;
   }
-  const uint64_t forgotten = desk_.former().generation;  // 0: there is none
   FdList shared;
   for (Fd& fd : fds) shared.push_back(Share(std::move(fd)));
   absl::Status status = process->stage == Stage::kRegistry
-                            ? desk_.Take(publish, std::move(shared))
+                            ? desk_.Hold(publish, std::move(shared))
                             : absl::InvalidArgumentError("only the registry publishes");
   if (!status.ok()) {
     process->condemned = absl::StrCat("published a catalog that is refused: ", status.message());
@@ -219,16 +219,6 @@ void Fleet::OnPublishCatalog(FleetProcess* process, const PublishCatalog& publis
   }
   if (NextState(process->state, ProcessEvent::kBecomeReady).has_value()) {
     Move(process, ProcessState::kReady);
-  }
-  catalog_since_ns_ = hands_->NowNs();
-  StoreCatalog(forgotten);
-  Log(LogLevel::kInfo, "catalog_published",
-      {{"generation", desk_.generation()},
-       {"models", desk_.catalog().models_size()},
-       {"failed", desk_.catalog().failed_size()}});
-  for (auto& [key, other] : processes_) {
-    if (HasLanes(other.stage) && other.state != ProcessState::kStopping)
-      SendCatalog(&other, desk_.newest());
   }
 }
 

@@ -83,6 +83,10 @@ class TestWorker {
       reply.mutable_link_up()->set_consumer(message.peer_half().consumer());
       Send(reply);
     } else if (message.has_catalog()) {
+      // Nothing of an older one is in flight.
+      for (TestLane& lane : lanes_) {
+        lane.page.as<Page>()->Set(Counter::kOldestCatalog, message.catalog().generation());
+      }
       reply.mutable_catalog_ready()->set_generation(message.catalog().generation());
       Send(reply);
     } else if (message.has_drain()) {

@@ -352,6 +352,19 @@ TEST_P(GrpcServerTest, StatusesOfTheFrontendAreTheClients) {
   }
 }
 
+TEST_P(GrpcServerTest, ARefusalSaysWhenToComeAgain) {
+  frontend_.set_answerer([](const FakeRequest&) {
+    return FakeAnswer{absl::UnavailableError("full"), "", "", {}, 1234};
+  });
+  ModelInferResponse response;
+  grpc::ClientContext context;
+  EXPECT_FALSE(Infer(Request(), &response, &context).ok());
+  const auto& trailers = context.GetServerTrailingMetadata();
+  const auto hint = trailers.find("grpc-retry-pushback-ms");
+  ASSERT_NE(hint, trailers.end());
+  EXPECT_EQ(hint->second, "1234") << "what the frontend predicts, not the server's own";
+}
+
 TEST_P(GrpcServerTest, HeadersOverTheLimitAreRefused) {
   grpc::ClientContext context;
   context.AddMetadata("long", std::string(20'000, 'h'));

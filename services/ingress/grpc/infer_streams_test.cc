@@ -198,13 +198,14 @@ TEST_P(InferStreamsTest, AnErrorIsItsRequestsAndTheStreamGoesOn) {
   EXPECT_EQ(response.infer_response().id(), "id 1");
 
   frontend_.set_answerer([](const FakeRequest&) {
-    return FakeAnswer{absl::ResourceExhaustedError(""), "", "", {}};
+    return FakeAnswer{absl::ResourceExhaustedError(""), "", "", {}, 1234};
   });
   ASSERT_TRUE(WriteNumbered(client.get(), 2, 3));
   response = Read(client.get());
   EXPECT_EQ(response.error_message(), "RESOURCE_EXHAUSTED") << "an empty one would be a success";
   EXPECT_EQ(response.infer_response().id(), "id 2");
   EXPECT_EQ(response.infer_response().outputs_size(), 0);
+  EXPECT_EQ(response.infer_response().parameters().at("retry_pushback_ms").int64_param(), 1234);
   EXPECT_TRUE(CloseAndEnd(client.get()).ok());
 }
 

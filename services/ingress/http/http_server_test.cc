@@ -231,6 +231,15 @@ TEST(HttpServer, StatusTable) {
     EXPECT_EQ(response.body, R"({"error":"x"})");
     EXPECT_EQ(response.Has("retry-after: 1\r\n"), want.code == 503 || want.code == 429);
   }
+  // What the frontend predicts, in whole seconds, never too early.
+  for (const auto& [hint_ms, seconds] : {std::pair(1, 1), std::pair(2001, 3)}) {
+    test.frontend().set_answerer([hint_ms = hint_ms](const FakeRequest&) {
+      return FakeAnswer{absl::UnavailableError("x"), "", "", {}, hint_ms};
+    });
+    const Response response = test.Exchange(fd, Post(kInfer, kPlainBody));
+    EXPECT_EQ(response.code, 503);
+    EXPECT_TRUE(response.Has("retry-after: " + std::to_string(seconds) + "\r\n"));
+  }
   // A bad body leaves the connection in order, too.
   EXPECT_EQ(test.Exchange(fd, Post(kInfer, "{")).code, 400);
   EXPECT_EQ(test.Exchange(fd, Post(kInfer, "")).body, R"({"error":"the body is empty"})");

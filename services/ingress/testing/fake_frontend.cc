@@ -34,7 +34,7 @@ void Deliver(Completion* completion, FakeAnswer answer) {
   for (const FakeTensor& output : answer.outputs) {
     outputs.push_back({output.name, output.datatype, output.shape, output.raw});
   }
-  completion->Done({answer.status, answer.model, answer.version, outputs});
+  completion->Done({answer.status, answer.model, answer.version, outputs, answer.retry_after_ms});
   answer.model.assign(answer.model.size(), '#');
   for (FakeTensor& output : answer.outputs) {
     output.name.assign(output.name.size(), '#');

@@ -50,6 +50,7 @@ struct FakeAnswer {
   std::string model;
   std::string version;
   std::vector<FakeTensor> outputs;
+  int64_t retry_after_ms = 0;
 };
 
 class FakeFrontend final : public Frontend {
