@@ -9,6 +9,7 @@
 #include "common/config_schema.h"
 #include "common/config_yaml.h"
 #include "common/fault_rule.h"
+#include "common/time_edges.h"
 
 namespace millrace {
 namespace {
@@ -145,6 +146,7 @@ class Parser {
                  config.execution_max_workers);
     CheckScaling("aggregation", config.aggregation_workers, config.aggregation_min_workers,
                  config.aggregation_max_workers);
+    CheckObserver();
     if (config.tls_certificate.empty() != config.tls_key.empty()) {
       Between("ingress.tls_certificate", "ingress.tls_key",
               "is of use only together with ingress.tls_key");
@@ -168,6 +170,18 @@ class Parser {
     } else if (workers < min || workers > max) {
       Between(stage + ".workers", stage + ".max_workers",
               absl::StrCat("must lie within ", stage, ".min_workers and ", stage, ".max_workers"));
+    }
+  }
+
+  void CheckObserver() {
+    const Config& config = result_.config;
+    if (!IsTimeEdge(static_cast<uint64_t>(config.slo_ms) * 1'000'000)) {
+      Between("observer.slo_ms", "observer.slo_ms",
+              "must be 1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6 or 8 times a power of ten");
+    }
+    if (!IsLocalListen(config.metrics_listen)) {
+      Between("observer.metrics", "observer.metrics",
+              "must be an address of this machine only, or a Unix socket");
     }
   }
 

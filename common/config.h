@@ -26,6 +26,7 @@ struct Config {
   std::string http_listen = "127.0.0.1:8000";
   // "unix:/path" of clients that share memory with ingress; empty: not opened.
   std::string local_listen;
+  std::string metrics_listen = "127.0.0.1:8002";  // of the observer; empty: there is none
   std::string local_uids;  // "1000,1001": users beside root and the server's own
   // Unix socket of `millrace status` and `scale`; empty: $XDG_RUNTIME_DIR or /run/millrace.
   std::string admin_socket;
@@ -33,7 +34,8 @@ struct Config {
   // CPUs that a stage's processes may use ("0-1,4"); empty: all.
   std::string ingress_cpus, features_cpus, execution_cpus, aggregation_cpus;
   // Users that a stage's processes run as; empty: the server's own.
-  std::string ingress_user, features_user, execution_user, aggregation_user, registry_user;
+  std::string ingress_user, features_user, execution_user, aggregation_user, registry_user,
+      observer_user;
   std::string wait = "auto";       // how lanes wait: auto, spin, yield or park
   std::string device = "auto";     // where models run: auto, cpu or cuda
   std::string huge_pages = "off";  // of arenas: off, try or require
@@ -88,6 +90,7 @@ struct Config {
   int64_t storm_intensity = 5;       // deaths without an answer before a breaker opens
   int64_t storm_period_ms = 30'000;  // within which they count
   int64_t storm_rest_ms = 5'000;     // from a breaker's opening to its probe
+  int64_t slo_ms = 100;              // what an answer should take at the most
   int64_t fault_seed = 1;            // of the choice of requests that a fault befalls
 };
 

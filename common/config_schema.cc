@@ -254,6 +254,16 @@ constexpr ConfigField kSchema[] = {
     Integer("supervisor", "storm_rest_ms", &Config::storm_rest_ms, 10, kMaxMillis,
             "Time that a breaker is open; then one request is let through, and decides."),
 
+    Text("observer", "metrics", &Config::metrics_listen, TextRule::kListen,
+         "Address of `/metrics`, for Prometheus. Empty: there is no observer. One that is taken "
+         "does "
+         "not keep the server from starting: it is tried again."),
+    Integer(
+        "observer", "slo_ms", &Config::slo_ms, 1, 300'000,
+        "What an answer should take at the most; alerts go by the share that does. An edge of the "
+        "histograms: 1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6 or 8 times a power of ten."),
+    Text("observer", "user", &Config::observer_user, TextRule::kUser, kUserSentence),
+
     Integer(
         "faults", "seed", &Config::fault_seed, 0, UINT32_MAX,
         "Of the choice of requests: the same requests (by the client's id, else by their number) "
@@ -271,6 +281,7 @@ constexpr std::pair<std::string_view, std::string_view> kSections[] = {
     {"memory", "Shared memory of all processes."},
     {"registry", "Reading and compiling the model repository."},
     {"supervisor", "The life of the other processes."},
+    {"observer", "Metrics. Its death costs no request."},
     {"faults",
      "Faults on purpose, to test policies with. A plan is refused unless the server is started "
      "with "

@@ -147,10 +147,21 @@ TEST(ParseConfig, TellsEveryFaultAtOnceInTheOrderOfTheLines) {
                           StartsWith("f.yaml:4: ingress.worker: is not a field; ingress has grpc"),
                           "f.yaml:5: featurs: is neither a field nor a section; the file has "
                           "repository, ingress, features, execution, aggregation, registry, "
-                          "supervisor, faults",
+                          "supervisor, observer, faults",
                           "f.yaml:6: execution: must be a map of names to values",
                           "f.yaml:7: repository: stands twice",
                           "f.yaml:8: aggregation.workers: must be an integer"));
+}
+
+TEST(ParseConfig, HoldsTheObserverToThisMachineAndToAnEdge) {
+  EXPECT_THAT(Faults("observer: {metrics: '', slo_ms: 250}\n"), IsEmpty());
+  EXPECT_THAT(Faults("observer: {metrics: 'unix:/run/m'}\n"), IsEmpty());
+  EXPECT_THAT(
+      Faults("observer:\n  metrics: 0.0.0.0:8002\n  slo_ms: 110\n"),
+      ElementsAre("f.yaml:2: observer.metrics: must be an address of this machine only, or a "
+                  "Unix socket",
+                  "f.yaml:3: observer.slo_ms: must be 1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6 or 8 "
+                  "times a power of ten"));
 }
 
 TEST(ParseConfig, ChecksFieldsAgainstEachOther) {

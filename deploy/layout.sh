@@ -13,7 +13,7 @@ put() { # MODE FILE... DESTINATION
   install -D -m "$1" "$2" "$3"
 }
 
-for stage in keeper supervisor registry ingress features execution aggregation; do
+for stage in keeper supervisor registry ingress features execution aggregation observer; do
   put 755 "$binaries/services/$stage/$stage" "$programs/$stage/$stage"
 done
 put 755 "$binaries/kernels/compile/compiler" "$programs/registry/compiler"

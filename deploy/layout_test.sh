@@ -3,7 +3,8 @@
 # the unit, the users and the container file hold to what the tools and the programs say.
 set -euo pipefail
 readonly programs=(keeper/keeper supervisor/supervisor registry/registry registry/compiler
-  ingress/ingress features/features execution/execution aggregation/aggregation millrace)
+  ingress/ingress features/features execution/execution aggregation/aggregation observer/observer
+  millrace)
 failures=0
 
 expect() { # WHAT COMMAND...
@@ -34,13 +35,16 @@ config=$root/test.yaml
 {
   echo "repository: $root/models"
   echo "ingress: {grpc_listen: '127.0.0.1:0', http_listen: '127.0.0.1:0'}"
+  echo "observer: {metrics: '127.0.0.1:0'}"
 } >"$config"
 # Only where other users exist: a sandbox may know no other than the one it runs as.
 if [[ $(id -u) -eq 0 ]] && setpriv --reuid=daemon --clear-groups true 2>/dev/null; then
   separate=yes
-  users=(ingress:daemon features:bin execution:sys aggregation:games registry:man)
+  users=(ingress:daemon features:bin execution:sys aggregation:games registry:man
+    observer:news)
   sed -i "s/^ingress: {/ingress: {user: daemon, /" "$config"
-  for pair in "${users[@]:1}"; do echo "${pair%:*}: {user: ${pair#*:}}" >>"$config"; done
+  sed -i "s/^observer: {/observer: {user: news, /" "$config"
+  for pair in "${users[@]:1:4}"; do echo "${pair%:*}: {user: ${pair#*:}}" >>"$config"; done
 else
   separate=no
   echo "SKIPPED: a user for each stage (not root, or in a sandbox without other users)"

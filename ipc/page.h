@@ -1,6 +1,7 @@
 // The page: what a lane tells about itself to everybody.
 //
-// Purpose: state, beat, exit reason, counters, load, the ids being executed, the parking word.
+// Purpose: state, beat, exit reason, counters, load, the ids being executed, the parking word, and
+//   what was timed by model (ipc/stats_words.h).
 // Who writes: the lane that owns the page (its process's main thread the liveness word and state).
 // Who reads: the supervisor and every peer, at any time, without a lock; each word alone is
 //   consistent, no two words are. Invariants:
@@ -21,6 +22,7 @@
 
 #include "ipc/golden_words.h"
 #include "ipc/memfd.h"
+#include "ipc/stats_words.h"
 
 namespace millrace {
 
@@ -72,6 +74,11 @@ enum class Counter : size_t {
   kCount
 };
 
+// The others only grow within an incarnation.
+constexpr bool IsGauge(Counter c) {
+  return c >= Counter::kQueueDepth && c <= Counter::kOldestCatalog;
+}
+
 inline constexpr std::array<std::string_view, static_cast<size_t>(Counter::kCount)> kCounterNames =
     {"taken",          "answered",       "failed",
      "expired",        "stale",          "refused",
@@ -118,6 +125,8 @@ struct Page {
 
   alignas(kLineBytes) GoldenWords golden;  // of an ingress lane
 
+  alignas(kLineBytes) StatsWords stats;
+
   uint64_t Get(Counter c) const {
     // relaxed: a statistic; no other word is read by its value.
     return counters[static_cast<size_t>(c)].load(std::memory_order_relaxed);
@@ -141,6 +150,8 @@ inline constexpr RegionType kPageType = {
     LayoutHash({sizeof(Page), offsetof(Page, liveness), offsetof(Page, beat),
                 offsetof(Page, parked), offsetof(Page, epoch), offsetof(Page, quiesced),
                 offsetof(Page, counters), offsetof(Page, executing_count), offsetof(Page, golden),
-                sizeof(GoldenWords), static_cast<uint64_t>(Counter::kCount), kMaxExecuting})};
+                sizeof(GoldenWords), static_cast<uint64_t>(Counter::kCount), kMaxExecuting,
+                offsetof(Page, stats), kMaxStatsModels, kStatsWords, kTimeEdges,
+                static_cast<uint64_t>(Counter::kQueueDepth)})};
 
 }  // namespace millrace

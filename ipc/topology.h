@@ -21,11 +21,12 @@ enum class Stage : uint8_t {
   kFeatures = 3,
   kExecution = 4,
   kAggregation = 5,
+  kObserver = 6,
 };
-inline constexpr size_t kStageCount = 6;
+inline constexpr size_t kStageCount = 7;
 
 inline constexpr std::array<std::string_view, kStageCount> kStageNames = {
-    "none", "registry", "ingress", "features", "execution", "aggregation"};
+    "none", "registry", "ingress", "features", "execution", "aggregation", "observer"};
 
 inline constexpr std::string_view StageName(Stage stage) {
   const size_t i = static_cast<size_t>(stage);
@@ -53,7 +54,8 @@ inline constexpr bool IsEdge(Stage producer, Stage consumer) {
   return false;
 }
 
-// Stages whose processes have lanes (arena, links); the registry and the supervisor have none.
+// Stages whose processes have lanes (arena, links); the registry, the observer and the supervisor
+// have none.
 inline constexpr bool HasLanes(Stage stage) {
   return stage == Stage::kIngress || stage == Stage::kFeatures || stage == Stage::kExecution ||
          stage == Stage::kAggregation;

@@ -103,7 +103,7 @@ _LIBRARIES = {
     ),
     "prometheus_cpp": struct(
         package = "prometheus-cpp-dev",
-        targets = {"prometheus": ["pc:prometheus-cpp-core", "pc:prometheus-cpp-pull"]},
+        targets = {"prometheus": ["pc:prometheus-cpp-core"]},
         tools = {},
     ),
     "protobuf": struct(

@@ -59,6 +59,7 @@ std::vector<std::string> Tree::Command(const Options& options, const std::string
                                       "--",
                                       "--binaries=services",
                                       "--compiler=kernels/compile/compiler",
+                                      "--metrics=" + options.metrics,
                                       "--admin-socket=" + dir + "/admin"};
   if (!options.repository.empty()) {
     // A copy, since a test's data are symbolic links, which the registry does not follow.

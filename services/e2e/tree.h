@@ -24,6 +24,7 @@ class Tree {
     std::string repository = "deploy/demo/models";  // empty: what the configuration says
     std::string config;                             // YAML text; empty: none
     bool enable_faults = false;                     // that `config` plans
+    std::string metrics = "127.0.0.1:0";
   };
   // Returns once every stage is ready.
   static std::unique_ptr<Tree> Start(const Options& options);

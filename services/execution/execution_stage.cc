@@ -168,6 +168,18 @@ void ExecutionStage::Learn(double ns_per_row) {
   }
 }
 
+void ExecutionStage::CountBatch(Worker& worker, int64_t begin_ns, int64_t run_ns) {
+  ModelStatsWords& stats = worker.StatsOf(parts_[0].item);
+  for (const Part& part : parts_) {
+    stats.Observe(StatsTime::kBatchWait,
+                  static_cast<uint64_t>(std::max<int64_t>(begin_ns - part.item.taken_ns, 0)));
+  }
+  stats.Observe(StatsTime::kWork, static_cast<uint64_t>(run_ns));
+  stats.ObserveBatch(rows_);
+  stats.Add(StatsSum::kRows, rows_);
+  stats.Add(StatsSum::kExecutions, 1);
+}
+
 void ExecutionStage::Run(Worker& worker) {
   worker.Predict(PredictedNs(rows_));
   const KernelBatch batch = {type_, pieces_, plan_->scratch};
@@ -178,9 +190,9 @@ void ExecutionStage::Run(Worker& worker) {
       alone_ ? plan_->kernel->RunOnCpu(batch) : plan_->kernel->Run(batch, &tally);
   // A CPU always runs a batch.
   if (!run.ok()) EndLostDevice(run);
-  const double per_row = static_cast<double>(MonotonicNanos() - begin_ns) /
-                         static_cast<double>(std::max(rows_, size_t{1}));
-  Learn(per_row);
+  const int64_t run_ns = MonotonicNanos() - begin_ns;
+  Learn(static_cast<double>(run_ns) / static_cast<double>(std::max(rows_, size_t{1})));
+  CountBatch(worker, begin_ns, run_ns);
   Page& page = worker.page();
   page.Add(Counter::kRows, rows_);
   if (tally.device_batches == 0) return;

@@ -57,6 +57,7 @@ class ExecutionStage : public WorkerStage {
   }
   void Run(Worker& worker);
   void Learn(double ns_per_row);
+  void CountBatch(Worker& worker, int64_t begin_ns, int64_t run_ns);
 
   PlanShelf shelf_;
   RouteTable<Plan> plans_;

@@ -20,7 +20,8 @@ Lane::Lane(LaneId id, Memory memory, LaneReports reports)
     : id_(id),
       memory_(std::move(memory)),
       reports_(std::move(reports)),
-      waiter_(&page().parked, memory_.wake.Duplicate()) {
+      waiter_(&page().parked, memory_.wake.Duplicate()),
+      stats_(&page().stats) {
   MR_CHECK(waiter_.fd() >= 0, "no descriptor left for a lane");
   returned_.reserve(kSlots);
 }

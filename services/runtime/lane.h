@@ -32,6 +32,7 @@
 #include "ipc/link.h"
 #include "ipc/page.h"
 #include "ipc/roster.h"
+#include "ipc/stats.h"
 #include "ipc/topology.h"
 #include "ipc/waiter.h"
 
@@ -105,6 +106,8 @@ class Lane {
   const LaneId& id() const { return id_; }
   Page& page() { return *memory_.page.as<Page>(); }
   Arena& arena() { return memory_.arena; }
+  // The page's statistics, on the lane's thread.
+  StatsWriter& stats() { return stats_; }
   const Memory& memory() const { return memory_; }
   void set_handler(LaneHandler* handler) { handler_ = handler; }
 
@@ -170,6 +173,7 @@ class Lane {
   LaneReports reports_;
   LaneHandler* handler_ = nullptr;
   Waiter waiter_;
+  StatsWriter stats_;
   RosterSnapshot roster_;
   WaitMode wait_mode_ = WaitMode::kYield;
   std::vector<std::shared_ptr<PeerLane>> peers_;

@@ -79,6 +79,15 @@ void Worker::ObserveDelay(uint64_t delay_ns) {
   page().Set(Counter::kQueueDelayNs, before - before / kWeight + delay_ns / kWeight);
 }
 
+// Execution times its batches itself.
+void Worker::CountAnswer(const WorkItem& item, uint8_t code, int64_t now_ns) {
+  ModelStatsWords& stats = StatsOf(item);
+  stats.Code(code);
+  if (lane_->id().stage == Stage::kExecution) return;
+  stats.Observe(StatsTime::kWork,
+                static_cast<uint64_t>(std::max<int64_t>(now_ns - item.taken_ns, 0)));
+}
+
 StageTimes Worker::TimesOf(const WorkItem& item, int64_t now_ns) const {
   StageTimes times = item.times;
   times.queue_ns += item.waited_ns;
@@ -110,6 +119,7 @@ bool Worker::Admit(WorkItem* item) {
   item->waited_ns = PublishedAgeNs(item->message.published_ticks, now);
   item->taken_ns = now;
   ObserveDelay(item->waited_ns);
+  StatsOf(*item).Observe(StatsTime::kQueue, item->waited_ns);
   if (now <= item->message.deadline_ns && Wanted(item->message.origin, item->id)) return true;
   page().Add(now > item->message.deadline_ns ? Counter::kExpired : Counter::kStale);
   Finish(*item);
@@ -262,6 +272,7 @@ void Worker::Answer(const WorkItem& item, absl::Span<const Hop> hops, const absl
   const int64_t now_ns = MonotonicNanos();
   reply.published_ticks = PublishedTicks(now_ns);
   reply.times = TimesOf(item, now_ns).Pack();
+  CountAnswer(item, reply.code, now_ns);
   // The input first: whoever gets the result then knows that it is returned.
   Finish(item);
   PartId id = item.id;

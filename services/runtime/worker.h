@@ -106,6 +106,11 @@ class Worker : public LaneHandler {
 
   Lane& lane() { return *lane_; }
   Page& page() { return lane_->page(); }
+  // The statistics of an item's model; in aggregation an ensemble's, not its member's.
+  ModelStatsWords& StatsOf(const WorkItem& item) {
+    const bool whole = lane_->id().stage == Stage::kAggregation;
+    return lane_->stats().Of(whole ? item.entry.route : item.message.route);
+  }
 
   // LaneHandler.
   void OnMessage(Inbound& from, const Message& message) override;
@@ -143,6 +148,7 @@ class Worker : public LaneHandler {
   // Whether to work on it; if not, it is finished here.
   bool Admit(WorkItem* item);
   void ObserveDelay(uint64_t delay_ns);
+  void CountAnswer(const WorkItem& item, uint8_t code, int64_t now_ns);
   // The item's times with those of this stage, which ends at `now_ns`.
   StageTimes TimesOf(const WorkItem& item, int64_t now_ns) const;
 

@@ -33,7 +33,8 @@ class WorkerProcess : public StageProcess {
   void OnPeerMapped(PeerLane* peer) override { work_->OnPeerMapped(peer); }
 
   void OnCatalog(CatalogWithPlans catalog, std::function<void(absl::Status)> ready) override {
-    const uint64_t generation = catalog.catalog->generation();
+    const auto models = catalog.catalog;
+    const uint64_t generation = models->generation();
     FaultPlan::Models struck;
     if (faults_ != nullptr) struck = faults_->Match(*catalog.catalog);
     absl::StatusOr<std::function<void()>> use = work_->Prepare(std::move(catalog));
@@ -41,8 +42,11 @@ class WorkerProcess : public StageProcess {
       Log(LogLevel::kError, "catalog_refused", {{"why", use.status().ToString()}});
       return ready(use.status());
     }
-    lane_->Post([this, generation, use = std::move(*use), ready = std::move(ready),
+    lane_->Post([this, generation, models, use = std::move(*use), ready = std::move(ready),
                  struck = std::move(struck)] {
+      for (const Model& m : models->models()) {
+        lane_->stats().Name(m.route(), m.name(), m.version());
+      }
       use();
       if (faults_ != nullptr) faults_->Use(struck);
       // relaxed: a statistic, read alone.

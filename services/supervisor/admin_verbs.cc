@@ -263,6 +263,10 @@ json StatusReport(const AdminContext& context, int64_t now_ns) {
   for (const auto& [name, address] : context.listeners) {
     listeners.push_back({{"name", name}, {"address", address}});
   }
+  for (const auto& [key, process] : fleet.processes()) {
+    if (process.observing.empty()) continue;
+    listeners.push_back({{"name", "metrics"}, {"address", process.observing}});
+  }
   json report = {{"ok", true},
                  {"phase", PhaseName(fleet.phase())},
                  {"ready", IsReady(context, now_ns)},

@@ -15,10 +15,11 @@ bool IsProgram(const std::string& path) { return access(path.c_str(), X_OK) == 0
 
 }  // namespace
 
-std::vector<std::string> MissingPrograms(const Programs& programs) {
+std::vector<std::string> MissingPrograms(const Programs& programs, bool observer) {
   std::vector<std::string> wanted = {programs.compiler};
   for (const StageRow& row : kStageRows) {
-    if (row.group >= 0) wanted.push_back(programs.CommandFor(row.stage)[0]);
+    if (row.group < 0 || (row.stage == Stage::kObserver && !observer)) continue;
+    wanted.push_back(programs.CommandFor(row.stage)[0]);
   }
   std::vector<std::string> missing;
   for (const std::string& program : wanted) {
@@ -47,7 +48,7 @@ absl::StatusOr<Build> FindBuild(const std::string& path) {
     if (!IsProgram(build.programs.compiler) && IsProgram(of_bazel)) {
       build.programs.compiler = of_bazel;
     }
-    const std::vector<std::string> missing = MissingPrograms(build.programs);
+    const std::vector<std::string> missing = MissingPrograms(build.programs, /*observer=*/false);
     if (!missing.empty()) return absl::NotFoundError(absl::StrCat("path: ", missing[0]));
     return build;
   }

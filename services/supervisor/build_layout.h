@@ -20,7 +20,7 @@ struct Build {
 // `path`: absolute.
 absl::StatusOr<Build> FindBuild(const std::string& path);
 
-// Programs that cannot be run, a sentence each.
-std::vector<std::string> MissingPrograms(const Programs& programs);
+// Programs that cannot be run, a sentence each. `observer`: the configuration wants one.
+std::vector<std::string> MissingPrograms(const Programs& programs, bool observer);
 
 }  // namespace millrace

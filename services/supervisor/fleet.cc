@@ -65,6 +65,7 @@ Fleet::Fleet(Hands* hands, FleetSetup setup)
   }
   AddSpareSlots();
   MakeGovernors();
+  if (setup_.observer) slots_[{Stage::kObserver, 0}] = FleetSlot();
 }
 
 void Fleet::Start() {
@@ -96,6 +97,7 @@ void Fleet::Settle() {
     was_ready_ = true;
     Log(LogLevel::kInfo, "server_ready", {{"generation", live_generation_}});
   }
+  TellObserver();
   StoreState();
 }
 

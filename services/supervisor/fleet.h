@@ -40,6 +40,7 @@
 #include "services/supervisor/link_book.h"
 #include "services/supervisor/scale_governor.h"
 #include "services/supervisor/stage_storms.h"
+#include "services/supervisor/stats_carry.h"
 #include "services/supervisor/wait_policy.h"
 
 namespace millrace {
@@ -49,6 +50,7 @@ struct FleetSetup {
   std::string config_yaml;  // sent to every process
   SharedFd roster;
   std::vector<std::pair<uint32_t, SharedFd>> listeners;  // by lane of ingress (kListenerNames)
+  bool observer = false;                                 // whether there is one
   CpuList cpus;                                          // that the server may use
   double cores = 1;  // as many as it may keep busy: those, or its quota
   // Ingress accepts nobody before Open: another pipeline serves.
@@ -87,6 +89,8 @@ struct FleetProcess {
   std::optional<DeviceReport> device;  // execution: what it runs models on
   std::map<uint32_t, KernelChoice> kernels;  // execution: by route of the newest catalog
   std::vector<uint32_t> knew_it;             // dying: keys of those who must hear of its end
+  std::vector<uint64_t> told_observe;        // observer: what it was told of last
+  std::string observing;                     // observer: its address
 };
 
 // A place for one process: what outlives its incarnations.
@@ -231,6 +235,16 @@ class Fleet {
   ToProcess DrainOrder() const;
   void TellOpen(FleetProcess* ingress);
 
+  // fleet_observe.cc
+  void CarryOver(const FleetProcess& process);
+  void CarryOverStored(const FleetProcess& process);
+  void StoreSums();
+  void AdoptSums();
+  void TellObserver();
+  FleetView View() const;
+  void ShowView();
+  void OnObserving(FleetProcess* process, const Observing& observing);
+
   // fleet_wait.cc
   void TakeLoad();
   CpuList CpusFor(Stage stage, uint32_t index) const;
@@ -277,6 +291,9 @@ class Fleet {
   CatalogDesk desk_;
   IncidentDesk incidents_;
   StageStorms storms_;
+  StatsCarry carry_;
+  SharedFd sums_;  // the carry's snapshot; null: there is none
+  int ticks_of_view_ = 0;
   WaitPolicy wait_;
   // Of a stage that is scaled by policy.
   struct Scaling {

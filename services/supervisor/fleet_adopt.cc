@@ -76,7 +76,7 @@ FleetProcess ProcessOf(const ProcessRecord& record) {
 
 // What was linking when its supervisor died may have said so to nobody.
 bool CanGoOn(const FleetProcess& process) {
-  return process.stage == Stage::kRegistry ||
+  return !HasLanes(process.stage) ||
          (process.state != ProcessState::kStarting && process.state != ProcessState::kAnnounced);
 }
 
@@ -169,6 +169,7 @@ void Fleet::Adopt(const FleetState& state) {
   if (state.format() != kFormat) return Start();
   last_tick_ns_ = hands_->NowNs();
   AdoptTables(state);
+  AdoptSums();
   AdoptCatalog(state);
   std::vector<uint32_t> gone;
   for (const ProcessRecord& record : state.processes()) AdoptProcess(record, &gone);
@@ -256,6 +257,7 @@ void Fleet::AdoptProcess(const ProcessRecord& record, std::vector<uint32_t>* gon
   const bool dying = process.state == ProcessState::kDying;
   if (const absl::Status adopted = hands_->Adopt(process.key); !adopted.ok()) {
     for (const FleetLane& lane : process.lanes) gone->push_back(lane.incarnation);
+    CarryOverStored(process);
     if (slot != slots_.end() && slot->second.leaving && !dying) slots_.erase(slot);
     hands_->DropStored(StoredOf(process.key));
     return;
@@ -271,6 +273,8 @@ void Fleet::AdoptProcess(const ProcessRecord& record, std::vector<uint32_t>* gon
     } else if (!memory.ok()) {
       process.condemned = absl::StrCat("cannot be adopted: ", memory.message());
     }
+  } else {
+    AdoptMemory(record, &process).IgnoreError();  // for what it counted
   }
   processes_[process.key] = std::move(process);
 }

@@ -62,6 +62,10 @@ class FakeHands : public Hands {
     if (it == looks.end()) return std::nullopt;
     return it->second;
   }
+  const Page* PageOf(uint32_t incarnation) const override {
+    const auto it = pages.find(incarnation);
+    return it == pages.end() ? nullptr : it->second;
+  }
   void Forget(uint32_t key) override { alive.erase(key); }
   void PublishRoster(absl::Span<const RosterEntry> lanes, const FdList& wakes) override {
     journal.push_back("roster");
@@ -112,6 +116,7 @@ class FakeHands : public Hands {
   bool page_is_bad = false;
   std::set<uint32_t> alive, full, stopped;
   std::map<uint32_t, PageLook> looks;
+  std::map<uint32_t, const Page*> pages;
   std::map<std::string, CpuList> pinned;
   std::optional<LoadLook> load;
   std::map<std::string, SharedFd> stored;
@@ -141,6 +146,7 @@ class FleetTest : public testing::Test {
     setup.cores = cores;
     setup.hold = hold;
     setup.unloaded = unloaded;
+    setup.observer = with_observer;
     fleet = std::make_unique<Fleet>(&hands, std::move(setup));
   }
 
@@ -188,6 +194,10 @@ class FleetTest : public testing::Test {
       stages[told.key] = static_cast<Stage>(configure.lanes(0).stage());
       if (stages[told.key] == Stage::kRegistry) {
         return Publish(told.key, configure.first_generation(), configure.first_route());
+      }
+      if (stages[told.key] == Stage::kObserver) {
+        reply.mutable_observing()->set_address("127.0.0.1:1");
+        return Say(told.key, reply);
       }
       const bool ledger = stages[told.key] == Stage::kIngress;
       for (const LaneName& lane : configure.lanes()) {
@@ -251,6 +261,7 @@ class FleetTest : public testing::Test {
   double cores = 8;
   bool hold = false;
   std::vector<std::string> unloaded;
+  bool with_observer = false;
   std::unique_ptr<Fleet> fleet;
   size_t played = 0;
   std::set<uint32_t> mute, silent;

@@ -62,8 +62,11 @@ void Fleet::OnEnd(uint32_t key, const ProcessEnd& end) {
       Send(peer, message);
     }
   }
+  CarryOver(*process);
   if (end.signal == 0 && end.exit_code == kExitDeviceLost) CountDeviceLoss(process);
-  const bool final = end.signal == 0 && IsFinalExit(end.exit_code);
+  // Without an observer everything is served all the same.
+  const bool final =
+      end.signal == 0 && IsFinalExit(end.exit_code) && process->stage != Stage::kObserver;
   if (final && !was_ready_ && phase_ == FleetPhase::kRunning) {
     Log(LogLevel::kError, "start_failed",
         {{"name", ProcessName(process->stage, process->index)}, {"code", end.exit_code}});
@@ -105,8 +108,9 @@ void Fleet::PlanRestart(FleetProcess* process) {
     slots_.erase({process->stage, process->index});
     return;
   }
-  // The registry has answered when it has published; its state says so.
-  bool answered = process->stage == Stage::kRegistry && process->ready_since_ns != 0;
+  // The registry has answered when it has published, the observer when it serves; the state says
+  // so.
+  bool answered = !HasLanes(process->stage) && process->ready_since_ns != 0;
   bool device_lost = false;
   bool executing = false;
   for (const FleetLane& lane : process->lanes) {
@@ -151,6 +155,7 @@ void Fleet::Tick() {
     TakeLoad();
     StepScaling();
   }
+  ShowView();
   AdvanceStop();
   Settle();
 }

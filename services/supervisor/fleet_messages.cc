@@ -87,6 +87,9 @@ void Fleet::OnMessage(uint32_t key, const FromProcess& message, std::vector<Fd> 
     case FromProcess::kBreakerChanged:
       if (process->stage == Stage::kIngress) incidents_.Add(message.breaker_changed(), key);
       break;
+    case FromProcess::kObserving:
+      OnObserving(process, message.observing());
+      break;
     case FromProcess::MESSAGE_NOT_SET:
       process->condemned = "sent a message of no known kind";
       break;

@@ -67,6 +67,9 @@ class Hands {
   // Checks and maps the pages, and begins to watch the process's liveness word.
   virtual absl::Status OpenPages(uint32_t key, const std::vector<LanePage>& pages) = 0;
   virtual std::optional<PageLook> Look(uint32_t incarnation) = 0;
+  // The page itself, until Forget; null: there is none.
+  virtual const Page* PageOf(uint32_t) const { return nullptr; }
+  virtual pid_t PidOf(uint32_t) const { return 0; }  // of a key; 0: not known
   // The process was reaped: its channel, pages and watcher go.
   virtual void Forget(uint32_t key) = 0;
 

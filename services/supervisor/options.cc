@@ -42,6 +42,8 @@ int ParseOptions(int argc, char** argv, Options* options, bool* end) {
       "started by the keeper; by hand only with --check-config.");
   app.add_option("--config", options->config_file, "Configuration file; without it: defaults");
   app.add_option("--repository", options->repository, "Model repository, instead of the file's");
+  app.add_option("--metrics", options->metrics,
+                 "Address of the metrics, instead of the file's; 'none': no observer");
   app.add_option("--admin-socket", options->admin_socket, "Admin socket, instead of the file's");
   app.add_option("--binaries", options->binaries,
                  "Folder of the programs, DIR/<stage>/<stage>; else the parent of this one's");
@@ -120,6 +122,11 @@ Startup LoadConfig(const Options& options) {
   startup.config = result.config;
   if (!options.repository.empty()) startup.config.repository = options.repository;
   if (!options.admin_socket.empty()) startup.config.admin_socket = options.admin_socket;
+  if (!options.metrics.empty()) {
+    startup.config.metrics_listen = options.metrics == "none" ? "" : options.metrics;
+    const std::string_view fault = ListenFault(startup.config.metrics_listen);
+    if (!fault.empty()) return {kExitConfiguration, {"--metrics: " + std::string(fault)}, {}};
+  }
   if (options.allow_client_shm) startup.config.allow_client_shm = "true";
   for (const std::string& count : options.counts) {
     if (std::string fault = SetCount(count, &startup.config); !fault.empty()) {
@@ -174,7 +181,8 @@ Startup CheckMachine(const Options& options, const Config& config) {
     startup.exit_code = kExitPlacement;
     return startup;
   }
-  startup.sentences = MissingPrograms({options.binaries, options.compiler});
+  startup.sentences =
+      MissingPrograms({options.binaries, options.compiler}, !config.metrics_listen.empty());
   if (!startup.sentences.empty()) startup.exit_code = kExitBinary;
   return startup;
 }

@@ -19,6 +19,7 @@ struct Options {
   std::string config_file;  // empty: defaults
   std::string repository;   // the rest: overrides; empty: as configured
   std::string admin_socket;
+  std::string metrics;  // an address, or "none"
   std::string binaries;
   std::string compiler;
   bool check_config = false;

@@ -175,7 +175,9 @@ TEST(CheckMachine, TellsOfTheRepositoryAndEveryMissingProgram) {
   config.repository = TempDir();
   const Startup startup = CheckMachine(options, config);
   EXPECT_EQ(startup.exit_code, kExitBinary);
-  EXPECT_EQ(startup.sentences.size(), 6u) << "five stages and the compiler";
+  EXPECT_EQ(startup.sentences.size(), 7u) << "six stages and the compiler";
+  config.metrics_listen = "";
+  EXPECT_EQ(CheckMachine(options, config).sentences.size(), 6u) << "no observer";
 }
 
 TEST(Kernel, FromFiveTenOn) {

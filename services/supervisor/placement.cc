@@ -46,6 +46,7 @@ constexpr Row kRows[] = {
     {Stage::kAggregation, &Config::aggregation_user, &Config::aggregation_fifo_priority,
      &Config::aggregation_numa_node, &Config::aggregation_memory_limit_mb},
     {Stage::kRegistry, &Config::registry_user, nullptr, nullptr, nullptr},
+    {Stage::kObserver, &Config::observer_user, nullptr, nullptr, nullptr},
 };
 
 std::string Field(const Row& row, const char* name) {

@@ -203,6 +203,7 @@ TEST(UsersAreSeparate, OnlyWithOneForEachStage) {
   config.execution_user = "sys";
   config.aggregation_user = "games";
   config.registry_user = "man";
+  config.observer_user = "news";
   EXPECT_TRUE(UsersAreSeparate(config));
   config.registry_user = "games";
   EXPECT_FALSE(UsersAreSeparate(config)) << "two share one";

@@ -44,8 +44,8 @@ class ProcessTable : public Hands {
   SharedFd roster_fd() const { return roster_fd_; }
   // Before the fleet starts: where processes are put.
   void SetPlacer(std::unique_ptr<Placer> placer) { placer_ = std::move(placer); }
-  pid_t PidOf(uint32_t key) const;                 // 0: none
-  const Page* PageOf(uint32_t incarnation) const;  // null: none
+  pid_t PidOf(uint32_t key) const override;
+  const Page* PageOf(uint32_t incarnation) const override;
 
   int64_t NowNs() override;
   double Random() override;

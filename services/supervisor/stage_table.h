@@ -42,6 +42,8 @@ inline constexpr std::array<StageRow, kStageCount> kStageRows = {{
     {Stage::kAggregation, 1, 8, true, false, &Config::aggregation_cpus,
      &Config::aggregation_max_workers, &Config::aggregation_min_workers,
      &Config::aggregation_queue_delay_us},
+    // With the registry: it sees everything start and everything stop.
+    {Stage::kObserver, 0, 1, false, false, nullptr},
 }};
 
 // The configuration's count of a stage's processes; null: it has none.

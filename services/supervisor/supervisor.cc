@@ -112,6 +112,7 @@ class Supervisor {
     setup.config = setup_.config;
     setup.config_yaml = setup_.config_yaml;
     setup.roster = table_->roster_fd();
+    setup.observer = !setup_.config.metrics_listen.empty();
     setup.cpus = AllowedCpus(0);
     const double cpus = static_cast<double>(setup.cpus.size());
     setup.cores = std::min(cpus, CgroupCores("/sys/fs/cgroup", "/proc/self/cgroup").value_or(cpus));

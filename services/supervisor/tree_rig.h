@@ -54,6 +54,7 @@ class TreeTest : public testing::Test {
                   "--",
                   "--config=" + dir_ + "/config.yaml",
                   "--repository=" + dir_ + "/models",
+                  "--metrics=none",
                   "--admin-socket=" + dir_ + "/admin",
                   "--binaries=" + dir_,
                   "--compiler=" + dir_ + "/registry/registry"};

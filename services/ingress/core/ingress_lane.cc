@@ -67,6 +67,7 @@ void IngressLane::GoLive(uint64_t generation) {
       counters_.clear();
       for (const Model& model : table->catalog()->models()) {
         counters_.push_back(statistics_->Open(this, model.name(), model.version()));
+        lane_->stats().Name(model.route(), model.name(), model.version());
       }
       MR_CHECK(counters_.size() == table_->size(), "a table has each model of its catalog");
       probe_.SetTable(table_);
@@ -150,10 +151,15 @@ RequestId IngressLane::RequestIdOf(uint16_t slot) const {
 void IngressLane::Refuse(const InferRequest& request, int64_t now, const absl::Status& status,
                          Completion* completion) {
   if (!sending_golden_) lane_->page().Add(Counter::kRefused);
+  ModelStatsWords* stats = &lane_->stats().Unknown();
   if (table_ != nullptr && !sending_golden_) {
     const absl::StatusOr<const ServedModel*> served = table_->Find(request.model, request.version);
-    if (served.ok()) counters_[(*served)->place]->CountFailure(MonotonicNanos() - now);
+    if (served.ok()) {
+      counters_[(*served)->place]->CountFailure(MonotonicNanos() - now);
+      stats = &lane_->stats().Of(static_cast<uint16_t>((*served)->model->route()));
+    }
   }
+  if (!sending_golden_) stats->Code(static_cast<size_t>(status.code()));
   InferAnswer answer;
   answer.status = status;
   answer.retry_after_ms = RetryAfterMs(status);
@@ -205,6 +211,7 @@ RequestId IngressLane::Infer(const InferRequest& request, Completion* completion
   flight.fault_key = fault.key;
   flight.input = *input;
   flight.counters = counters_[flight.request.model->place];
+  flight.stats = &lane_->stats().Of(static_cast<uint16_t>(flight.request.model->model->route()));
   flight.accepted_ns = now;
   flight.stored_ns = MonotonicNanos();
   ++in_flight_;

@@ -121,9 +121,10 @@ class IngressLane : public Frontend, public LaneHandler {
     CheckedRequest request;
     int64_t deadline_ns = 0;
     ModelCounters* counters = nullptr;
-    int64_t accepted_ns = 0;   // when Infer was called
-    int64_t stored_ns = 0;     // when its inputs were in the arena
-    int64_t submitted_ns = 0;  // when the current attempt was sent
+    ModelStatsWords* stats = nullptr;  // of its model, in the page
+    int64_t accepted_ns = 0;           // when Infer was called
+    int64_t stored_ns = 0;             // when its inputs were in the arena
+    int64_t submitted_ns = 0;          // when the current attempt was sent
     BlockRef input;
     Route route;  // taken units, in the order of Needs
     uint32_t last_worker = 0;
@@ -179,7 +180,8 @@ class IngressLane : public Frontend, public LaneHandler {
   void Succeed(uint16_t slot, PeerLane& from, const Message& message);
   Completion* Retire(uint16_t slot);
 
-  void CountSuccess(const Flight& flight, const Message& message);
+  // When that was.
+  int64_t CountSuccess(const Flight& flight, const Message& message);
   void PublishOldestCatalog();
 
   void ExpireAndCancel(int64_t now);

@@ -44,18 +44,39 @@ void IngressLane::Fail(uint16_t slot, const absl::Status& status) {
   const Flight& flight = flights_[slot];
   if (flight.probe) breakers_.GaveUp(*flight.request.model);
   Count(flight, Counter::kFailed);
-  if (!flight.golden) flight.counters->CountFailure(MonotonicNanos() - flight.accepted_ns);
+  if (!flight.golden) {
+    flight.counters->CountFailure(MonotonicNanos() - flight.accepted_ns);
+    flight.stats->Code(static_cast<size_t>(status.code()));
+  }
   InferAnswer answer;
   answer.status = status;
   answer.retry_after_ms = RetryAfterMs(status);
   Retire(slot)->Done(answer);
 }
 
-void IngressLane::CountSuccess(const Flight& flight, const Message& message) {
+namespace {
+
+void CountInPage(const ModelCounters::Success& success, uint64_t waited_ns,
+                 ModelStatsWords* stats) {
+  stats->Code(0);
+  stats->Observe(StatsTime::kTotal, success.total_ns);
+  stats->Observe(StatsTime::kQueue, waited_ns);
+  stats->Add(StatsSum::kRows, success.rows);
+  stats->Add(StatsSum::kExecutions, success.times.batch_rows > 0 ? 1 : 0);
+  stats->Add(StatsSum::kTotalNs, success.total_ns);
+  stats->Add(StatsSum::kQueueNs, success.times.queue_ns);
+  stats->Add(StatsSum::kInputNs, success.times.input_ns);
+  stats->Add(StatsSum::kInferNs, success.times.infer_ns);
+  stats->Add(StatsSum::kOutputNs, success.times.output_ns);
+}
+
+}  // namespace
+
+int64_t IngressLane::CountSuccess(const Flight& flight, const Message& message) {
   const int64_t now = MonotonicNanos();
   StageTimes times = StageTimes::Unpack(message.times);
   flight.counters->run().Ran(times.input_ns + times.infer_ns + times.output_ns);
-  if (flight.golden) return;
+  if (flight.golden) return now;
   const ServedModel& served = *flight.request.model;
   const bool live = served.place < table_->size() && &table_->at(served.place) == &served;
   const auto outputs = static_cast<size_t>(served.model->outputs_size());
@@ -68,9 +89,12 @@ void IngressLane::CountSuccess(const Flight& flight, const Message& message) {
   if (flight.request.model->model->members_size() > 0) times.batch_rows = flight.request.rows;
   timespec wall;
   clock_gettime(CLOCK_REALTIME_COARSE, &wall);
-  flight.counters->CountSuccess(
-      {flight.request.rows, static_cast<uint64_t>(now - flight.accepted_ns),
-       static_cast<uint64_t>(wall.tv_sec) * 1000 + wall.tv_nsec / kNanosPerMilli, times});
+  const ModelCounters::Success success = {
+      flight.request.rows, static_cast<uint64_t>(now - flight.accepted_ns),
+      static_cast<uint64_t>(wall.tv_sec) * 1000 + wall.tv_nsec / kNanosPerMilli, times};
+  flight.counters->CountSuccess(success);
+  CountInPage(success, static_cast<uint64_t>(flight.submitted_ns - flight.stored_ns), flight.stats);
+  return now;
 }
 
 void IngressLane::Succeed(uint16_t slot, PeerLane& from, const Message& message) {
@@ -107,11 +131,14 @@ void IngressLane::Succeed(uint16_t slot, PeerLane& from, const Message& message)
   answer.version = model.version();
   answer.outputs = {outputs.data(), count};
   Count(flight, Counter::kAnswered);
-  CountSuccess(flight, message);
+  const int64_t counted_ns = CountSuccess(flight, message);
+  ModelStatsWords* const stats = flight.golden ? nullptr : flight.stats;
   drain_.Answered();
   CountForLimit(flight);
   if (breakers_.troubled()) breakers_.Answered(*flight.request.model);
   Retire(slot)->Done(answer);
+  if (stats == nullptr) return;
+  stats->Observe(StatsTime::kWrite, static_cast<uint64_t>(MonotonicNanos() - counted_ns));
 }
 
 void IngressLane::OnMessage(Inbound& from, const Message& message) {

@@ -1,0 +1,114 @@
+#include "services/observer/observer_service.h"
+
+#include <poll.h>
+
+#include <sstream>
+
+#include "common/clock.h"
+#include "common/log.h"
+#include "prometheus/text_serializer.h"
+#include "services/observer/collect.h"
+#include "services/runtime/process.h"
+
+namespace millrace {
+namespace {
+
+constexpr int kRetryMs = 1'000;
+constexpr char kTextFormat[] = "text/plain; version=0.0.4; charset=utf-8";
+
+}  // namespace
+
+int ObserverService::Run() {
+  while (true) {
+    pollfd socket = {channel_.fd(), POLLIN, 0};
+    const bool retry = configured_ && address_.empty();
+    if (poll(&socket, 1, retry ? kRetryMs : -1) == 0) TryToListen();
+    ToProcess message;
+    std::vector<Fd> fds;
+    const absl::StatusOr<bool> received = channel_.Receive(&message, &fds);
+    if (!received.ok()) {
+      Log(LogLevel::kError, "supervisor_lost", {{"why", received.status().ToString()}});
+      return absl::IsUnavailable(received.status()) ? kExitOrphan : kExitProtocol;
+    }
+    if (!*received) continue;
+    if (const std::optional<int> code = Handle(message, fds)) return *code;
+  }
+}
+
+std::optional<int> ObserverService::Handle(const ToProcess& message, const std::vector<Fd>& fds) {
+  if (!configured_ && !message.has_configure()) return kExitProtocol;
+  switch (message.message_case()) {
+    case ToProcess::kConfigure:
+      return OnConfigure(message.configure());
+    case ToProcess::kObserve:
+      pages_.Observe(message.observe(), fds);
+      return std::nullopt;
+    case ToProcess::kFleetView:
+      pages_.View(message.fleet_view(), MonotonicNanos());
+      // A view comes some times a second: silence is not waited for.
+      if (address_.empty()) TryToListen();
+      return std::nullopt;
+    case ToProcess::kAdopted:
+      return Tell() ? std::nullopt : std::optional<int>(kExitOrphan);
+    case ToProcess::kDrain: {
+      FromProcess drained;
+      drained.mutable_drained();
+      return channel_.Send(drained).ok() ? std::nullopt : std::optional<int>(kExitOrphan);
+    }
+    case ToProcess::kStop:
+      return kExitOk;
+    default:
+      return std::nullopt;  // peers and catalogs are nothing to an observer
+  }
+}
+
+std::optional<int> ObserverService::OnConfigure(const Configure& configure) {
+  ConfigResult parsed = ParseConfig(configure.config_yaml());
+  if (configured_ || !parsed.faults.empty()) return kExitProtocol;
+  config_ = std::move(parsed.config);
+  configured_ = true;
+  nvml_ = std::make_unique<Nvml>();
+  server_.Handle("/metrics", [this](const HttpRequest&) { return Metrics(); });
+  TryToListen();
+  // Without an address it is up all the same, and says why nobody can read it.
+  return Tell() ? std::nullopt : std::optional<int>(kExitOrphan);
+}
+
+void ObserverService::TryToListen() {
+  absl::StatusOr<std::string> address = server_.Listen(config_.metrics_listen);
+  if (address.ok()) {
+    address_ = *std::move(address);
+    Log(LogLevel::kInfo, "metrics_served", {{"address", address_}});
+    server_.Start();
+    if (!why_not_.empty()) Tell();
+    return;
+  }
+  const std::string why(address.status().message());
+  if (why != why_not_) Log(LogLevel::kError, "metrics_not_served", {{"why", why}});
+  why_not_ = why;
+}
+
+bool ObserverService::Tell() {
+  FromProcess message;
+  message.mutable_observing()->set_address(address_);
+  if (address_.empty()) message.mutable_observing()->set_why_not(why_not_);
+  const absl::Status sent = channel_.Send(message);
+  return sent.ok() || absl::IsResourceExhausted(sent);
+}
+
+HttpReply ObserverService::Metrics() {
+  CollectSetup setup;
+  setup.slo_ns = config_.slo_ms * kNanosPerMilli;
+  setup.use_of = [](pid_t pid) { return UseOf(pid); };
+  {
+    std::lock_guard<std::mutex> lock(nvml_mutex_);
+    setup.gpus = nvml_->Sample();
+  }
+  const Picture picture = pages_.Take();
+  setup.now_ns = MonotonicNanos();
+  std::ostringstream text;
+  prometheus::TextSerializer().Serialize(text, Collect(picture, setup));
+  return {200, kTextFormat, text.str()};
+}
+
+}  // namespace millrace

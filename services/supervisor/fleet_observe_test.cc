@@ -1,0 +1,186 @@
+// What the observer is told, and that sums outlive whoever dies, the supervisor too.
+#include <signal.h>
+
+#include <memory>
+
+#include "gtest/gtest.h"
+#include "ipc/memfd.h"
+#include "services/supervisor/fleet_fake.h"
+
+namespace millrace {
+namespace {
+
+class FleetObserveTest : public FleetTest {
+ protected:
+  FleetObserveTest() { with_observer = true; }
+
+  // A page of a process, which has counted so much.
+  void Count(uint32_t key, uint64_t taken) {
+    for (uint32_t incarnation : lanes[key]) {
+      auto& page = pages_[incarnation];
+      if (page == nullptr) page = std::make_unique<Page>();
+      page->Add(Counter::kTaken, taken);
+      hands.pages[incarnation] = page.get();
+    }
+  }
+
+  const ToProcess* LastObserve() const {
+    const ToProcess* last = nullptr;
+    for (const Told& told : hands.told) {
+      if (told.key == KeyOf(Stage::kObserver) && told.message.has_observe()) last = &told.message;
+    }
+    return last;
+  }
+
+  // What the stored sums say of a place; -1: there are none.
+  int64_t Carried(Stage stage, Counter counter = Counter::kTaken) const {
+    const auto stored = hands.stored.find("sums");
+    if (stored == hands.stored.end()) return -1;
+    const auto map = MapImmutable(stored->second->get(), 1 << 20);
+    StatsSums sums;
+    EXPECT_TRUE(map.ok() &&
+                sums.ParseFromArray(map->get_address(), static_cast<int>(map->get_size())));
+    for (const ProcessSums& one : sums.processes()) {
+      if (one.stage() != static_cast<uint32_t>(stage) || one.counters_size() == 0) continue;
+      return static_cast<int64_t>(one.counters(static_cast<int>(counter)));
+    }
+    return 0;
+  }
+
+  void TakeOver() {
+    FleetState state;
+    ASSERT_TRUE(state.ParseFromString(hands.state));
+    played = hands.told.size();
+    Make();
+    fleet->Adopt(state);
+    Play();
+  }
+
+  std::map<uint32_t, std::unique_ptr<Page>> pages_;
+};
+
+TEST_F(FleetObserveTest, TheObserverIsToldOfEveryPage) {
+  StartAll();
+  const ToProcess* observe = LastObserve();
+  ASSERT_NE(observe, nullptr);
+  EXPECT_EQ(observe->observe().lanes_size(), 5);  // two of ingress
+  EXPECT_FALSE(observe->observe().has_sums());
+  EXPECT_EQ(StateOf(KeyOf(Stage::kObserver)), ProcessState::kReady);
+  const size_t told = CountTold(KeyOf(Stage::kObserver), ToProcess::kObserve);
+  Tick();
+  EXPECT_EQ(CountTold(KeyOf(Stage::kObserver), ToProcess::kObserve), told) << "nothing changed";
+}
+
+TEST_F(FleetObserveTest, APageGoesInTheMessageThatBringsItsSums) {
+  StartAll();
+  const uint32_t execution = KeyOf(Stage::kExecution);
+  Count(execution, 10);
+  fleet->OnDeath(execution, hands.now_ns);
+  // Dead and not reaped: its page still counts.
+  const auto names = [&](const ToProcess& message) {
+    for (const LaneName& lane : message.observe().lanes()) {
+      if (lane.incarnation() == execution) return true;
+    }
+    return false;
+  };
+  EXPECT_TRUE(names(*LastObserve()));
+  EXPECT_EQ(Carried(Stage::kExecution), -1);
+  fleet->OnEnd(execution, {0, SIGKILL});
+  EXPECT_FALSE(names(*LastObserve()));
+  EXPECT_TRUE(LastObserve()->observe().has_sums());
+  EXPECT_EQ(Carried(Stage::kExecution), 10);
+}
+
+TEST_F(FleetObserveTest, ItsDeathCostsNothingAndTheNextOneIsToldEverything) {
+  StartAll();
+  const uint32_t observer = KeyOf(Stage::kObserver), execution = KeyOf(Stage::kExecution);
+  fleet->OnDeath(observer, hands.now_ns);
+  fleet->OnEnd(observer, {0, SIGKILL});
+  EXPECT_TRUE(fleet->Ready());
+  // Dies while there is no observer.
+  Count(execution, 5);
+  fleet->OnDeath(execution, hands.now_ns);
+  fleet->OnEnd(execution, {0, SIGKILL});
+  hands.now_ns += 20 * kNanosPerSecond;
+  Tick();
+  Play();
+  ASSERT_NE(KeyOf(Stage::kObserver), 0u);
+  ASSERT_NE(KeyOf(Stage::kObserver), observer);
+  EXPECT_TRUE(LastObserve()->observe().has_sums());
+  EXPECT_EQ(LastObserve()->observe().lanes_size(), 5);
+  EXPECT_EQ(Carried(Stage::kExecution), 5);
+}
+
+TEST_F(FleetObserveTest, AnExitCodeThatWouldEndTheServerDoesNotWhereItIsTheObservers) {
+  Make();
+  fleet->Start();
+  fleet->OnEnd(KeyOf(Stage::kObserver), {71, 0});
+  EXPECT_EQ(fleet->phase(), FleetPhase::kRunning);
+  Play();
+  EXPECT_TRUE(fleet->Ready());
+}
+
+TEST_F(FleetObserveTest, OneThatTakesNoMessagesIsReplaced) {
+  StartAll();
+  const uint32_t observer = KeyOf(Stage::kObserver);
+  hands.full.insert(observer);
+  for (int i = 0; i < 6; ++i) Tick();
+  EXPECT_EQ(StateOf(observer), ProcessState::kDying);
+  EXPECT_TRUE(fleet->Ready());
+}
+
+TEST_F(FleetObserveTest, ViewsComeSomeTimesASecond) {
+  StartAll();
+  for (int i = 0; i < 20; ++i) Tick();
+  EXPECT_EQ(CountTold(KeyOf(Stage::kObserver), ToProcess::kFleetView), 4u);
+}
+
+TEST_F(FleetObserveTest, TheNextSupervisorGoesOnWithTheSums) {
+  StartAll();
+  const uint32_t execution = KeyOf(Stage::kExecution);
+  Count(execution, 10);
+  fleet->OnDeath(execution, hands.now_ns);
+  fleet->OnEnd(execution, {0, SIGKILL});
+  hands.now_ns += 20 * kNanosPerSecond;
+  Tick();
+  Play();
+  TakeOver();
+  EXPECT_TRUE(LastObserve()->observe().has_sums());
+  const uint32_t next = KeyOf(Stage::kExecution);
+  Count(next, 3);
+  fleet->OnDeath(next, hands.now_ns);
+  fleet->OnEnd(next, {0, SIGKILL});
+  EXPECT_EQ(Carried(Stage::kExecution), 13);
+}
+
+// The supervisor died after it had seen a death and before it had reaped.
+TEST_F(FleetObserveTest, WhatTheDyingCountedIsNotLostWithTheirSupervisor) {
+  StartAll();
+  const uint32_t execution = KeyOf(Stage::kExecution);
+  Count(execution, 10);
+  fleet->OnDeath(execution, hands.now_ns);
+  TakeOver();
+  bool named = false;
+  for (const LaneName& lane : LastObserve()->observe().lanes()) {
+    named |= lane.incarnation() == execution;
+  }
+  EXPECT_TRUE(named) << "its page still counts";
+  fleet->OnEnd(execution, {-1, 0});
+  EXPECT_EQ(Carried(Stage::kExecution), 10);
+}
+
+// It ended while no supervisor looked: what was stored of it is all there is.
+TEST_F(FleetObserveTest, OneThatIsGoneIsCarriedFromWhatWasStored) {
+  StartAll();
+  const uint32_t features = KeyOf(Stage::kFeatures);
+  Region page = std::move(*Region::Create(kPageType, features, sizeof(Page)));
+  page.as<Page>()->Add(Counter::kTaken, 4);
+  hands.stored["process/" + std::to_string(features) + "/" + std::to_string(features) + ".page"] =
+      std::make_shared<const Fd>(page.fd().Duplicate());
+  hands.alive.erase(features);
+  TakeOver();
+  EXPECT_EQ(Carried(Stage::kFeatures), 4);
+}
+
+}  // namespace
+}  // namespace millrace
