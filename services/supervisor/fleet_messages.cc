@@ -87,6 +87,9 @@ void Fleet::OnMessage(uint32_t key, const FromProcess& message, std::vector<Fd> 
     case FromProcess::kBreakerChanged:
       if (process->stage == Stage::kIngress) incidents_.Add(message.breaker_changed(), key);
       break;
+    case FromProcess::kProfileTaken:
+      OnProfileTaken(process, message.profile_taken(), fds);
+      break;
     case FromProcess::MESSAGE_NOT_SET:
       process->condemned = "sent a message of no known kind";
       break;

@@ -16,8 +16,8 @@ int Main(int argc, char** argv) {
   CLI::App app("Millrace serves machine-learning models on this machine.", "millrace");
   app.require_subcommand(1);
   int exit_code = kExitGood;
-  for (auto* add : {AddServe, AddStatus, AddQuarantine, AddWaitReady, AddScale, AddModel, AddStop,
-                    AddInfer, AddVerify, AddLoad, AddKey, AddConfigReference}) {
+  for (auto* add : {AddServe, AddStatus, AddProfile, AddQuarantine, AddWaitReady, AddScale,
+                    AddModel, AddStop, AddInfer, AddVerify, AddLoad, AddKey, AddConfigReference}) {
     add(&app, &exit_code);
   }
   if (argc < 2) {
