@@ -71,6 +71,14 @@ _LIBRARIES = {
         },
         tools = {},
     ),
+    "gperftools": struct(
+        package = "libgoogle-perftools-dev",
+        targets = {"profiler": [
+            "lib:profiler",
+            "h:gperftools/profiler.h",
+        ]},
+        tools = {},
+    ),
     "grpc": struct(
         package = "libgrpc++-dev",
         targets = {

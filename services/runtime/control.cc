@@ -10,6 +10,7 @@
 #include "common/log.h"
 #include "ipc/window.h"
 #include "services/runtime/liveness.h"
+#include "services/runtime/profiler.h"
 
 namespace millrace {
 namespace {
@@ -33,19 +34,19 @@ Outbox::Outbox() : wake_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
   MR_CHECK(wake_.valid(), "no descriptor left for the outbox");
 }
 
-void Outbox::Send(FromProcess message) {
+void Outbox::Send(FromProcess message, Fd fd) {
   {
     std::lock_guard<std::mutex> lock(mutex_);
-    messages_.push_back(std::move(message));
+    items_.push_back({std::move(message), std::move(fd)});
   }
   eventfd_write(wake_.get(), 1);
 }
 
-std::vector<FromProcess> Outbox::Take() {
+std::vector<Outbox::Item> Outbox::Take() {
   eventfd_t ignored;
   eventfd_read(wake_.get(), &ignored);
   std::lock_guard<std::mutex> lock(mutex_);
-  return std::exchange(messages_, {});
+  return std::exchange(items_, {});
 }
 
 Control::Control(Fd socket, Stage stage, StageProcess* process)
@@ -60,9 +61,10 @@ int Control::Run() {
       pages_.Step();
       continue;
     }
-    for (const FromProcess& message : outbox_.Take()) {
-      Remember(message);
-      if (!SendNow(message)) return kExitOrphan;
+    for (const Outbox::Item& item : outbox_.Take()) {
+      Remember(item.message);
+      const int fd = item.fd.get();
+      if (!SendNow(item.message, absl::MakeSpan(&fd, item.fd.valid() ? 1 : 0))) return kExitOrphan;
     }
     while (true) {
       ToProcess message;
@@ -122,6 +124,9 @@ std::optional<int> Control::Handle(ToProcess& message, std::vector<Fd> fds) {
     case ToProcess::kOpen:
       process_->OnOpen();
       return std::nullopt;
+    case ToProcess::kTakeProfile:
+      OnTakeProfile(message.take_profile());
+      return std::nullopt;
     case ToProcess::kDrain:
       OnDrain(message.drain());
       return std::nullopt;
@@ -139,6 +144,19 @@ void Control::OnDrain(const Drain& drain) {
     outbox_.Send(std::move(message));
   };
   drain.others_serve() ? process_->OnMove(drained) : process_->OnDrain(drained);
+}
+
+void Control::OnTakeProfile(const TakeProfile& take) {
+  const auto tell = [this, request = take.request()](absl::StatusOr<Fd> profile) {
+    FromProcess message;
+    ProfileTaken* taken = message.mutable_profile_taken();
+    taken->set_request(request);
+    taken->set_code(static_cast<int32_t>(profile.status().code()));
+    taken->set_message(std::string(profile.status().message()));
+    outbox_.Send(std::move(message), profile.ok() ? std::move(*profile) : Fd());
+  };
+  const absl::Status begun = Profiler::Begin(take.duration_ms(), tell);
+  if (!begun.ok()) tell(begun);
 }
 
 std::optional<int> Control::OnConfigure(const Configure& configure, std::vector<Fd> fds) {

@@ -32,14 +32,18 @@ namespace millrace {
 class Outbox {
  public:
   Outbox();
-  void Send(FromProcess message);
-  std::vector<FromProcess> Take();
+  struct Item {
+    FromProcess message;
+    Fd fd;  // sent beside it, where there is one
+  };
+  void Send(FromProcess message, Fd fd = Fd());
+  std::vector<Item> Take();
   int wake_fd() const { return wake_.get(); }
 
  private:
   Fd wake_;
   std::mutex mutex_;
-  std::vector<FromProcess> messages_;
+  std::vector<Item> items_;
 };
 
 class Control {
@@ -68,6 +72,7 @@ class Control {
   void OnPeerHalf(const PeerHalf& half, std::vector<Fd> fds);
   void OnCatalog(const CatalogUpdate& update, std::vector<Fd> fds);
   std::optional<int> OnAdopted(std::vector<Fd> fds);
+  void OnTakeProfile(const TakeProfile& take);
   void Remember(const FromProcess& message);
 
   absl::Status MakeLane(const LaneName& name, const Config& config, const Fd& roster);

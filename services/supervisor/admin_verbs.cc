@@ -1,5 +1,6 @@
 #include "services/supervisor/admin_verbs.h"
 
+#include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "services/supervisor/golden_report.h"
 #include "services/supervisor/incident_report.h"
@@ -217,6 +218,27 @@ std::optional<json> ChangeModels(Fleet* fleet, bool load, const json& request, i
   return Refusal(std::string_view(outcome->message().data(), outcome->message().size()));
 }
 
+std::optional<json> TakeProfileOf(Fleet* fleet, const json& request, int64_t asked_ns) {
+  constexpr int64_t kMostMs = 300'000;
+  const auto stage = request.find("stage"), index = request.find("index");
+  const auto duration = request.find("duration_ms");
+  if (stage == request.end() || !stage->is_string()) return Refusal("stage: must be a string");
+  if (index == request.end() || !index->is_number_unsigned()) {
+    return Refusal("index: must be a whole number");
+  }
+  if (duration == request.end() || !duration->is_number_unsigned() || *duration < 1 ||
+      *duration > kMostMs) {
+    return Refusal("duration_ms: must be from 1 to 300000");
+  }
+  if (StageOf(*stage) == Stage::kNone) return Refusal("stage: there is no such stage");
+  // As in ChangeModels: the time that a line came at is its number.
+  const auto outcome =
+      fleet->ProfileForAdmin(static_cast<uint64_t>(asked_ns), StageOf(*stage), *index, *duration);
+  if (!outcome.has_value()) return std::nullopt;
+  if (!outcome->ok()) return Refusal(std::string(outcome->status().message()));
+  return json{{"ok", true}, {"profile", absl::Base64Escape(**outcome)}};
+}
+
 std::optional<json> Answer(const AdminContext& context, const std::string& line, int64_t asked_ns,
                            int64_t now_ns) {
   const json request = json::parse(line, nullptr, /*allow_exceptions=*/false);
@@ -225,6 +247,7 @@ std::optional<json> Answer(const AdminContext& context, const std::string& line,
   if (verb == request.end() || !verb->is_string()) return Refusal("verb: must be a string");
   if (*verb == "status") return StatusReport(context, now_ns);
   if (*verb == "quarantine") return QuarantineReport(context.fleet->incidents());
+  if (*verb == "profile") return TakeProfileOf(context.fleet, request, asked_ns);
   if (*verb == "scale") return Scale(context.fleet, request);
   if (*verb == "wait_ready") return WaitReady(context, request, now_ns - asked_ns, now_ns);
   if (*verb == "reload") {
@@ -242,7 +265,7 @@ std::optional<json> Answer(const AdminContext& context, const std::string& line,
     return AnswerUpgrade(context.upgrade, request, asked_ns);
   }
   return Refusal(
-      "verb: must be status, quarantine, scale, wait_ready, load, unload, reload, "
+      "verb: must be status, quarantine, profile, scale, wait_ready, load, unload, reload, "
       "upgrade or stop");
 }
 

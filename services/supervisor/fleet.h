@@ -38,6 +38,7 @@
 #include "services/supervisor/incident_desk.h"
 #include "services/supervisor/lifecycle.h"
 #include "services/supervisor/link_book.h"
+#include "services/supervisor/profile_desk.h"
 #include "services/supervisor/scale_governor.h"
 #include "services/supervisor/stage_storms.h"
 #include "services/supervisor/stats_carry.h"
@@ -150,6 +151,10 @@ class Fleet {
   // Loads or unloads a model; asked again with the same `request` until it has an outcome, which is
   // then forgotten. OK: live in every process.
   std::optional<absl::Status> ChangeForAdmin(const ChangeModel& change);
+  // A Profile (common/profile.proto) of what a process does for so long. As ChangeForAdmin: nothing
+  // means not yet, ask again with the same number.
+  std::optional<absl::StatusOr<std::string>> ProfileForAdmin(uint64_t request, Stage stage,
+                                                             uint32_t index, int64_t duration_ms);
 
   FleetPhase phase() const { return phase_; }
   int exit_code() const { return exit_code_; }  // once kDone
@@ -157,6 +162,7 @@ class Fleet {
   const std::map<uint32_t, FleetProcess>& processes() const { return processes_; }
   const std::map<SlotName, FleetSlot>& slots() const { return slots_; }
   const CatalogDesk& catalog() const { return desk_; }
+  ProfileDesk profiles_;
   const IncidentDesk& incidents() const { return incidents_; }
   const StageStorms& storms() const { return storms_; }
   WaitMode WaitOf(Stage stage) const { return wait_.modes()[static_cast<size_t>(stage)]; }
@@ -208,6 +214,7 @@ class Fleet {
     std::optional<absl::Status> outcome;
   };
   void AskChange(uint32_t asker, const ChangeModel& change);
+  void OnProfileTaken(FleetProcess* process, const ProfileTaken& taken, const std::vector<Fd>& fds);
   void OnChangeModel(FleetProcess* process, const ChangeModel& change);
   void OnModelChanged(FleetProcess* process, const ModelChanged& changed);
   bool Settled() const;

@@ -75,6 +75,7 @@ void Fleet::OnEnd(uint32_t key, const ProcessEnd& end) {
     drain_until_ns_ = 0;
   }
   incidents_.Ended(key);
+  profiles_.ProcessGone(key);
   hands_->Forget(key);
   processes_.erase(key);
   AdvanceStop();

@@ -90,6 +90,9 @@ void Fleet::OnMessage(uint32_t key, const FromProcess& message, std::vector<Fd> 
     case FromProcess::kObserving:
       OnObserving(process, message.observing());
       break;
+    case FromProcess::kProfileTaken:
+      OnProfileTaken(process, message.profile_taken(), fds);
+      break;
     case FromProcess::MESSAGE_NOT_SET:
       process->condemned = "sent a message of no known kind";
       break;
