@@ -1,7 +1,7 @@
 // The control thread of a process: the supervisor's messages turned into lanes, links and catalogs.
 //
 // Purpose: everything with sockets and descriptors, off the lanes. Who may call: RunProcess, on the
-//   main thread; Outbox::Send any thread. Ownership: owns lanes, ledgers and halves not yet joined.
+//   main thread. Ownership: owns lanes, ledgers and halves not yet joined.
 // Invariants:
 //   1. A link reaches its lane only when both halves are mapped and checked.
 //   2. A peer's memory that cannot be opened is reported as a Fault of that peer.
@@ -13,7 +13,6 @@
 #include <atomic>
 #include <map>
 #include <memory>
-#include <mutex>
 #include <string>
 #include <utility>
 #include <variant>
@@ -23,28 +22,11 @@
 #include "ipc/control_channel.h"
 #include "ipc/link.h"
 #include "services/runtime/lane.h"
+#include "services/runtime/outbox.h"
 #include "services/runtime/page_entry.h"
 #include "services/runtime/process.h"
 
 namespace millrace {
-
-// Messages of other threads to the supervisor, sent by the control thread.
-class Outbox {
- public:
-  Outbox();
-  struct Item {
-    FromProcess message;
-    Fd fd;  // sent beside it, where there is one
-  };
-  void Send(FromProcess message, Fd fd = Fd());
-  std::vector<Item> Take();
-  int wake_fd() const { return wake_.get(); }
-
- private:
-  Fd wake_;
-  std::mutex mutex_;
-  std::vector<Item> items_;
-};
 
 class Control {
  public:
