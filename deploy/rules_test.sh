@@ -15,14 +15,14 @@ expect() { # WHAT COMMAND...
 }
 
 expect "promtool takes the rules" promtool check rules rules.yaml
-expect "the rules do what their tests say" promtool test rules rules_test.yaml
+expect "the rules do what their tests say" promtool test rules rules_test.yaml rules_days_test.yaml
 
 alerts=$(sed -n 's/^ *- alert: //p' rules.yaml)
 expect "there are alerts" test -n "$alerts"
 for alert in $alerts; do
   expect "RUNBOOK.md has a section for $alert" grep -qx "## $alert" RUNBOOK.md
   expect "$alert names its section" grep -q "RUNBOOK.md#${alert,,}\"" rules.yaml
-  expect "$alert is tested" grep -q "alertname: $alert\$" rules_test.yaml
+  expect "$alert is tested" grep -q "alertname: $alert\$" rules_test.yaml rules_days_test.yaml
 done
 while read -r section; do
   expect "$section of RUNBOOK.md is an alert" grep -qx "$section" <<<"$alerts"
