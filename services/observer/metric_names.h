@@ -35,6 +35,16 @@ struct CounterRow {
   std::string_view reason = "";  // a label of its own; empty: none
 };
 
+constexpr CounterRow Shed(Counter counter, std::string_view reason) {
+  return {counter,
+          "millrace_ingress_shed_total",
+          "Requests refused or given up under load.",
+          kIngressOnly,
+          false,
+          false,
+          reason};
+}
+
 inline constexpr std::array<CounterRow, static_cast<size_t>(Counter::kCount)> kCounterRows = {{
     {Counter::kTaken, "millrace_lane_taken_total",
      "Messages taken off links; in ingress requests that were accepted."},
@@ -81,6 +91,14 @@ inline constexpr std::array<CounterRow, static_cast<size_t>(Counter::kCount)> kC
     {Counter::kOldestCatalog, "millrace_ingress_oldest_catalog_generation",
      "The oldest generation of the catalog that a request in flight began with.", kIngressOnly,
      false, true},
+    Shed(Counter::kShedPredicted, "predicted"),
+    Shed(Counter::kShedLimit, "limit"),
+    Shed(Counter::kShedFull, "full"),
+    Shed(Counter::kShedDelay, "delay"),
+    Shed(Counter::kShedPriority, "priority"),
+    Shed(Counter::kShedReplays, "replays"),
+    Shed(Counter::kShedQuota, "quota"),
+    Shed(Counter::kShedBreaker, "breaker"),
 }};
 
 struct TimeRow {

@@ -203,8 +203,8 @@ TEST_F(ProcessTest, APeerThatBreaksTheRulesIsReported) {
   LaneName* name = peer.mutable_peer()->mutable_name();
   name->set_incarnation(raw.id.incarnation);
   name->set_stage(static_cast<uint32_t>(Stage::kFeatures));
-  // Arena and page are exchanged.
-  worker_->Send(peer, {raw.arena.fd().get(), raw.page.fd().get(), raw.wake.get()});
+  // The page stands in the arena's place, too.
+  worker_->Send(peer, {raw.page.fd().get(), raw.page.fd().get(), raw.wake.get()});
   std::optional<FromProcess> fault = worker_->Receive();
   ASSERT_TRUE(fault.has_value() && fault->has_fault());
   EXPECT_EQ(fault->fault().incarnation(), raw.id.incarnation);
