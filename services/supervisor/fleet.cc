@@ -70,6 +70,7 @@ Fleet::Fleet(Hands* hands, FleetSetup setup)
 
 void Fleet::Start() {
   last_tick_ns_ = hands_->NowNs();
+  StoreSums();  // of nothing yet: what the keeper holds does not grow with the first death
   Settle();
 }
 
