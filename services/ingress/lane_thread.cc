@@ -6,6 +6,11 @@
 #include "common/short_slices.h"
 
 namespace millrace {
+namespace {
+
+constexpr int kWakeMs = 1;  // from a message to the wake-up behind it, at most
+
+}  // namespace
 
 LaneThread::LaneThread(Lane* lane, Ledger* ledger, const Config& config, IngressShared shared)
     : lane_(lane), ingress_(lane, ledger, config, std::move(shared)) {}
@@ -69,9 +74,9 @@ void LaneThread::Park() {
   lane_->page().Set(Counter::kHogs, idler_.hogs());
   lane_->Arm();
   if (!lane_->HasWork() && !Sleep(ingress_.MaxSleepNs())) {
-    // The time was up. A wake-up that is on its way from the eventfd through the server is none
-    // that was lost.
-    if (lane_->HasWork() && !lane_->Sleep(0)) lane_->page().Add(Counter::kRescues);
+    // The time was up. A wake-up that is on its way is none that was lost: a worker publishes all
+    // that its turn made and then wakes.
+    if (lane_->HasWork() && !lane_->Sleep(kWakeMs)) lane_->page().Add(Counter::kRescues);
   }
   lane_->Unpark();
 }
