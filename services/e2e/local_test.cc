@@ -45,7 +45,9 @@ TEST(Local, EachWayToWaitServes) {
     options.config = "supervisor: {wait: " + mode + "}\n";
     auto tree = Tree::Start(options);
     ExpectGolden(*tree, "randhie", true);
-    EXPECT_EQ(tree->Process("ingress0")["counters"]["rescues"], 0);
+    // Without wake-ups there are more than 60. A worker that loses its core between publishing and
+    // waking makes one, too.
+    EXPECT_LE(tree->Process("ingress0")["counters"]["rescues"], 4);
     EXPECT_EQ(tree->Stop(), 0);
   }
 }

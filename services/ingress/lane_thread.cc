@@ -9,6 +9,7 @@ namespace millrace {
 namespace {
 
 constexpr size_t kManyEvents = 64;  // in a turn: there are more, which cannot wait
+constexpr int kWakeMs = 1;  // from a message to the wake-up behind it, at most
 
 }  // namespace
 
@@ -110,9 +111,9 @@ void LaneThread::Park() {
   lane_->page().Set(Counter::kHogs, idler_.hogs());
   lane_->Arm();
   if (!lane_->HasWork() && !Sleep(ingress_.MaxSleepNs())) {
-    // The time was up. A wake-up that is on its way from the eventfd through the server is none
-    // that was lost.
-    if (lane_->HasWork() && !lane_->Sleep(0)) lane_->page().Add(Counter::kRescues);
+    // The time was up. A wake-up that is on its way is none that was lost: a worker publishes all
+    // that its turn made and then wakes.
+    if (lane_->HasWork() && !lane_->Sleep(kWakeMs)) lane_->page().Add(Counter::kRescues);
   }
   lane_->Unpark();
 }

@@ -175,16 +175,20 @@ class FleetCatalogsTest : public FleetChangesTest {
     Say(key, message);
     Play();
   }
+  // Execution does not answer 2, and 3 waits behind it.
+  void PublishTwo() {
+    mute.insert(KeyOf(Stage::kExecution));
+    Publish(registry_, 2, 9);
+    Publish(registry_, 3, 10);
+    Play();
+  }
   using Generations = std::vector<uint64_t>;
 };
 
 // Workers keep two: a third one would cost them the one that requests go by.
 TEST_F(FleetCatalogsTest, ACatalogWaitsUntilTheOneBeforeIsLive) {
   const uint32_t execution = KeyOf(Stage::kExecution), features = KeyOf(Stage::kFeatures);
-  mute.insert(execution);
-  Publish(registry_, 2, 9);
-  Publish(registry_, 3, 10);
-  Play();
+  PublishTwo();
   EXPECT_EQ(SentTo(features), (Generations{1, 2})) << "2 is not live";
   Publish(registry_, 4, 11);
   Play();
@@ -218,9 +222,7 @@ TEST_F(FleetCatalogsTest, ACatalogWaitsForRequestsOfTheOneBeforeTheLive) {
 // Else a catalog that no worker can take up could never be mended.
 TEST_F(FleetCatalogsTest, ACatalogThatFailedIsFollowedAndTheLiveOneIsKept) {
   const uint32_t execution = KeyOf(Stage::kExecution), features = KeyOf(Stage::kFeatures);
-  mute.insert(execution);
-  Publish(registry_, 2, 9);
-  Publish(registry_, 3, 10);
+  PublishTwo();
   EXPECT_EQ(fleet->catalog().newest().generation, 2u);
   TakesUp(execution, 2, "it does not fit");
   EXPECT_EQ(SentTo(features), (Generations{1, 2, 3}));
@@ -234,11 +236,8 @@ TEST_F(FleetCatalogsTest, ACatalogThatFailedIsFollowedAndTheLiveOneIsKept) {
 }
 
 TEST_F(FleetCatalogsTest, ACatalogThatIsNotLiveInTimeIsFollowed) {
-  const uint32_t execution = KeyOf(Stage::kExecution), features = KeyOf(Stage::kFeatures);
-  mute.insert(execution);
-  Publish(registry_, 2, 9);
-  Publish(registry_, 3, 10);
-  Play();
+  const uint32_t features = KeyOf(Stage::kFeatures);
+  PublishTwo();
   hands.now_ns += Fleet::kCatalogLimitNs;
   fleet->Tick();
   EXPECT_EQ(SentTo(features), (Generations{1, 2}));
@@ -247,9 +246,7 @@ TEST_F(FleetCatalogsTest, ACatalogThatIsNotLiveInTimeIsFollowed) {
 }
 
 TEST_F(FleetCatalogsTest, ARegistryThatIsStartedAgainGoesOnBehindWhatWaits) {
-  mute.insert(KeyOf(Stage::kExecution));
-  Publish(registry_, 2, 9);
-  Publish(registry_, 3, 10);
+  PublishTwo();
   fleet->OnEnd(registry_, {0, 9});
   Tick();
   const uint32_t next = KeyOf(Stage::kRegistry);
