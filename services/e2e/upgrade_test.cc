@@ -1,6 +1,7 @@
 // `upgrade` on the whole tree: a second pipeline beside the first, and back, and what may go wrong.
 #include <gtest/gtest.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -112,6 +113,7 @@ class Clients {
     for (const auto& load : loads_) {
       const nlohmann::json report = load->End();
       ASSERT_TRUE(report.is_object());
+      fprintf(stderr, "sent: %s\n", report["sent"].dump().c_str());
       EXPECT_GT(report["sent"].get<int64_t>(), 300) << report.dump();
       EXPECT_EQ(report["answered"], report["sent"]) << report.dump();
       EXPECT_EQ(report["mismatched"], 0) << report.dump();
