@@ -362,7 +362,7 @@ TEST(Upgrade, AStopMeanwhileEndsBoth) {
 TEST(Upgrade, AStopBetweenTwoSupervisorsDrains) {
   Tree::Options options;
   options.config =
-      "ingress: {probe_period_ms: 0}\n"
+      "ingress: {probe_period_ms: 0, default_deadline_ms: 30000}\n"
       "supervisor: {hang_ms: 20000}\n"
       "faults: {rules: [{stage: execution, kind: delay, delay_ms: 500, model: digits}]}\n";
   options.enable_faults = true;
