@@ -1,6 +1,7 @@
 // `upgrade` on the whole tree: a second pipeline beside the first, and back, and what may go wrong.
 #include <gtest/gtest.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -112,6 +113,7 @@ class Clients {
     for (const auto& load : loads_) {
       const nlohmann::json report = load->End();
       ASSERT_TRUE(report.is_object());
+      fprintf(stderr, "sent: %s\n", report["sent"].dump().c_str());
       EXPECT_GT(report["sent"].get<int64_t>(), 300) << report.dump();
       EXPECT_EQ(report["answered"], report["sent"]) << report.dump();
       EXPECT_EQ(report["mismatched"], 0) << report.dump();
@@ -360,7 +362,8 @@ TEST(Upgrade, AStopMeanwhileEndsBoth) {
 TEST(Upgrade, AStopBetweenTwoSupervisorsDrains) {
   Tree::Options options;
   options.config =
-      "ingress: {probe_period_ms: 0}\n"
+      "ingress: {probe_period_ms: 0, default_deadline_ms: 30000}\n"
+      "supervisor: {hang_ms: 20000}\n"
       "faults: {rules: [{stage: execution, kind: delay, delay_ms: 500, model: digits}]}\n";
   options.enable_faults = true;
   auto tree = Tree::Start(options);
@@ -369,9 +372,13 @@ TEST(Upgrade, AStopBetweenTwoSupervisorsDrains) {
     const nlohmann::json ingress = tree->Process("ingress0");
     return ingress.is_object() && ingress["counters"].value("in_flight", 0) == 4;
   });
-  const int supervisor = tree->SupervisorPid();
-  kill(supervisor, SIGKILL);
-  tree->WaitUntil("there is none", [&] { return tree->SupervisorPid() != supervisor; });
+  // The second one has not lived for long: the keeper waits before it starts the third.
+  const int first = tree->SupervisorPid();
+  kill(first, SIGKILL);
+  tree->WaitUntil("there is another",
+                  [&] { return tree->SupervisorPid() != 0 && tree->SupervisorPid() != first; });
+  kill(tree->SupervisorPid(), SIGKILL);
+  tree->WaitUntil("there is none", [&] { return tree->SupervisorPid() == 0; });
   tree->keeper().Signal(SIGTERM);
   EXPECT_EQ(tree->keeper().Wait(), 0);
   const nlohmann::json report = load.Report();

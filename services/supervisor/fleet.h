@@ -83,11 +83,11 @@ struct FleetProcess {
   StageBreakers told_breakers = {};  // ingress
   bool drained = false;
   bool told_to_end = false;
-  bool adopted = false;                // and its registry may publish once again what is known
-  bool device_lost = false;            // and counted so
-  std::string condemned;               // why it shall be ended; empty: nothing against it
-  uint64_t bytes = 0;                  // of its shared memory
-  std::optional<DeviceReport> device;  // execution: what it runs models on
+  bool adopted = false;                      // and its registry may publish again what is known
+  bool device_lost = false;                  // and counted so
+  std::string condemned;                     // why it shall be ended; empty: nothing against it
+  uint64_t bytes = 0;                        // of its shared memory
+  std::optional<DeviceReport> device;        // execution: what it runs models on
   std::map<uint32_t, KernelChoice> kernels;  // execution: by route of the newest catalog
   std::vector<uint32_t> knew_it;             // dying: keys of those who must hear of its end
   std::vector<uint64_t> told_observe;        // observer: what it was told of last

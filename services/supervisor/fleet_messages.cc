@@ -207,10 +207,8 @@ void Fleet::OnCatalogReady(FleetProcess* process, const CatalogReady& ready) {
 
 void Fleet::OnPublishCatalog(FleetProcess* process, const PublishCatalog& publish,
                              std::vector<Fd> fds) {
-  if (process->adopted && desk_.has_catalog() && publish.generation() == desk_.generation()) {
-    process->adopted = false;
-    return;
-  }
+  // Said again to each supervisor that adopted it; one that was killed may have left it unread.
+  if (process->adopted && desk_.has_catalog() && publish.generation() == desk_.generation()) return;
   FdList shared;
   for (Fd& fd : fds) shared.push_back(Share(std::move(fd)));
   absl::Status status = process->stage == Stage::kRegistry

@@ -17,6 +17,11 @@ absl::StatusOr<Incarnations> Incarnations::Open(Fd kept) {
     if (!counter.fd_.valid()) {
       return absl::ResourceExhaustedError(absl::StrCat("memfd_create: ", strerror(errno)));
     }
+    // Before anybody keeps it: a supervisor that is killed before it gives out a number leaves a
+    // count that can be read.
+    MR_CHECK(
+        pwrite(counter.fd_.get(), &counter.next_, sizeof counter.next_, 0) == sizeof counter.next_,
+        "four bytes of a memfd of ours can be written");
     return counter;
   }
   counter.fd_ = std::move(kept);

@@ -175,6 +175,14 @@ TEST(Watcher, EndsPromptlyThoughNobodyDied) {
   EXPECT_FALSE(Posted(*board, 0));
 }
 
+// It was kept already, and no number was given out.
+TEST(Incarnations, GoOnAfterOneThatGaveOutNone) {
+  const Incarnations first = std::move(*Incarnations::Open(Fd()));
+  absl::StatusOr<Incarnations> second = Incarnations::Open(Fd(dup(first.fd())));
+  ASSERT_TRUE(second.ok()) << second.status();
+  EXPECT_EQ(second->Next(), 1u);
+}
+
 TEST(Incarnations, GoOnAfterASupervisorIsReplaced) {
   Incarnations first = std::move(*Incarnations::Open(Fd()));
   EXPECT_EQ(first.Next(), 1u);

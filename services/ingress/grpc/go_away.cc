@@ -19,7 +19,6 @@ namespace millrace {
 struct GoAway::Shared {
   std::mutex mutex;
   grpc::Server* server;  // null: it is about to end
-  grpc::Alarm alarm;
 };
 
 GoAway::GoAway(grpc::Server* server) : shared_(std::make_shared<Shared>()) {
@@ -27,16 +26,15 @@ GoAway::GoAway(grpc::Server* server) : shared_(std::make_shared<Shared>()) {
 }
 
 GoAway::~GoAway() {
-  {
-    std::lock_guard<std::mutex> lock(shared_->mutex);
-    shared_->server = nullptr;
-  }
-  shared_->alarm.Cancel();
+  std::lock_guard<std::mutex> lock(shared_->mutex);
+  shared_->server = nullptr;
 }
 
-// An alarm's callback runs as gRPC's own code does, which SendGoaways asks for.
+// An alarm's callback runs as gRPC's own code does, which SendGoaways asks for. Another alarm each
+// time: the one before may still be calling.
 void GoAway::Send() {
-  shared_->alarm.Set(std::chrono::system_clock::now(), [shared = shared_](bool) {
+  alarm_ = std::make_unique<grpc::Alarm>();
+  alarm_->Set(std::chrono::system_clock::now(), [shared = shared_](bool) {
     std::lock_guard<std::mutex> lock(shared->mutex);
     void (grpc_core::Server::*send)() = &grpc_core::Server::SendGoaways;
     if (shared->server == nullptr || send == nullptr) return;

@@ -11,8 +11,9 @@
 #include <memory>
 
 namespace grpc {
+class Alarm;
 class Server;
-}
+}  // namespace grpc
 
 namespace millrace {
 
@@ -29,6 +30,7 @@ class GoAway {
  private:
   struct Shared;
   std::shared_ptr<Shared> shared_;
+  std::unique_ptr<grpc::Alarm> alarm_;
 };
 
 }  // namespace millrace

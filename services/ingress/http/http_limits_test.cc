@@ -330,7 +330,7 @@ TEST(HttpDrain, FinishesWhatIsInFlight) {
 
 // Another process serves: clients are served until they ask next, and told to come back.
 TEST(HttpMove, EachConnectionEndsWithItsNextAnswer) {
-  TestServer test(Small());
+  TestServer test;
   const int idle = test.Connect();
   const int busy = test.Connect();
   EXPECT_EQ(test.Exchange(idle, Post(kInfer, kPlainBody)).body, kPlainAnswer);
