@@ -146,6 +146,54 @@ TEST_F(FleetSpareTest, NobodyWaitsForASpareThatDoesNotComeUpOrTakeUpACatalog) {
   EXPECT_EQ(fleet->promotions(), 0u);
 }
 
+TEST_F(FleetSpareTest, OneThatLacksALinkIsNotPromotedAndItsDeathIsNotTheStages) {
+  config.storm_intensity = 2;
+  StartWithSpare();
+  const uint32_t spare = SpareKey();
+  mute.insert(spare);
+  hands.looks[KeyOf(Stage::kFeatures)].answered = true;
+  fleet->OnDeath(KeyOf(Stage::kFeatures), hands.now_ns);
+  Play();
+  Die(KeyOf(Stage::kExecution), /*answered=*/false);
+  mute.insert(KeyOf(Stage::kExecution));
+  EXPECT_EQ(SpareKey(), spare);
+  EXPECT_TRUE(Routable().empty());
+  Die(spare, /*answered=*/false);
+  Play();
+  EXPECT_EQ(fleet->storms().states()[static_cast<size_t>(Stage::kExecution)], StageBreaker::kClosed)
+      << "one worker died, not two";
+}
+
+TEST_F(FleetSpareTest, OneThatLacksTheLiveCatalogIsNotPromoted) {
+  StartWithSpare();
+  const uint32_t spare = SpareKey();
+  mute.insert(spare);
+  Publish(KeyOf(Stage::kRegistry), 2, 2);
+  Play();
+  ASSERT_EQ(fleet->live_generation(), 2u);
+  Die(KeyOf(Stage::kExecution));
+  EXPECT_EQ(SpareKey(), spare);
+  EXPECT_TRUE(Routable().empty());
+}
+
+TEST_F(FleetSpareTest, NoneIsStartedWhileAnotherStageIsDown) {
+  StartWithSpare();
+  const uint32_t features = KeyOf(Stage::kFeatures);
+  Die(features);
+  mute.insert(KeyOf(Stage::kFeatures));
+  Die(SpareKey());
+  Play();
+  EXPECT_EQ(SpareKey(), 0u);
+  const uint32_t slow = KeyOf(Stage::kFeatures);
+  mute.clear();
+  for (size_t i = 0, count = hands.told.size(); i < count; ++i) {
+    if (hands.told[i].key == slow) Answer(Told(hands.told[i]));
+  }
+  Play();
+  ASSERT_TRUE(fleet->Ready());
+  EXPECT_NE(SpareKey(), 0u);
+}
+
 TEST_F(FleetSpareTest, WhoeverIsReadyFirstServes) {
   StartWithSpare();
   const uint32_t first = SpareKey();
