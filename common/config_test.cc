@@ -146,7 +146,7 @@ TEST(ParseConfig, TellsEveryFaultAtOnceInTheOrderOfTheLines) {
                           "f.yaml:3: ingress.grpc_listen: must be host:port or unix:/path",
                           StartsWith("f.yaml:4: ingress.worker: is not a field; ingress has grpc"),
                           "f.yaml:5: featurs: is neither a field nor a section; the file has "
-                          "repository, ingress, features, execution, aggregation, registry, "
+                          "repository, ingress, features, execution, aggregation, memory, registry, "
                           "supervisor, observer, faults",
                           "f.yaml:6: execution: must be a map of names to values",
                           "f.yaml:7: repository: stands twice",

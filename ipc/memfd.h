@@ -68,7 +68,7 @@ constexpr uint64_t LayoutHash(std::initializer_list<uint64_t> numbers) {
   return hash;
 }
 
-// When a mapping's pages are entered. Later: by Enter, or by the faults of whoever is earlier. A
+// When a mapping's pages are entered. Later: by Enter, or by the faults of whoever touches them. A
 // worker that must serve again does not wait for it, since mapping a page takes longer than
 // reserving it.
 enum class Entering { kNow, kLater };

@@ -138,14 +138,16 @@ TEST(Scaling, EachWorkerStageGoesFromOneToFourAndBackUnderLoad) {
 TEST(Scaling, APolicyFollowsTheLoadUpAndDownAndAHandOverrulesIt) {
   Tree::Options options;
   options.enable_faults = true;
-  // Each row takes a millisecond: 32 in flight wait long for one worker.
+  // Each row takes a millisecond: 64 in flight wait long even for two workers. Without golden
+  // requests nothing waits afterwards, however busy the machine is.
   options.config =
-      "execution: {device: cpu, max_workers: 3, target_queue_delay_us: 5000, max_batch_rows: 1}\n"
+      "ingress: {probe_period_ms: 0}\n"
+      "execution: {device: cpu, max_workers: 3, target_queue_delay_us: 10000}\n"
       "supervisor: {scale_up_after_ms: 500, scale_down_after_ms: 1500, scale_beyond_cpus: true}\n"
       "faults:\n  rules:\n    - {stage: execution, kind: delay, delay_ms: 1, per: row}\n";
   auto tree = Tree::Start(options);
   EXPECT_EQ(tree->Status()["scaling"]["execution"], "auto");
-  auto load = Steady(*tree);
+  auto load = Steady(*tree, 64);
   tree->WaitUntil("it has grown", [&] { return ReadyOf(*tree, "execution") == 3; });
   ExpectAllAnswered(load->End());
   tree->WaitUntil("it is one again", [&] { return ReadyOf(*tree, "execution") == 1; });

@@ -135,7 +135,7 @@ void Tree::WaitReady() {
     if (!status.is_object() || status["phase"] != "running") return false;
     bool ingress = false;
     for (const auto& p : status["processes"]) {
-      if (p["state"] != "ready") return false;
+      if (p["state"] != "ready" && p["state"] != "spare") return false;
       ingress = ingress || p["stage"] == "ingress";
     }
     return ingress;

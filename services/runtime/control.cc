@@ -270,7 +270,6 @@ std::optional<int> Control::OnPeer(const ::millrace::Peer& announced, std::vecto
       peer->arena = std::move(*arena);
       peer->waker = Waker(&peer->page().parked, fds[2].Duplicate());
       if (IsEdge(id.stage, stage_)) process_->OnPeerMapped(peer.get());
-      pages_.Add(peer, &peer->arena.region());
       peers_.emplace(id.incarnation, peer);
       const uint32_t mine = own.lane->id().incarnation, theirs = id.incarnation;
       if (IsEdge(stage_, id.stage)) {

@@ -140,6 +140,7 @@ TEST_F(AdminVerbsTest, ASpareIsShownAsOneAndAPromotionIsCounted) {
   EXPECT_EQ(seen["execution_spare0"], "spare");
   EXPECT_EQ(seen["promotions"], "0");
   fleet->OnDeath(KeyOf(Stage::kExecution), hands.now_ns);
+  for (int i = 0; i < 4; ++i) Tick();
   seen = states();
   EXPECT_EQ(seen["execution_spare0"], "starting");
   EXPECT_EQ(seen["promotions"], "1");

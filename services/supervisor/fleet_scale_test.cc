@@ -123,14 +123,16 @@ TEST_F(FleetScaleTest, NothingIsScaledWhileTheStageIsNotItselfOrACatalogIsOnItsW
   EXPECT_EQ(Count(), 2u);
 }
 
-TEST_F(FleetScaleTest, ItGoesBeyondTheCpusOnlyWhenTold) {
+TEST_F(FleetScaleTest, ItEndsAtTheCpusOfTheStage) {
   config.execution_cpus = "0-1";
   StartAll(config);
   Pass(20, 9'000, 1);
   EXPECT_EQ(Count(), 2u);
+}
+
+TEST_F(FleetScaleTest, ToldItGoesBeyondThem) {
+  config.execution_cpus = "0-1";
   config.scale_beyond_cpus = "true";
-  hands = FakeHands();
-  played = 0;
   StartAll(config);
   Pass(20, 9'000, 1);
   EXPECT_EQ(Count(), 3u);

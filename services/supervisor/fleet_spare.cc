@@ -12,6 +12,8 @@ namespace millrace {
 namespace {
 
 constexpr Stage kSpared = Stage::kExecution;
+// From a promotion to the start of the next spare: first those are answered who had to wait.
+constexpr int64_t kBehindNs = 100 * kNanosPerMilli;
 
 bool Serves(const FleetProcess& process) {
   return process.state == ProcessState::kReady && process.condemned.empty();
@@ -91,7 +93,7 @@ void Fleet::PromoteSpares() {
     std::swap(slot.bytes, from->bytes);
     slot.tried = true;
     // The next spare comes in the dead one's stead, as late and on the same device.
-    from->start_at_ns = std::max(from->start_at_ns, slot.start_at_ns);
+    from->start_at_ns = std::max(hands_->NowNs() + kBehindNs, slot.start_at_ns);
     from->device_losses = slot.device_losses;
     promotions_ += 1;
     Log(LogLevel::kInfo, "spare_promoted",
