@@ -103,7 +103,9 @@ class Clients {
           static_cast<long long>(report.tries), static_cast<long long>(report.late),
           static_cast<double>(report.worst_late_ns) / 1e6, said["failures"].dump().c_str());
       EXPECT_THAT(report.violations, ::testing::IsEmpty()) << i;
-      if (IsLong()) EXPECT_THAT(report.late_violations, ::testing::IsEmpty()) << i;
+      if (IsLong()) {
+        EXPECT_THAT(report.late_violations, ::testing::IsEmpty()) << i;
+      }
       EXPECT_GT(report.requests, 1000) << i;
       EXPECT_EQ(said["sent"].get<int64_t>(), report.requests);
     }

@@ -18,8 +18,9 @@ constexpr int kWindow = 64;  // requests that a worker grants a lane
 
 // Who is stopped is to be killed by the test, and golden requests shall take none of the units.
 constexpr char kConfig[] =
-    "supervisor: {hang_ms: 60000}\n"
+    "supervisor: {hang_ms: 20000}\n"
     "ingress: {probe_period_ms: 0, default_deadline_ms: 30000}\n"
+    "aggregation: {workers: 3}\n"  // their windows shall not be what is full
     "execution: {workers: ";
 
 uint64_t Counter(Tree& tree, const char* name) {
