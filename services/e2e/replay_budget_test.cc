@@ -18,8 +18,8 @@ constexpr int kWindow = 64;  // requests that a worker grants a lane
 
 // Who is stopped is to be killed by the test, and golden requests shall take none of the units.
 constexpr char kConfig[] =
-    "supervisor: {hang_ms: 20000}\n"
-    "ingress: {probe_period_ms: 0, default_deadline_ms: 30000}\n"
+    "supervisor: {hang_ms: 50000}\n"
+    "ingress: {probe_period_ms: 0, default_deadline_ms: 60000}\n"
     "aggregation: {workers: 3}\n"  // their windows shall not be what is full
     "execution: {workers: ";
 
@@ -47,9 +47,10 @@ Outcome KillTogether(int workers) {
       json{{"inputs",
             {{{"name", "input"}, {"shape", {1, 64}}, {"datatype", "FP32"}, {"data", row}}}}}
           .dump();
+  const std::string address = tree->Address("http");
   std::vector<HttpCall> calls;
   for (int i = 0; i < workers * kWindow; ++i) {
-    calls.emplace_back(tree->Address("http"), "/v2/models/digits/infer", body);
+    calls.emplace_back(address, "/v2/models/digits/infer", body);
   }
   tree->WaitUntil("all are with the workers", [&] {
     return Counter(*tree, "in_flight") == calls.size() && Counter(*tree, "queue_depth") == 0;
