@@ -3,6 +3,8 @@
 #include <gtest/gtest.h>
 #include <signal.h>
 
+#include <filesystem>
+#include <fstream>
 #include <string>
 #include <vector>
 
@@ -28,6 +30,18 @@ uint64_t Counter(Tree& tree, const char* name) {
   return ingress.is_object() ? ingress["counters"].value(name, uint64_t{0}) : 0;
 }
 
+// Which a process is not yet when kill returns.
+bool IsStopped(int pid) {
+  for (const auto& task :
+       std::filesystem::directory_iterator("/proc/" + std::to_string(pid) + "/task")) {
+    std::ifstream file(task.path() / "stat");
+    std::string text;
+    std::getline(file, text);
+    if (text.compare(text.rfind(')') + 1, 2, " T") != 0) return false;
+  }
+  return true;
+}
+
 struct Outcome {
   int ok = 0, unavailable = 0, other = 0;
   uint64_t replayed = 0, shed = 0;
@@ -40,6 +54,7 @@ Outcome KillTogether(int workers) {
   for (int i = 0; i < workers; ++i) {
     pids.push_back(tree->Process("execution" + std::to_string(i))["pid"]);
     kill(pids.back(), SIGSTOP);
+    tree->WaitUntil("each of its threads stands", [&] { return IsStopped(pids.back()); });
   }
   json row = json::array();
   for (int i = 0; i < 64; ++i) row.push_back(i % 17);
