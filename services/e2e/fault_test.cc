@@ -267,6 +267,7 @@ TEST(Fault, AModelThatKillsItsWorkersIsShutOutAndTheOthersGoOn) {
   options.enable_faults = true;
   options.config =
       "supervisor: {storm_intensity: 4, storm_rest_ms: 4000}\n"
+      "ingress: {probe_period_ms: 0}\n"  // the probe is the request that this test sends
       "faults:\n  rules:\n"
       "    - {stage: execution, kind: crash, model: digits, header: boom}\n";
   auto tree = Tree::Start(options);

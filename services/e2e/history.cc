@@ -27,7 +27,7 @@ class Checker {
     int64_t number = -1, at_ns = 0;
     words >> kind >> number >> at_ns;
     if (!words || number < 0) return Violate("cannot be read: " + line);
-    words >> code;
+    std::getline(words >> std::ws, code);
     if (kind == "S") {
       Sent(number, at_ns, line);
     } else if (kind == "A") {

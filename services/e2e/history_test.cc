@@ -18,7 +18,7 @@ constexpr int64_t kMs = 1'000'000;
 HistoryRules Rules() {
   HistoryRules rules;
   rules.deadline_ns = 1000 * kMs;
-  rules.documented = {"OK", "UNAVAILABLE"};
+  rules.documented = {"OK", "UNAVAILABLE", "HTTP 504"};
   rules.repeatable = {"LOST"};
   return rules;
 }
@@ -66,6 +66,8 @@ TEST(History, AnEndOfNothingIsSeen) {
 TEST(History, AWrongAnswerAndAnUndocumentedCodeAreSeen) {
   ExpectViolation(At("S", 0, 1) + At("E", 0, 2, "MISMATCHED"), "not documented");
   ExpectViolation(At("S", 0, 1) + At("E", 0, 2, "INTERNAL"), "not documented");
+  ExpectViolation(At("S", 0, 1) + At("E", 0, 2, "HTTP 500"), "not documented");
+  EXPECT_THAT(Check(At("S", 0, 1) + At("E", 0, 2, "HTTP 504")).violations, IsEmpty());
   ExpectViolation(At("S", 0, 1) + At("A", 0, 2, "INTERNAL") + At("S", 0, 3) + At("E", 0, 4, "OK"),
                   "asked again after this");
 }

@@ -3,6 +3,8 @@
 #include <gtest/gtest.h>
 #include <signal.h>
 
+#include <filesystem>
+#include <fstream>
 #include <string>
 #include <vector>
 
@@ -18,13 +20,26 @@ constexpr int kWindow = 64;  // requests that a worker grants a lane
 
 // Who is stopped is to be killed by the test, and golden requests shall take none of the units.
 constexpr char kConfig[] =
-    "supervisor: {hang_ms: 60000}\n"
-    "ingress: {probe_period_ms: 0, default_deadline_ms: 30000}\n"
+    "supervisor: {hang_ms: 50000}\n"
+    "ingress: {probe_period_ms: 0, default_deadline_ms: 60000}\n"
+    "aggregation: {workers: 3}\n"  // their windows shall not be what is full
     "execution: {workers: ";
 
 uint64_t Counter(Tree& tree, const char* name) {
   const json ingress = tree.Process("ingress0");
   return ingress.is_object() ? ingress["counters"].value(name, uint64_t{0}) : 0;
+}
+
+// Which a process is not yet when kill returns.
+bool IsStopped(int pid) {
+  for (const auto& task :
+       std::filesystem::directory_iterator("/proc/" + std::to_string(pid) + "/task")) {
+    std::ifstream file(task.path() / "stat");
+    std::string text;
+    std::getline(file, text);
+    if (text.compare(text.rfind(')') + 1, 2, " T") != 0) return false;
+  }
+  return true;
 }
 
 struct Outcome {
@@ -39,6 +54,7 @@ Outcome KillTogether(int workers) {
   for (int i = 0; i < workers; ++i) {
     pids.push_back(tree->Process("execution" + std::to_string(i))["pid"]);
     kill(pids.back(), SIGSTOP);
+    tree->WaitUntil("each of its threads stands", [&] { return IsStopped(pids.back()); });
   }
   json row = json::array();
   for (int i = 0; i < 64; ++i) row.push_back(i % 17);
@@ -46,9 +62,10 @@ Outcome KillTogether(int workers) {
       json{{"inputs",
             {{{"name", "input"}, {"shape", {1, 64}}, {"datatype", "FP32"}, {"data", row}}}}}
           .dump();
+  const std::string address = tree->Address("http");
   std::vector<HttpCall> calls;
   for (int i = 0; i < workers * kWindow; ++i) {
-    calls.emplace_back(tree->Address("http"), "/v2/models/digits/infer", body);
+    calls.emplace_back(address, "/v2/models/digits/infer", body);
   }
   tree->WaitUntil("all are with the workers", [&] {
     return Counter(*tree, "in_flight") == calls.size() && Counter(*tree, "queue_depth") == 0;

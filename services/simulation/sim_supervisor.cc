@@ -105,8 +105,8 @@ void SimSupervisor::Start() {
 
 void SimSupervisor::TickLater() {
   Do(VirtualTime::now_ns() + Fleet::kTickNs, [this](Fleet& fleet) {
+    TickLater();  // first: it may die in this one
     fleet.Tick();
-    TickLater();
   });
 }
 

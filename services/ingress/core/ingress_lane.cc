@@ -13,6 +13,8 @@ namespace millrace {
 namespace {
 
 constexpr int64_t kIdleSleepNs = Waiter::kMaxSleepMs * kNanosPerMilli;
+// The limit falls no further: a slow model needs no more to keep its worker busy.
+constexpr size_t kLeastInFlight = 16;
 // What golden answers may differ where a device may sum in any order.
 constexpr double kFastSumsTolerance = 1e-4;
 
@@ -33,7 +35,7 @@ IngressLane::IngressLane(Lane* lane, Ledger* ledger, const Config& config, Ingre
       statistics_(shared_.statistics != nullptr ? shared_.statistics : &own_statistics_),
       flights_(config.max_in_flight),
       waiting_(config.max_in_flight),
-      limit_(kWindowUnits, config.max_in_flight),
+      limit_(kLeastInFlight, config.max_in_flight),
       probe_(ProbeHost(), config.probe_period_ms * kNanosPerMilli,
              config.fast_sums == "true" ? kFastSumsTolerance : 0, &lane->page().golden) {
   for (size_t slot = flights_.size(); slot-- > 0;) {
