@@ -134,23 +134,24 @@ TEST(ParseConfig, ChecksTextsByTheirRule) {
 }
 
 TEST(ParseConfig, TellsEveryFaultAtOnceInTheOrderOfTheLines) {
-  EXPECT_THAT(Faults("repository: ''\n"
-                     "ingress:\n"
-                     "  grpc_listen: nowhere\n"
-                     "  worker: 1\n"
-                     "featurs: {workers: 1}\n"
-                     "execution: 3\n"
-                     "repository: b\n"
-                     "aggregation: {workers: two}\n"),
-              ElementsAre("f.yaml:1: repository: may not be empty",
-                          "f.yaml:3: ingress.grpc_listen: must be host:port or unix:/path",
-                          StartsWith("f.yaml:4: ingress.worker: is not a field; ingress has grpc"),
-                          "f.yaml:5: featurs: is neither a field nor a section; the file has "
-                          "repository, ingress, features, execution, aggregation, memory, registry, "
-                          "supervisor, observer, faults",
-                          "f.yaml:6: execution: must be a map of names to values",
-                          "f.yaml:7: repository: stands twice",
-                          "f.yaml:8: aggregation.workers: must be an integer"));
+  EXPECT_THAT(
+      Faults("repository: ''\n"
+             "ingress:\n"
+             "  grpc_listen: nowhere\n"
+             "  worker: 1\n"
+             "featurs: {workers: 1}\n"
+             "execution: 3\n"
+             "repository: b\n"
+             "aggregation: {workers: two}\n"),
+      ElementsAre("f.yaml:1: repository: may not be empty",
+                  "f.yaml:3: ingress.grpc_listen: must be host:port or unix:/path",
+                  StartsWith("f.yaml:4: ingress.worker: is not a field; ingress has grpc"),
+                  "f.yaml:5: featurs: is neither a field nor a section; the file has "
+                  "repository, ingress, features, execution, aggregation, memory, registry, "
+                  "supervisor, observer, faults",
+                  "f.yaml:6: execution: must be a map of names to values",
+                  "f.yaml:7: repository: stands twice",
+                  "f.yaml:8: aggregation.workers: must be an integer"));
 }
 
 TEST(ParseConfig, HoldsTheObserverToThisMachineAndToAnEdge) {

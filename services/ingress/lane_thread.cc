@@ -9,7 +9,7 @@ namespace millrace {
 namespace {
 
 constexpr size_t kManyEvents = 64;  // in a turn: there are more, which cannot wait
-constexpr int kWakeMs = 1;  // from a message to the wake-up behind it, at most
+constexpr int kWakeMs = 1;          // from a message to the wake-up behind it, at most
 
 }  // namespace
 
