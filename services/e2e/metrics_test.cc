@@ -209,6 +209,9 @@ TEST(Metrics, PromtoolFindsNothingWrong) {
 TEST(Metrics, DashboardsAndRulesNameWhatIsThere) {
   auto tree = Tree::Start({});
   SendSome(*tree);
+  tree->WaitUntil("the supervisor's view has come", [&] {
+    return Scrape(tree->Address("metrics")).find("\nmillrace_ready ") != std::string::npos;
+  });
   std::set<std::string> known;
   for (const auto& [sample, value] : Parse(Scrape(tree->Address("metrics")))) {
     known.insert(sample.substr(0, sample.find('{')));

@@ -21,7 +21,8 @@ namespace {
 
 namespace fs = std::filesystem;
 
-const char* const kStages[] = {"registry", "ingress", "features", "execution", "aggregation"};
+const char* const kStages[] = {"registry",  "ingress",     "features",
+                               "execution", "aggregation", "observer"};
 
 // The build under test once more, in a folder of its own; `program` is a script instead.
 class OtherBuild {
@@ -194,7 +195,7 @@ TEST(Upgrade, ClientsOfAnIngressThatIsScaledAwayMove) {
       });
       tree->WaitUntil("it is so", [&] {
         const nlohmann::json status = tree->Status();
-        return status.is_object() && status["processes"].size() == 4u + count &&
+        return status.is_object() && status["processes"].size() == 5u + count &&
                status["ready"] == true && tree->Process("ingress0")["state"] == "ready" &&
                (count == 1 || tree->Process("ingress1")["state"] == "ready");
       });
