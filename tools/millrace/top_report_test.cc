@@ -95,7 +95,7 @@ TEST(TopReport, EverythingStandsThere) {
 TEST(TopReport, NoLineIsWiderThanTheScreen) {
   json pipeline = Pipeline();
   pipeline["models"][0]["model"] = "modèle_à_très_long_nom_aux_accents_éèà";
-  const std::string text = Rendered(pipeline, {40, 20, false});
+  const std::string text = Rendered(pipeline, {40, 12, false});
   std::istringstream lines(text);
   size_t count = 0;
   for (std::string line; std::getline(lines, line); ++count) {
@@ -106,7 +106,7 @@ TEST(TopReport, NoLineIsWiderThanTheScreen) {
     // No character is cut in two.
     EXPECT_NO_THROW(json(line).dump()) << line;
   }
-  EXPECT_EQ(count, 20u);
+  EXPECT_EQ(count, 12u);
 }
 
 TEST(TopReport, WhatIsWrongHasAColour) {
