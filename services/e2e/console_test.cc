@@ -337,6 +337,31 @@ TEST_F(ConsoleTest, AProfileBecomesAFlameGraph) {
             "document.querySelector('.flame-line').textContent.includes('neither')");
 }
 
+// The same numbers in a terminal.
+TEST_F(ConsoleTest, TopShowsTheSame) {
+  const auto run = [](const std::string& flag) {
+    Child child({"tools/millrace/millrace", "top", flag, "--admin-socket=" + tree_->admin_socket()},
+                true);
+    const std::string text = child.Output();
+    EXPECT_EQ(child.Wait(), 0);
+    return text;
+  };
+  std::string text;
+  tree_->WaitUntil("it shows the load", [&] {
+    text = run("--once");
+    return text.find("ingress 1/1 --") != std::string::npos && text.find(" -0/s") == text.npos;
+  });
+  for (const char* part : {"Millrace ", "  ready", "execution 2/2 --", "features > execution",
+                           "execution1  ready", "randhie", "observer0"}) {
+    EXPECT_THAT(text, HasSubstr(part));
+  }
+  const json all = json::parse(run("--json"), nullptr, false);
+  ASSERT_TRUE(all.is_object());
+  EXPECT_EQ(all["workers"].size(), tree_->ProcessNames().size());
+  Child nobody({"tools/millrace/millrace", "top", "--once", "--admin-socket=/nobody/there"}, true);
+  EXPECT_EQ(nobody.Wait(), 2);
+}
+
 // An observer that is gone: the page says so, and goes on with its successor.
 TEST_F(ConsoleTest, OldNumbersAreShownAsOld) {
   Open();

@@ -117,11 +117,13 @@ const json& Of(const json& histogram, const char* key) {
   return histogram.is_object() ? histogram.at(key) : kNothing;
 }
 
-// Columns as wide as their longest cell; the first one starts at the left, the others end at the
+// Columns as wide as their longest cell; the first ones start at the left, the others end at the
 // right.
 class Table {
  public:
-  explicit Table(std::vector<std::string> header) { Add(std::move(header), Style::kHead); }
+  Table(size_t left, std::vector<std::string> header) : left_(left) {
+    Add(std::move(header), Style::kHead);
+  }
 
   void Add(std::vector<std::string> cells, Style style = Style::kPlain) {
     widths_.resize(cells.size());
@@ -136,14 +138,15 @@ class Table {
       std::string text;
       for (size_t i = 0; i < cells.size(); ++i) {
         const std::string space(widths_[i] - Width(cells[i]), ' ');
-        absl::StrAppend(&text, i == 0 ? "" : "  ", i == 0 ? "" : space, cells[i],
-                        i == 0 ? space : "");
+        absl::StrAppend(&text, i == 0 ? "" : "  ", i < left_ ? "" : space, cells[i],
+                        i < left_ ? space : "");
       }
       lines->push_back({text.substr(0, text.find_last_not_of(' ') + 1), style});
     }
   }
 
  private:
+  const size_t left_;
   std::vector<std::pair<std::vector<std::string>, Style>> rows_;
   std::vector<size_t> widths_;
 };
@@ -192,7 +195,7 @@ void AddPicture(const json& all, std::vector<Line>* lines) {
 }
 
 void AddHops(const json& all, std::vector<Line>* lines) {
-  Table table({"HOP", "MESSAGES", "WAIT P50", "WAIT P99", "WAITING"});
+  Table table(1, {"HOP", "MESSAGES", "WAIT P50", "WAIT P99", "WAITING"});
   for (const json& link : all.at("links")) {
     const json& wait = link.at("wait");
     table.Add({absl::StrCat(Shown(link.at("from")), " > ", Shown(link.at("to"))),
@@ -203,8 +206,8 @@ void AddHops(const json& all, std::vector<Line>* lines) {
 }
 
 void AddProcesses(const json& all, std::vector<Line>* lines) {
-  Table table({"PROCESS", "STATE", "INCARNATION", "RESTARTS", "UP", "CPU", "MEMORY", "WAITING",
-               "BUSY", "MESSAGES", "P50", "P99"});
+  Table table(2, {"PROCESS", "STATE", "INCARNATION", "RESTARTS", "UP", "CPU", "MEMORY", "WAITING",
+                  "BUSY", "MESSAGES", "P50", "P99"});
   for (const json& worker : all.at("workers")) {
     const std::string state = Shown(worker.at("state"));
     const bool lanes = worker.at("lanes").get<uint64_t>() > 0;
@@ -222,8 +225,8 @@ void AddProcesses(const json& all, std::vector<Line>* lines) {
 }
 
 void AddModels(const json& all, std::vector<Line>* lines) {
-  Table table({"MODEL", "VERSION", "REQUESTS", "ERRORS", "P50", "P99", "BATCH P50", "BATCH P99",
-               "ROWS", "GOLDEN"});
+  Table table(2, {"MODEL", "VERSION", "REQUESTS", "ERRORS", "P50", "P99", "BATCH P50", "BATCH P99",
+                  "ROWS", "GOLDEN"});
   for (const json& model : all.at("models")) {
     const std::string name = Shown(model.at("model"));
     const json& ready = model.at("ready");

@@ -86,7 +86,7 @@ TEST(TopReport, EverythingStandsThere) {
   EXPECT_THAT(text, HasSubstr("ingress 1/2 --1,240/s--> features 1/2\n"));
   EXPECT_THAT(text, HasSubstr("ingress > features   1,240/s   8.20 us   1.48 ms        3\n"));
   EXPECT_THAT(text, HasSubstr("features > ingress     0.5/s         -         -        -\n"));
-  EXPECT_THAT(text, HasSubstr("features0   died           12         3  7.0 s  61 %  180 MiB"));
+  EXPECT_THAT(text, HasSubstr("features0  died            12         3  7.0 s  61 %  180 MiB"));
   EXPECT_THAT(text, HasSubstr("NOT RIGHT\n"));
   EXPECT_THAT(text, HasSubstr("refused under load: quota 17 (0.4/s)\n"));
   EXPECT_THAT(text, Not(HasSubstr("\033")));

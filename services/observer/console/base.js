@@ -123,11 +123,16 @@ export function duration(ns) {
   if (ns < 999_500_000) return short(ns / 1e6) + " ms";
   return short(ns / 1e9) + " s";
 }
-// Two of them, as "8 / 31 µs" where the unit is one.
+// Two of them in two digits each, as "8.2 / 31 µs" where the unit is one.
 export function pair(low, high) {
   if (!isNumber(low) || !isNumber(high)) return kNone;
-  const a = duration(low).split(" "), b = duration(high).split(" ");
-  return a[1] === b[1] ? `${a[0]} / ${b.join(" ")}` : `${a.join(" ")} / ${b.join(" ")}`;
+  const two = (ns) => {
+    const [size, unit] = ns < 999_500 ? [1e3, "µs"] : ns < 999_500_000 ? [1e6, "ms"] : [1e9, "s"];
+    const value = ns / size;
+    return [value === 0 || value >= 9.95 ? value.toFixed(0) : value.toFixed(1), unit];
+  };
+  const [a, aUnit] = two(low), [b, bUnit] = two(high);
+  return aUnit === bUnit ? `${a} / ${b} ${bUnit}` : `${a} ${aUnit} / ${b} ${bUnit}`;
 }
 export function age(ns) {
   if (!isNumber(ns)) return kNone;
