@@ -50,10 +50,9 @@ PLANTS = {
     ],
     "fleet_adopt.cc": [
         ("kRecordLost",
-         "for (const auto& [key, process] : processes_) *state.add_processes() = RecordOf(process);",
-         "for (const auto& [key, process] : processes_)"
-         " if (!Planted(PlantedFault::kRecordLost) || key % 4 != 0)"
-         " *state.add_processes() = RecordOf(process);"),
+         "ProcessRecord* record = state.add_processes();",
+         "if (Planted(PlantedFault::kRecordLost) && key % 4 == 0) continue;"
+         " ProcessRecord* record = state.add_processes();"),
         ("kRetiredAdopted",
          "adopted = hands_->Adopt(process.key); !adopted.ok()) {",
          "adopted = hands_->Adopt(process.key);"
