@@ -88,7 +88,7 @@ TEST(TraceRing, NoRecordIsEverAMixture) {
       careless += !ReadCarelessly(ring.writer, number, kFew).Is(number);
     }
   }
-  // relaxed: as above.
+  // relaxed: only asks for an end.
   stop.store(true, std::memory_order_relaxed);
   writer.join();
   EXPECT_GT(careless, 0u);  // the same look without the sequence words does see mixtures
@@ -101,14 +101,14 @@ TEST(TraceRing, AReaderRefusesWhatDoesNotFit) {
   EXPECT_FALSE(TraceReader::Open(fd, kIncarnation, 8).ok());
   // A hostile lane that says it has more slots than there is room.
   auto* region = ring.writer.region().as<TraceRegion>();
-  // relaxed: one thread.
+  // relaxed: there is one thread.
   region->slots.store(1 << 20, std::memory_order_relaxed);
   EXPECT_FALSE(TraceReader::Open(fd, kIncarnation, 7).ok());
-  region->slots.store(0, std::memory_order_relaxed);  // relaxed: one thread
+  region->slots.store(0, std::memory_order_relaxed);  // relaxed: there is one thread
   EXPECT_FALSE(TraceReader::Open(fd, kIncarnation, 7).ok());
   // And one that changes its mind when it was opened.
-  region->slots.store(1 << 20, std::memory_order_relaxed);    // relaxed: one thread
-  region->written.store(1 << 30, std::memory_order_relaxed);  // relaxed: one thread
+  region->slots.store(1 << 20, std::memory_order_relaxed);    // relaxed: there is one thread
+  region->written.store(1 << 30, std::memory_order_relaxed);  // relaxed: there is one thread
   Marked got;
   for (uint64_t i = ring.reader.First(); i < ring.reader.End(); ++i) {
     EXPECT_FALSE(ring.reader.Read(i, &got));
