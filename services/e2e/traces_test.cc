@@ -325,7 +325,8 @@ TEST(Traces, ADevicesStepsStandInTheBatch) {
     EXPECT_EQ(span["attributes"]["device"], "gpu");
   }
   for (const json& span : spans) {
-    if (span["name"] == "kernel") EXPECT_EQ(span["parent_span_id"], execute);
+    if (span["name"] != "kernel") continue;
+    EXPECT_EQ(span["parent_span_id"], execute);
   }
   EXPECT_THAT(HttpCall(tree->Address("metrics"), "/metrics", "").Finish().body,
               HasSubstr("millrace_trace_gpu_seconds_count{model=\"digits\",version=\"1\","

@@ -7,7 +7,6 @@
 #include <thread>
 
 #include "common/log.h"
-#include "common/short_slices.h"
 #include "ipc/stats.h"
 
 namespace millrace {
