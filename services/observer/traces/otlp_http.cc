@@ -44,6 +44,7 @@ unsigned ReadCode(int fd) {
     if (got < 0 && errno == EINTR) continue;
     boost::beast::error_code error;
     if (got <= 0) {
+      if (!parser.is_header_done()) return 0;
       parser.put_eof(error);
       break;
     }
