@@ -43,6 +43,9 @@ std::optional<int> ObserverService::Handle(const ToProcess& message, const std::
     case ToProcess::kObserve:
       pages_.Observe(message.observe(), fds);
       return std::nullopt;
+    case ToProcess::kObserveTraces:
+      traces_.Observe(message.observe_traces(), fds);
+      return std::nullopt;
     case ToProcess::kFleetView:
       pages_.View(message.fleet_view(), MonotonicNanos());
       // A view comes some times a second: silence is not waited for.
@@ -69,6 +72,8 @@ std::optional<int> ObserverService::OnConfigure(const Configure& configure) {
   configured_ = true;
   nvml_ = std::make_unique<Nvml>();
   server_.Handle("/metrics", [this](const HttpRequest&) { return Metrics(); });
+  server_.Handle("/api/traces", [this](const HttpRequest& request) { return Traces(request); });
+  traces_.Start(config_);
   TryToListen();
   // Without an address it is up all the same, and says why nobody can read it.
   return Tell() ? std::nullopt : std::optional<int>(kExitOrphan);
@@ -108,7 +113,17 @@ HttpReply ObserverService::Metrics() {
   setup.now_ns = MonotonicNanos();
   std::ostringstream text;
   prometheus::TextSerializer().Serialize(text, Collect(picture, setup));
+  Families traces;
+  traces_.Show(&traces);
+  prometheus::TextSerializer().Serialize(text, traces.Take());
   return {200, kTextFormat, text.str()};
+}
+
+HttpReply ObserverService::Traces(const HttpRequest& request) {
+  const std::optional<std::string> json = traces_.Json(request.query);
+  if (!json.has_value())
+    return {400, "text/plain; charset=utf-8", "why=slow|failed|sampled, limit=N\n"};
+  return {200, "application/json", *json};
 }
 
 }  // namespace millrace

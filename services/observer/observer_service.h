@@ -18,6 +18,7 @@
 #include "services/observer/http_server.h"
 #include "services/observer/nvml.h"
 #include "services/observer/page_set.h"
+#include "services/observer/traces/trace_service.h"
 
 namespace millrace {
 
@@ -34,6 +35,7 @@ class ObserverService {
   void TryToListen();
   bool Tell();
   HttpReply Metrics();
+  HttpReply Traces(const HttpRequest& request);
 
   ControlChannel channel_;
   Config config_;
@@ -41,6 +43,7 @@ class ObserverService {
   std::string address_;  // empty: not listening yet
   std::string why_not_;
   PageSet pages_;
+  TraceService traces_{&pages_};
   HttpServer server_;
   std::mutex nvml_mutex_;
   std::unique_ptr<Nvml> nvml_;
