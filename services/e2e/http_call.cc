@@ -1,8 +1,10 @@
 #include "services/e2e/http_call.h"
 
 #include <arpa/inet.h>
+#include <ctype.h>
 #include <netinet/in.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -21,9 +23,10 @@ HttpCall::HttpCall(const std::string& address, const std::string& path, const st
   socket_ = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
   MR_CHECK(connect(socket_, reinterpret_cast<sockaddr*>(&to), sizeof to) == 0,
            "the server takes the connection");
-  const std::string request = (body.empty() ? "GET " : "POST ") + path +
-                              " HTTP/1.1\r\nHost: test\r\nConnection: close\r\nContent-Length: " +
-                              std::to_string(body.size()) + "\r\n" + fields + "\r\n" + body;
+  const std::string request =
+      (body.empty() ? "GET " : "POST ") + path + " HTTP/1.1\r\nHost: " + address +
+      "\r\nConnection: close\r\nContent-Length: " + std::to_string(body.size()) + "\r\n" + fields +
+      "\r\n" + body;
   MR_CHECK(send(socket_, request.data(), request.size(), MSG_NOSIGNAL) ==
                static_cast<ssize_t>(request.size()),
            "a short request fits the socket");
@@ -33,11 +36,28 @@ HttpCall::~HttpCall() {
   if (socket_ >= 0) close(socket_);
 }
 
+namespace {
+
+// Whether all that the header promises is there; one that promises nothing ends with its
+// connection.
+bool IsWhole(const std::string& text) {
+  const size_t end = text.find("\r\n\r\n");
+  if (end == std::string::npos) return false;
+  std::string header = text.substr(0, end);
+  for (char& c : header) c = static_cast<char>(tolower(static_cast<unsigned char>(c)));
+  constexpr char kLength[] = "\r\ncontent-length:";
+  const size_t at = header.find(kLength);
+  return at != std::string::npos &&
+         text.size() - end - 4 >= strtoull(header.c_str() + at + strlen(kLength), nullptr, 10);
+}
+
+}  // namespace
+
 HttpAnswer HttpCall::Finish() {
   std::string text;
   char buffer[4096];
   ssize_t n;
-  while ((n = read(socket_, buffer, sizeof buffer)) > 0) text.append(buffer, n);
+  while (!IsWhole(text) && (n = read(socket_, buffer, sizeof buffer)) > 0) text.append(buffer, n);
   HttpAnswer answer;
   const size_t end = text.find("\r\n\r\n");
   if (end == std::string::npos) return answer;

@@ -11,85 +11,18 @@
 #include "common/version.h"
 #include "services/observer/families.h"
 #include "services/observer/metric_names.h"
+#include "services/observer/totals.h"
 #include "services/observer/triton_names.h"
 
 namespace millrace {
 namespace {
 
 constexpr double kNano = 1e-9;
-constexpr size_t kCounters = static_cast<size_t>(Counter::kCount);
 constexpr std::string_view kNoSlot = "_other";
-
-using ModelKey = std::tuple<Stage, std::string, std::string>;
 
 MetricLabels ModelLabels(const ModelKey& key) {
   const auto& [stage, model, version] = key;
   return {{"model", model.empty() ? std::string(kNoSlot) : model}, {"version", version}};
-}
-
-// Everything of one place of a stage.
-struct OfWorker {
-  uint64_t counters[kCounters] = {};
-  bool lives = false;
-  uint64_t ends = 0;
-};
-
-struct Totals {
-  std::map<ModelKey, Words> models;
-  std::map<std::pair<Stage, uint32_t>, OfWorker> workers;
-  std::map<uint64_t, std::pair<std::string, std::string>> names;  // by route
-};
-
-std::string WorkerName(Stage stage, uint32_t index) {
-  return std::string(StageName(stage)) + std::to_string(index);
-}
-
-Stage StageOf(uint32_t number) {
-  return number < kStageCount ? static_cast<Stage>(number) : Stage::kNone;
-}
-
-template <typename From>
-void AddUp(const From& from, Words* to) {
-  to->resize(kStatsWords);
-  for (size_t i = 0; i < std::min(kStatsWords, static_cast<size_t>(from.size())); ++i) {
-    (*to)[i] += from[static_cast<int>(i)];
-  }
-}
-
-void AddLane(const ObservedLane& lane, Totals* totals) {
-  OfWorker& worker = totals->workers[{lane.stage, lane.index}];
-  worker.lives = true;
-  for (size_t i = 0; i < kCounters; ++i) {
-    const uint64_t value = lane.page().Get(static_cast<Counter>(i));
-    uint64_t& sum = worker.counters[i];
-    sum = kCounterRows[i].most ? std::max(sum, value) : sum + value;
-  }
-  for (const ModelStats& model : ReadModelStats(lane.page().stats)) {
-    AddUp(model.words, &totals->models[{lane.stage, model.model, model.version}]);
-    if (lane.stage == Stage::kIngress && !model.model.empty()) {
-      totals->names[model.route] = {model.model, model.version};
-    }
-  }
-}
-
-Totals AddAll(const Picture& picture) {
-  Totals totals;
-  for (const ProcessSums& one : picture.sums->processes()) {
-    OfWorker& worker = totals.workers[{StageOf(one.stage()), one.index()}];
-    const size_t count = std::min(kCounters, static_cast<size_t>(one.counters_size()));
-    for (size_t i = 0; i < count; ++i) worker.counters[i] += one.counters(static_cast<int>(i));
-    worker.ends += one.ends();
-  }
-  for (const ModelSums& one : picture.sums->models()) {
-    AddUp(one.words(), &totals.models[{StageOf(one.stage()), one.model(), one.version()}]);
-  }
-  const auto& added = picture.sums->incarnations();
-  for (const ObservedLane& lane : picture.lanes) {
-    if (std::find(added.begin(), added.end(), lane.incarnation) == added.end()) {
-      AddLane(lane, &totals);
-    }
-  }
-  return totals;
 }
 
 template <typename Edges>
@@ -107,12 +40,6 @@ void Fill(const uint64_t* words, const Edges& edges, double unit,
   histogram->sample_sum = static_cast<double>(words[0]) * unit;
 }
 
-uint64_t CountOf(const uint64_t* histogram, size_t buckets) {
-  uint64_t count = 0;
-  for (size_t i = 0; i < buckets; ++i) count += histogram[1 + i];
-  return count;
-}
-
 void AddTimes(const ModelKey& key, const Words& words, Families* out) {
   const Stage stage = std::get<0>(key);
   for (const TimeRow& row : kTimeRows) {
@@ -124,22 +51,6 @@ void AddTimes(const ModelKey& key, const Words& words, Families* out) {
   if (stage != Stage::kExecution || CountOf(sizes, kSizeEdgeCount + 1) == 0) return;
   Fill(sizes, kSizeEdges, 1,
        &out->Histogram("millrace_execution_batch_rows", "Rows of a batch.", ModelLabels(key)));
-}
-
-// Codes that are the server's to answer for: not the request's own faults, nor the client's going.
-bool CountsForObjective(size_t code) {
-  switch (static_cast<absl::StatusCode>(code)) {
-    case absl::StatusCode::kOk:
-    case absl::StatusCode::kUnknown:
-    case absl::StatusCode::kDeadlineExceeded:
-    case absl::StatusCode::kAborted:
-    case absl::StatusCode::kInternal:
-    case absl::StatusCode::kUnavailable:
-    case absl::StatusCode::kDataLoss:
-      return true;
-    default:
-      return false;
-  }
 }
 
 std::string CodeName(size_t code) {
@@ -211,40 +122,17 @@ void AddWorkers(const Totals& totals, Families* out) {
   }
 }
 
-struct Golden {
-  int64_t good_ns = INT64_MAX;
-  bool ready = true;
-};
-
-// Of the lane that waits longest.
-void AddGolden(const Picture& picture, const Totals& totals, int64_t now_ns, Families* out) {
-  std::map<std::pair<std::string, std::string>, Golden> golden;
-  bool ready = true, any = false;
-  for (const ObservedLane& lane : picture.lanes) {
-    if (lane.stage != Stage::kIngress) continue;
-    const GoldenWords& words = lane.page().golden;
-    if (words.ready_until_ns.Get() == 0) continue;
-    any = true;
-    ready = ready && now_ns <= static_cast<int64_t>(words.ready_until_ns.Get());
-    const size_t count = std::min<size_t>(words.count.Get(), GoldenWords::kMaxModels);
-    for (size_t i = 0; i < count; ++i) {
-      const auto name = totals.names.find(words.models[i].route.Get());
-      if (name == totals.names.end()) continue;
-      Golden& one = golden[name->second];
-      one.good_ns = std::min<int64_t>(one.good_ns, words.models[i].good_ns.Get());
-      one.ready = one.ready && now_ns <= static_cast<int64_t>(words.models[i].good_until_ns.Get());
-    }
-  }
+void AddGolden(const GoldenStates& golden, Families* out) {
   out->Gauge("millrace_ready",
              "Whether golden requests are answered right by every lane of ingress.", {},
-             ready && any ? 1 : 0);
-  for (const auto& [name, one] : golden) {
+             golden.ready ? 1 : 0);
+  for (const auto& [name, one] : golden.models) {
     const MetricLabels labels = {{"model", name.first}, {"version", name.second}};
     out->Gauge("millrace_model_ready", "Whether the model's golden requests are answered right.",
                labels, one.ready ? 1 : 0);
-    if (one.good_ns == 0) continue;  // none was answered yet
+    if (!one.age_ns.has_value()) continue;  // none was answered yet
     out->Gauge("millrace_model_golden_age_seconds", "Age of the last right golden answer.", labels,
-               static_cast<double>(std::max<int64_t>(now_ns - one.good_ns, 0)) * kNano);
+               static_cast<double>(*one.age_ns) * kNano);
   }
 }
 
@@ -329,7 +217,7 @@ std::vector<prometheus::MetricFamily> Collect(const Picture& picture, const Coll
   Families out;
   AddModels(totals, setup, &out);
   AddWorkers(totals, &out);
-  AddGolden(picture, totals, setup.now_ns, &out);
+  AddGolden(ReadGolden(picture, totals, setup.now_ns), &out);
   AddFleet(picture, setup.now_ns, &out);
   AddProcesses(picture, setup, &out);
   AddGpus(setup.gpus, &out);

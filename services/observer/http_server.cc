@@ -150,15 +150,17 @@ void HttpServer::Serve(const Fd& socket) const {
     } else {
       const std::string target(message.target().data(), message.target().size());
       const size_t mark = std::min(target.find('?'), target.size());
-      reply = Answer({target.substr(0, mark), target.substr(std::min(mark + 1, target.size()))});
+      const auto host = message[http::field::host];
+      reply = Answer({target.substr(0, mark), target.substr(std::min(mark + 1, target.size())),
+                      std::string(host.data(), host.size())});
     }
-    alive = message.keep_alive() && reply.status < 400;
+    alive = message.keep_alive() && reply.status < 400 && !reply.close;
     const auto reason = http::obsolete_reason(static_cast<http::status>(reply.status));
     const std::string header = absl::StrCat(
         "HTTP/1.1 ", reply.status, " ", absl::string_view(reason.data(), reason.size()),
         "\r\nContent-Type: ", reply.content_type, "\r\nContent-Length: ", reply.body.size(),
-        "\r\nX-Content-Type-Options: nosniff\r\nCache-Control: no-store\r\nConnection: ",
-        alive ? "keep-alive" : "close", "\r\n\r\n");
+        "\r\nX-Content-Type-Options: nosniff\r\nCache-Control: no-store\r\n", reply.headers,
+        "Connection: ", alive ? "keep-alive" : "close", "\r\n\r\n");
     if (!SendAll(socket.get(), header) || (!head && !SendAll(socket.get(), reply.body))) return;
   }
 }
@@ -166,7 +168,7 @@ void HttpServer::Serve(const Fd& socket) const {
 HttpReply HttpServer::Answer(const HttpRequest& request) const {
   const auto handler = handlers_.find(request.target);
   if (handler == handlers_.end()) {
-    return {404, "text/plain; charset=utf-8", "there is nothing here; see /metrics\n"};
+    return {404, "text/plain; charset=utf-8", "there is nothing here; see / and /metrics\n"};
   }
   return handler->second(request);
 }

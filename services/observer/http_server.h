@@ -24,12 +24,15 @@ namespace millrace {
 struct HttpRequest {
   std::string target;  // the path, without what follows '?'
   std::string query;
+  std::string host{};  // as the client named this server; empty: it did not
 };
 
 struct HttpReply {
   int status = 200;
   std::string content_type = "text/plain; charset=utf-8";
   std::string body;
+  std::string headers{};  // more of them, each with its end
+  bool close = false;     // after it: a page that asks again and again shall hold no thread
 };
 
 class HttpServer {

@@ -25,6 +25,12 @@ class HttpServerTest : public testing::Test {
     server_->Handle("/page", [](const HttpRequest& request) {
       return HttpReply{200, "text/plain", "query=" + request.query};
     });
+    server_->Handle("/once", [](const HttpRequest&) {
+      HttpReply reply{200, "text/plain", "once"};
+      reply.headers = "X-Mark: here\r\n";
+      reply.close = true;
+      return reply;
+    });
     const auto address = server_->Listen("127.0.0.1:0");
     ASSERT_TRUE(address.ok()) << address.status();
     port_ = atoi(address->c_str() + address->rfind(':') + 1);
@@ -82,6 +88,13 @@ TEST_F(HttpServerTest, AConnectionServesSeveralRequestsAlsoInPieces) {
   const std::string reply = ReadAll(fd);
   EXPECT_THAT(reply, HasSubstr("query=1"));
   EXPECT_THAT(reply, HasSubstr("query=2"));
+}
+
+// Read to its end although the client would have gone on.
+TEST_F(HttpServerTest, APageMayEndItsConnectionAndAddHeaders) {
+  const std::string reply = Ask("GET /once HTTP/1.1\r\nHost: x\r\n\r\n");
+  EXPECT_THAT(reply, HasSubstr("Connection: close\r\n\r\nonce"));
+  EXPECT_THAT(reply, HasSubstr("\r\nX-Mark: here\r\n"));
 }
 
 TEST_F(HttpServerTest, HeadHasNoBodyAndOtherMethodsAreRefused) {

@@ -4,10 +4,13 @@
 
 #include <sstream>
 
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
 #include "common/clock.h"
 #include "common/log.h"
 #include "prometheus/text_serializer.h"
 #include "services/observer/collect.h"
+#include "services/observer/console_page.h"
 #include "services/runtime/process.h"
 
 namespace millrace {
@@ -48,6 +51,7 @@ std::optional<int> ObserverService::Handle(const ToProcess& message, const std::
       return std::nullopt;
     case ToProcess::kFleetView:
       pages_.View(message.fleet_view(), MonotonicNanos());
+      history_.Tick(pages_.Take(), MonotonicNanos());
       // A view comes some times a second: silence is not waited for.
       if (address_.empty()) TryToListen();
       return std::nullopt;
@@ -72,8 +76,11 @@ std::optional<int> ObserverService::OnConfigure(const Configure& configure) {
   configured_ = true;
   nvml_ = std::make_unique<Nvml>();
   server_.Handle("/metrics", [this](const HttpRequest&) { return Metrics(); });
-  server_.Handle("/api/traces", [this](const HttpRequest& request) { return Traces(request); });
+  server_.Handle("/api/traces",
+                 Guarded([this](const HttpRequest& request) { return Traces(request); }));
   traces_.Start(config_);
+  server_.Handle("/api/pipeline", Guarded([this](const HttpRequest&) { return Pipeline(); }));
+  HandleConsole(&server_);
   TryToListen();
   // Without an address it is up all the same, and says why nobody can read it.
   return Tell() ? std::nullopt : std::optional<int>(kExitOrphan);
@@ -124,6 +131,19 @@ HttpReply ObserverService::Traces(const HttpRequest& request) {
   if (!json.has_value())
     return {400, "text/plain; charset=utf-8", "why=slow|failed|sampled, limit=N\n"};
   return {200, "application/json", *json};
+}
+
+HttpReply ObserverService::Pipeline() {
+  PipelineSetup setup;
+  setup.slo_ns = config_.slo_ms * kNanosPerMilli;
+  setup.unix_ms = absl::ToUnixMillis(absl::Now());
+  {
+    std::lock_guard<std::mutex> lock(nvml_mutex_);
+    setup.gpus = nvml_->Sample();
+  }
+  HttpReply reply{200, "application/json", history_.Report(pages_.Take(), MonotonicNanos(), setup)};
+  reply.close = true;
+  return reply;
 }
 
 }  // namespace millrace

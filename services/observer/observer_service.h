@@ -1,4 +1,4 @@
-// The observer's life: the supervisor's messages in, /metrics out.
+// The observer's life: the supervisor's messages in, /metrics and the console out.
 //
 // Purpose: one control thread that keeps the PageSet, beside the HTTP server's threads.
 // Who may call: main, once. Invariants:
@@ -18,6 +18,7 @@
 #include "services/observer/http_server.h"
 #include "services/observer/nvml.h"
 #include "services/observer/page_set.h"
+#include "services/observer/pipeline.h"
 #include "services/observer/traces/trace_service.h"
 
 namespace millrace {
@@ -36,6 +37,7 @@ class ObserverService {
   bool Tell();
   HttpReply Metrics();
   HttpReply Traces(const HttpRequest& request);
+  HttpReply Pipeline();
 
   ControlChannel channel_;
   Config config_;
@@ -44,6 +46,7 @@ class ObserverService {
   std::string why_not_;
   PageSet pages_;
   TraceService traces_{&pages_};
+  PipelineHistory history_{[](pid_t pid) { return UseOf(pid); }};
   HttpServer server_;
   std::mutex nvml_mutex_;
   std::unique_ptr<Nvml> nvml_;

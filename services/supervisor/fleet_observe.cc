@@ -4,6 +4,7 @@
 #include "common/log.h"
 #include "ipc/memfd.h"
 #include "services/supervisor/fleet.h"
+#include "services/supervisor/stage_table.h"
 #include "services/supervisor/stored_names.h"
 
 namespace millrace {
@@ -107,6 +108,8 @@ FleetView Fleet::View() const {
     one->set_ready(process.state == ProcessState::kReady);
     one->set_started_ns(process.started_ns);
     one->set_shared_bytes(process.bytes);
+    one->set_name(ProcessName(process.stage, process.index));
+    one->set_spare(IsSpare(process.stage, process.index));
   }
   uint32_t wanted[kStageCount] = {};
   for (const auto& [name, slot] : slots_) {

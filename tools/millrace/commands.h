@@ -34,6 +34,7 @@ void AddQuarantine(CLI::App* app, int* exit_code);
 void AddScale(CLI::App* app, int* exit_code);
 void AddModel(CLI::App* app, int* exit_code);
 void AddStop(CLI::App* app, int* exit_code);
+void AddTop(CLI::App* app, int* exit_code);
 void AddUpgrade(CLI::App* app, int* exit_code);
 void AddWaitReady(CLI::App* app, int* exit_code);
 void AddInfer(CLI::App* app, int* exit_code);

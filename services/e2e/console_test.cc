@@ -1,0 +1,355 @@
+// The console in a real browser, on a whole server: what a person sees and presses.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <signal.h>
+#include <stdlib.h>
+
+#include <fstream>
+#include <map>
+#include <memory>
+#include <set>
+#include <string>
+
+#include "services/e2e/browser.h"
+#include "services/e2e/http_call.h"
+#include "services/e2e/tree.h"
+
+namespace millrace {
+namespace {
+
+using nlohmann::json;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+
+// One server, one load through all of its stages, one browser.
+class ConsoleTest : public testing::Test {
+ protected:
+  static void SetUpTestSuite() {
+    Tree::Options options;
+    options.config = "execution: {workers: 2}\n";
+    tree_ = Tree::Start(options).release();
+    load_ = new GoldenLoad(
+        *tree_, "randhie", true,
+        {"--in_flight=2", "--duration_ms=0", "--retries=50", "--deadline_ms=60000"}, "grpc");
+    browser_ = new Browser;
+  }
+  static void TearDownTestSuite() {
+    delete browser_;
+    EXPECT_EQ(load_->End()["failed"], 0);
+    delete load_;
+    EXPECT_EQ(tree_->Stop(), 0);
+    delete tree_;
+  }
+
+  void SetUp() override {
+    browser_->RunFirst("");
+    browser_->Resize(1280, 900);
+    browser_->Prefer("light");
+  }
+  void TearDown() override { EXPECT_THAT(Faults(), IsEmpty()); }
+
+  static void Open() { browser_->Open("http://" + tree_->Address("metrics") + "/"); }
+
+  // A page whose answers to `path` are this instead of the server's.
+  static void OpenWith(const std::map<std::string, json>& answers) {
+    const json table = answers;
+    browser_->RunFirst("const real = window.fetch, table = " + table.dump() + R"(;
+        window.fetch = (url, options) => {
+          const body = table[String(url).split('?')[0]];
+          return body ? Promise.resolve(Response.json(body)) : real(url, options);
+        };)");
+    Open();
+  }
+
+  static void WaitUntil(const char* what, const std::string& expression) {
+    tree_->WaitUntil(what, [&] { return browser_->Run("return !!(" + expression + ")") == true; });
+  }
+
+  // All that the page or the browser complained of, but for what a server without traces says.
+  static std::vector<std::string> Faults() {
+    std::vector<std::string> faults;
+    for (const std::string& one : browser_->Complaints()) {
+      if (one.find("/api/traces") == std::string::npos) faults.push_back(one);
+    }
+    return faults;
+  }
+
+  static std::string Text(const std::string& selector) {
+    return browser_->Run("return document.querySelector(arguments[0])?.textContent ?? ''",
+                         {selector});
+  }
+
+  static Tree* tree_;
+  static GoldenLoad* load_;
+  static Browser* browser_;
+};
+
+Tree* ConsoleTest::tree_ = nullptr;
+GoldenLoad* ConsoleTest::load_ = nullptr;
+Browser* ConsoleTest::browser_ = nullptr;
+
+TEST_F(ConsoleTest, ThePictureIsTheTopology) {
+  Open();
+  WaitUntil("answers flow back from aggregation",
+            "document.querySelector('[data-link=\"aggregation-ingress\"].link:not(.idle)')");
+  std::map<std::string, int> drawn, there;
+  for (const json& node :
+       browser_->Run("return [...document.querySelectorAll('svg [data-worker]')].map("
+                     "(node) => [node.dataset.worker, Number(node.dataset.incarnation)])")) {
+    drawn[node[0]] = node[1];
+  }
+  const json status = tree_->Status();
+  for (const json& process : status["processes"]) {
+    const std::string stage = process["stage"];
+    if (stage != "registry" && stage != "observer") there[process["name"]] = process["incarnation"];
+  }
+  EXPECT_EQ(drawn, there);
+  EXPECT_EQ(drawn.size(), 5u);
+  const std::set<std::string> links = browser_->Run(
+      "return [...document.querySelectorAll('svg [data-link]')].map((one) => one.dataset.link)");
+  const std::set<std::string> expected = {
+      "ingress-features",      "ingress-execution", "features-execution",
+      "execution-aggregation", "execution-ingress", "aggregation-ingress",
+  };
+  EXPECT_EQ(links, expected);
+  // What the load goes through has a rate, and a wait where one is measured.
+  for (const char* link : {"ingress-features", "features-execution", "execution-aggregation"}) {
+    const std::string group = "[data-link=\"" + std::string(link) + "\"]";
+    EXPECT_THAT(Text(group + " .rate"), HasSubstr("/s")) << link;
+    EXPECT_THAT(Text(group + " .wait"), HasSubstr("s")) << link;
+  }
+  EXPECT_EQ(Text("#state"), "Ready");
+  WaitUntil("the model of the load is there",
+            "document.querySelector('#models').textContent.includes('randhie')");
+  // The other processes stand in the table.
+  for (const char* name : {"registry0", "observer0"}) {
+    EXPECT_THAT(Text("#row-" + std::string(name)), HasSubstr("ready"));
+  }
+}
+
+TEST_F(ConsoleTest, ItIsReadableByDayByNightAndOnAPhone) {
+  Open();
+  WaitUntil("it shows numbers", "document.querySelector('.link:not(.idle)')");
+  browser_->Shoot("light");
+  const json light =
+      browser_->Run("return getComputedStyle(document.documentElement).backgroundColor");
+  browser_->Prefer("dark");
+  const json dark =
+      browser_->Run("return getComputedStyle(document.documentElement).backgroundColor");
+  EXPECT_NE(light, dark);
+  browser_->Shoot("dark");
+  // A choice goes before what the system prefers, and is remembered.
+  browser_->Run(
+      "const theme = document.querySelector('#theme'); theme.value = 'light';"
+      "theme.dispatchEvent(new Event('change'))");
+  Open();
+  EXPECT_EQ(browser_->Run("return getComputedStyle(document.documentElement).backgroundColor"),
+            light);
+  browser_->Run("localStorage.clear()");
+  browser_->Prefer("light");
+  browser_->Resize(360, 740, /*phone=*/true);
+  Open();
+  WaitUntil("it shows numbers", "document.querySelector('.link:not(.idle)')");
+  EXPECT_EQ(browser_->Run("return document.documentElement.scrollWidth"), 360);
+  EXPECT_EQ(browser_->Run("return [...document.querySelectorAll('svg text')].filter((text) => "
+                          "parseFloat(getComputedStyle(text).fontSize) < 11).length"),
+            0);
+  browser_->Shoot("phone");
+}
+
+TEST_F(ConsoleTest, AKilledWorkerShowsUp) {
+  Open();
+  WaitUntil("the worker is drawn", "document.querySelector('[data-worker=execution1]')");
+  const json before = tree_->Process("execution1");
+  // The page itself notes when: the moment of the kill, and of the drawing after it.
+  browser_->Run(R"(
+      const node = document.querySelector('[data-worker=execution1]');
+      const was = node.dataset.incarnation;
+      window.killedAt = performance.now();
+      new MutationObserver(() => {
+        window.changedAt ??= performance.now();
+        if (node.dataset.incarnation !== was && node.dataset.state === 'ready')
+          window.replacedAt ??= performance.now();
+      }).observe(node, {attributes: true, attributeFilter: ['data-incarnation', 'data-state']});)");
+  kill(before["pid"].get<int>(), SIGKILL);
+  WaitUntil("the successor is drawn", "window.replacedAt");
+  const json now = tree_->Process("execution1");
+  EXPECT_NE(now["incarnation"], before["incarnation"]);
+  EXPECT_EQ(browser_->Run("return document.querySelector('[data-worker=execution1]').dataset."
+                          "incarnation"),
+            std::to_string(now["incarnation"].get<int>()));
+  WaitUntil("the restart is counted",
+            "document.querySelector('#row-execution1').textContent.includes('" +
+                ("#" + std::to_string(now["incarnation"].get<int>())) + "')");
+  EXPECT_THAT(Text("#changes"), HasSubstr("execution1"));
+  const json ms = browser_->Run(
+      "return [window.changedAt - window.killedAt, window.replacedAt - window.killedAt]");
+  printf("the death was drawn %d ms after the kill, the successor %d ms\n",
+         static_cast<int>(ms[0].get<double>()), static_cast<int>(ms[1].get<double>()));
+  browser_->Shoot("killed", /*whole=*/false);
+}
+
+// As /api/traces tells of a request that was slow in its batch.
+json SlowTrace() {
+  const auto span = [](const char* id, const char* parent, const char* name, int64_t start_ns,
+                       int64_t duration_ns, const char* stage, json attributes) {
+    return json{{"span_id", id},
+                {"parent_span_id", parent},
+                {"name", name},
+                {"start_ns", start_ns},
+                {"duration_ns", duration_ns},
+                {"stage", stage},
+                {"worker", 0},
+                {"incarnation", 7},
+                {"attributes", std::move(attributes)}};
+  };
+  const char* const root = "00000000000000a1";
+  return {
+      {"trace_id", "0af7651916cd43dd8448eb211c80319c"},
+      {"parent_span_id", ""},
+      {"model", "randhie"},
+      {"version", "1"},
+      {"code", "OK"},
+      {"why", json::array({"slow"})},
+      {"start_unix_ns", "1790000000123456789"},
+      {"duration_ns", 240'000'000},
+      {"spans",
+       json::array({span(root, "", "grpc ModelInfer", 0, 240'000'000, "ingress", json::object()),
+                    span("00000000000000a2", root, "features", 1'000'000, 9'000'000, "features",
+                         json::object()),
+                    span("00000000000000a3", root, "queue", 10'000'000, 20'000'000, "execution",
+                         json::object()),
+                    span("00000000000000a4", root, "batch", 30'000'000, 200'000'000, "execution",
+                         {{"batch.size", 32}, {"device", "cpu"}}),
+                    span("00000000000000a5", "00000000000000a4", "execute", 32'000'000, 190'000'000,
+                         "execution", json::object()),
+                    span("00000000000000a6", root, "respond", 236'000'000, 4'000'000, "ingress",
+                         json::object())})}};
+}
+
+TEST_F(ConsoleTest, ASlowRequestsWaterfallOpensByKeyboard) {
+  OpenWith({{"/api/traces",
+             {{"kept", json::array({SlowTrace()})},
+              {"lost", 3},
+              {"exported", 0},
+              {"export_failed", 0}}}});
+  WaitUntil("the request is listed", "document.querySelector('#traces tr[data-trace]')");
+  EXPECT_THAT(Text("#traces tr[data-trace]"), HasSubstr("240 ms"));
+  browser_->Run("document.querySelector('#traces tr[data-trace]').focus()");
+  browser_->Press(Browser::kEnter);
+  WaitUntil("its waterfall is open", "document.querySelector('#trace').open");
+  EXPECT_EQ(browser_->Run("return [...document.querySelectorAll('#trace .span')].map("
+                          "(span) => span.dataset.span)"),
+            json::array({"grpc ModelInfer", "features", "queue", "batch", "execute", "respond"}));
+  // Where each began and how long it took, as parts of the whole.
+  const json batch = browser_->Run(
+      "const bar = document.querySelector('[data-span=batch] i'), track = bar.parentElement;"
+      "const a = bar.getBoundingClientRect(), b = track.getBoundingClientRect();"
+      "return [(a.left - b.left) / b.width, a.width / b.width]");
+  EXPECT_NEAR(batch[0].get<double>(), 30.0 / 240, 0.01);
+  EXPECT_NEAR(batch[1].get<double>(), 200.0 / 240, 0.01);
+  for (int i = 0; i < 3; ++i) browser_->Press(Browser::kDown);
+  EXPECT_EQ(browser_->Run("return document.activeElement.dataset.span"), "batch");
+  EXPECT_THAT(Text("#trace .attributes"), HasSubstr("batch.size32"));
+  browser_->Shoot("waterfall", /*whole=*/false);
+  browser_->Press(Browser::kEscape);
+  WaitUntil("it is closed", "!document.querySelector('#trace').open");
+  EXPECT_EQ(browser_->Run("return document.activeElement.dataset.trace"),
+            "0af7651916cd43dd8448eb211c80319c");
+}
+
+// A model, a trace and its attributes may be called anything.
+TEST_F(ConsoleTest, NamesAreText) {
+  const std::string hostile =
+      "<img src=x onerror=\"window.harmed=1\"><script>window.harmed=1</script>";
+  json pipeline = HttpCall(tree_->Address("metrics"), "/api/pipeline", "").Finish().Json();
+  ASSERT_TRUE(pipeline.is_object());
+  for (json& model : pipeline["models"]) model["model"] = hostile;
+  pipeline["models"][0]["version"] = hostile;
+  pipeline["version"] = hostile;
+  for (json& worker : pipeline["workers"]) {
+    worker["name"] = worker["name"].get<std::string>() + hostile;
+    worker["state"] = hostile;
+  }
+  json trace = SlowTrace();
+  for (const char* key : {"model", "version", "code", "trace_id"}) trace[key] = hostile;
+  trace["why"] = json::array({hostile});
+  for (json& span : trace["spans"]) {
+    span["name"] = hostile;
+    span["stage"] = hostile;
+    span["attributes"] = {{hostile, hostile}};
+  }
+  OpenWith({{"/api/pipeline", pipeline}, {"/api/traces", {{"kept", json::array({trace})}}}});
+  WaitUntil("the names are shown",
+            "document.querySelector('#models')?.textContent.includes('<img src=x')");
+  WaitUntil("the request is listed", "document.querySelector('#traces tr[data-trace]')");
+  browser_->Run("document.querySelector('#traces tr[data-trace]').click()");
+  WaitUntil("its waterfall is open", "document.querySelector('#trace').open");
+  EXPECT_THAT(Text("#trace"), HasSubstr("<script>"));
+  EXPECT_EQ(browser_->Run("return document.querySelectorAll('main img, dialog img, body script')"
+                          ".length"),
+            0);
+  EXPECT_EQ(browser_->Run("return window.harmed ?? null"), nullptr);
+}
+
+TEST_F(ConsoleTest, AProfileBecomesAFlameGraph) {
+  const char* scratch = getenv("TEST_TMPDIR");
+  const std::string file = std::string(scratch == nullptr ? "/tmp" : scratch) + "/execution";
+  Child profile({"tools/millrace/millrace", "profile", "execution0", "--seconds=2",
+                 "--admin-socket=" + tree_->admin_socket(), "--output=" + file + ".pb.gz",
+                 "--folded=" + file + ".folded"},
+                true);
+  EXPECT_EQ(profile.Wait(), 0);
+  Open();
+  WaitUntil("it shows numbers", "document.querySelector('svg [data-worker]')");
+  json seen;
+  for (const char* suffix : {".folded", ".pb.gz"}) {
+    browser_->ChooseFile("#profile-file", file + suffix);
+    WaitUntil("the profile is drawn",
+              "document.querySelector('#flame-about').textContent.startsWith('execution" +
+                  std::string(suffix) + ",')");
+    // Names of the frames, and what the widest below the root is as a share of it.
+    const json now = browser_->Run(
+        "return [...document.querySelectorAll('.frame')].map((frame) => "
+        "frame.getAttribute('aria-label')).slice(0, 12)");
+    EXPECT_THAT(now.dump(), HasSubstr("millrace::")) << suffix;
+    if (!seen.is_null()) {
+      EXPECT_EQ(now.size(), seen.size());
+    }
+    seen = now;
+  }
+  browser_->Run("document.querySelector('#flame input[type=search]').focus()");
+  for (const char* key : {"L", "a", "n", "e"}) browser_->Press(key);
+  EXPECT_THAT(Text("#flame .found"), HasSubstr("% in it"));
+  EXPECT_GT(browser_->Run("return document.querySelectorAll('.frame.match').length"), 0);
+  browser_->Run("document.querySelector('.frame').focus()");
+  browser_->Press(Browser::kDown);
+  browser_->Press(Browser::kEnter);
+  EXPECT_EQ(browser_->Run("return document.activeElement.getAttribute('aria-level')"), "1");
+  browser_->Press(Browser::kEscape);
+  EXPECT_THAT(Text(".frame"), testing::StartsWith("all"));
+  browser_->Run("document.querySelector('#flame').scrollIntoView({block: 'center'})");
+  browser_->Shoot("flame", /*whole=*/false);
+  // What is no profile is said to be none.
+  std::ofstream(file + ".txt") << "nothing of the kind\n";
+  browser_->ChooseFile("#profile-file", file + ".txt");
+  WaitUntil("it is refused",
+            "document.querySelector('.flame-line').textContent.includes('neither')");
+}
+
+// An observer that is gone: the page says so, and goes on with its successor.
+TEST_F(ConsoleTest, OldNumbersAreShownAsOld) {
+  Open();
+  WaitUntil("it shows numbers", "document.querySelector('svg [data-worker]')");
+  browser_->Run(
+      "window.real = window.fetch; window.fetch = () => Promise.reject(new Error('gone'))");
+  WaitUntil("it says that nobody answers",
+            "document.querySelector('#state').textContent === 'Observer does not answer'");
+  EXPECT_EQ(browser_->Run("return document.body.classList.contains('stale')"), true);
+  browser_->Run("window.fetch = window.real");
+  WaitUntil("it goes on", "document.querySelector('#state').textContent === 'Ready'");
+  EXPECT_EQ(browser_->Run("return document.body.classList.contains('stale')"), false);
+}
+
+}  // namespace
+}  // namespace millrace
