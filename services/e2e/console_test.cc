@@ -26,7 +26,11 @@ class ConsoleTest : public testing::Test {
  protected:
   static void SetUpTestSuite() {
     Tree::Options options;
-    options.config = "execution: {workers: 2}\n";
+    options.config =
+        "execution: {workers: 2}\n"
+        "tracing: {slow_ms: 300}\n"
+        "faults: {rules: [{stage: execution, kind: delay, delay_ms: 400, header: slow}]}\n";
+    options.enable_faults = true;
     tree_ = Tree::Start(options).release();
     load_ = new GoldenLoad(
         *tree_, "randhie", true,
@@ -65,14 +69,8 @@ class ConsoleTest : public testing::Test {
     tree_->WaitUntil(what, [&] { return browser_->Run("return !!(" + expression + ")") == true; });
   }
 
-  // All that the page or the browser complained of, but for what a server without traces says.
-  static std::vector<std::string> Faults() {
-    std::vector<std::string> faults;
-    for (const std::string& one : browser_->Complaints()) {
-      if (one.find("/api/traces") == std::string::npos) faults.push_back(one);
-    }
-    return faults;
-  }
+  // All that the page or the browser complained of.
+  static std::vector<std::string> Faults() { return browser_->Complaints(); }
 
   static std::string Text(const std::string& selector) {
     return browser_->Run("return document.querySelector(arguments[0])?.textContent ?? ''",
@@ -256,6 +254,38 @@ TEST_F(ConsoleTest, ASlowRequestsWaterfallOpensByKeyboard) {
   WaitUntil("it is closed", "!document.querySelector('#trace').open");
   EXPECT_EQ(browser_->Run("return document.activeElement.dataset.trace"),
             "0af7651916cd43dd8448eb211c80319c");
+}
+
+// From a request that was made slow to the bar that says where its time went.
+TEST_F(ConsoleTest, ASlowRequestOfThisServerIsShown) {
+  // Any place of execution's may be the one that has it; the client names the trace.
+  const std::string trace = "5bd9f3c1a7e84c0e9d21436587a9cbed";
+  const std::string rows =
+      R"({"inputs": [{"name": "input", "datatype": "FP32", "shape": [1, 64], "data": [)" +
+      [] {
+        std::string zeros = "0";
+        for (int i = 1; i < 64; ++i) zeros += ",0";
+        return zeros;
+      }() +
+      "]}]}";
+  const HttpAnswer answer =
+      HttpCall(tree_->Address("http"), "/v2/models/digits/infer", rows,
+               "traceparent: 00-" + trace + "-00000000000000b7-00\r\nmillrace-fault: slow\r\n")
+          .Finish();
+  EXPECT_EQ(answer.code, 200);
+  Open();
+  const std::string line = "#traces tr[data-trace='" + trace + "']";
+  WaitUntil("it is listed", "document.querySelector(\"" + line + "\")");
+  browser_->Run("document.querySelector(arguments[0]).click()", {line});
+  WaitUntil("its waterfall is open", "document.querySelector('#trace').open");
+  const json spans = browser_->Run(
+      "return Object.fromEntries([...document.querySelectorAll('#trace .span')].map((span) => {"
+      "const bar = span.querySelector('i');"
+      "return [span.dataset.span, bar.getBoundingClientRect().width /"
+      " bar.parentElement.getBoundingClientRect().width]}))");
+  ASSERT_TRUE(spans.contains("batch") && spans.contains("http infer")) << spans.dump();
+  EXPECT_GT(spans["batch"].get<double>(), 0.5) << spans.dump();
+  browser_->Shoot("own_waterfall", /*whole=*/false);
 }
 
 // A model, a trace and its attributes may be called anything.
