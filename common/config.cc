@@ -219,6 +219,8 @@ std::string Bounds(const ConfigField& field) {
       return "`host:port`, `unix:/path`, or empty: not opened; port 0: any free port";
     case TextRule::kUnixListen:
       return "`unix:/path`, or empty: not opened";
+    case TextRule::kOtlp:
+      return "`http://host:port/path`, `grpc://host:port`, or empty: nowhere";
     case TextRule::kUser:
       return "a user's name, or empty: the server's own";
     case TextRule::kUids:

@@ -27,7 +27,9 @@ struct Config {
   // "unix:/path" of clients that share memory with ingress; empty: not opened.
   std::string local_listen;
   std::string metrics_listen = "127.0.0.1:8002";  // of the observer; empty: there is none
-  std::string local_uids;  // "1000,1001": users beside root and the server's own
+  std::string tracing = "true";                   // false: nobody writes down what is traced
+  std::string otlp_endpoint;  // "http://host:port/path" or "grpc://host:port"; empty: none
+  std::string local_uids;     // "1000,1001": users beside root and the server's own
   // Unix socket of `millrace status` and `scale`; empty: $XDG_RUNTIME_DIR or /run/millrace.
   std::string admin_socket;
   std::string keys_file;  // of API keys; empty: none are asked for
@@ -87,12 +89,19 @@ struct Config {
   int64_t memory_budget_mb = 4'096;   // a scale beyond it is refused
   int64_t compile_memory_mb = 2'048;  // of the child that compiles one model
   int64_t compile_timeout_ms = 60'000;
-  int64_t storm_intensity = 5;       // deaths without an answer before a breaker opens
-  int64_t storm_period_ms = 30'000;  // within which they count
-  int64_t storm_rest_ms = 5'000;     // from a breaker's opening to its probe
-  int64_t slo_ms = 100;              // what an answer should take at the most
-  int64_t fault_seed = 1;            // of the choice of requests that a fault befalls
+  int64_t storm_intensity = 5;        // deaths without an answer before a breaker opens
+  int64_t storm_period_ms = 30'000;   // within which they count
+  int64_t storm_rest_ms = 5'000;      // from a breaker's opening to its probe
+  int64_t slo_ms = 100;               // what an answer should take at the most
+  int64_t trace_sample_ppm = 10'000;  // of requests, in a million
+  int64_t trace_slow_ms = 0;          // from which on an answer is slow; 0: slo_ms
+  int64_t fault_seed = 1;             // of the choice of requests that a fault befalls
 };
+
+// Whether lanes write down what is traced: an observer is there to read it.
+inline bool IsTraced(const Config& config) {
+  return config.tracing == "true" && !config.metrics_listen.empty();
+}
 
 struct ConfigFault {
   int line = 0;       // 1-based; 0 where no line can be named (an unreadable file)

@@ -257,6 +257,19 @@ constexpr ConfigField kSchema[] = {
         "histograms: 1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6 or 8 times a power of ten."),
     Text("observer", "user", &Config::observer_user, TextRule::kUser, kUserSentence),
 
+    Choice("tracing", "enabled", &Config::tracing, kSwitchChoices,
+           "Whether lanes write down what they do, in memory, for the observer to make traces of. "
+           "Without an observer nobody does."),
+    Integer("tracing", "sample_ppm", &Config::trace_sample_ppm, 0, 1'000'000,
+            "Requests in a million that are traced whatever becomes of them. One whose client says "
+            "so (`traceparent`) is traced, or not, as it says."),
+    Integer("tracing", "slow_ms", &Config::trace_slow_ms, 0, 300'000,
+            "An answer that took longer is traced, as is a failed one, up to 100 a second of each. "
+            "0: `observer.slo_ms`."),
+    Text("tracing", "otlp_endpoint", &Config::otlp_endpoint, TextRule::kOtlp,
+         "Where traces are sent by OTLP, beside what the observer shows: a collector on this "
+         "machine or in a private network."),
+
     Integer(
         "faults", "seed", &Config::fault_seed, 0, UINT32_MAX,
         "Of the choice of requests: the same requests (by the client's id, else by their number) "
@@ -275,6 +288,8 @@ constexpr std::pair<std::string_view, std::string_view> kSections[] = {
     {"registry", "Reading and compiling the model repository."},
     {"supervisor", "The life of the other processes."},
     {"observer", "Metrics. Its death costs no request."},
+    {"tracing",
+     "Spans of requests, from entry to kernel. `GET /api/traces` of the observer has the newest."},
     {"faults",
      "Faults on purpose, to test policies with. A plan is refused unless the server is started "
      "with "

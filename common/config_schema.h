@@ -29,6 +29,7 @@ enum class TextRule : uint8_t {
   kUids,          // "1000,1001" or empty
   kCpus,          // "0-1,4", or empty
   kPrefixes,      // "a_,b_", without a slash, or empty
+  kOtlp,          // common/otlp_endpoint.h, or empty
   kFaultRules,    // a list of maps, or its text (common/fault_rule.h)
   kChoice,        // one of the field's choices
 };

@@ -148,10 +148,19 @@ TEST(ParseConfig, TellsEveryFaultAtOnceInTheOrderOfTheLines) {
                   StartsWith("f.yaml:4: ingress.worker: is not a field; ingress has grpc"),
                   "f.yaml:5: featurs: is neither a field nor a section; the file has "
                   "repository, ingress, features, execution, aggregation, memory, registry, "
-                  "supervisor, observer, faults",
+                  "supervisor, observer, tracing, faults",
                   "f.yaml:6: execution: must be a map of names to values",
                   "f.yaml:7: repository: stands twice",
                   "f.yaml:8: aggregation.workers: must be an integer"));
+}
+
+TEST(ParseConfig, SendsTracesToThisMachineOrAPrivateNetwork) {
+  EXPECT_THAT(Faults("tracing: {otlp_endpoint: 'http://127.0.0.1:4318'}\n"), IsEmpty());
+  EXPECT_THAT(Faults("tracing: {otlp_endpoint: 'grpc://collector:4317', sample_ppm: 0}\n"),
+              IsEmpty());
+  EXPECT_THAT(Faults("tracing:\n  otlp_endpoint: http://8.8.8.8\n"),
+              ElementsAre("f.yaml:2: tracing.otlp_endpoint: must be on this machine or in a "
+                          "private network"));
 }
 
 TEST(ParseConfig, HoldsTheObserverToThisMachineAndToAnEdge) {

@@ -6,6 +6,7 @@
 #include "absl/strings/numbers.h"
 #include "common/config_schema.h"
 #include "common/cpu_list.h"
+#include "common/otlp_endpoint.h"
 
 namespace millrace {
 namespace {
@@ -58,6 +59,8 @@ std::string TextFault(const ConfigField& field, std::string_view text) {
       return text.find_first_of(" :/\n") == std::string_view::npos ? "" : "must be a user's name";
     case TextRule::kUids:
       return UidsFault(text);
+    case TextRule::kOtlp:
+      return text.empty() ? "" : std::string(OtlpEndpoint::Parse(text).status().message());
     case TextRule::kCpus:
       return std::string(ParseCpuList(text).status().message());
     case TextRule::kChoice:

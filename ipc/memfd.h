@@ -33,6 +33,7 @@ enum class RegionKind : uint32_t {
   kLinkReturns = 5,
   kRoster = 6,
   kLocalWords = 7,  // ipc/client
+  kTraces = 8,
 };
 
 // What a type of region is: its kind, and a hash of its layout (sizes and offsets), so that two

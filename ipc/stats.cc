@@ -79,6 +79,14 @@ void StatsWriter::Name(uint32_t route, std::string_view model, std::string_view 
   if (place->second != 0) words_->models[place->second].route.Set(route);
 }
 
+ModelName ReadModelName(const StatsWords& words, size_t slot) {
+  if (slot == 0 || slot >= kMaxStatsModels) return {};
+  const ModelStatsWords& named = words.models[slot];
+  // acquire: meets the release in StatsWriter::Name.
+  if (named.in_use.load(std::memory_order_acquire) == 0) return {};
+  return {Read(named.name), Read(named.version)};
+}
+
 std::vector<ModelStats> ReadModelStats(const StatsWords& words) {
   std::vector<ModelStats> all;
   for (const ModelStatsWords& slot : words.models) {

@@ -49,6 +49,12 @@ struct ModelStats {
   uint64_t sum(StatsSum s) const { return words[StatsSumAt(s)]; }
 };
 
+// What a slot is named; empty: slot 0, or one that is not in use.
+struct ModelName {
+  std::string model, version;
+};
+ModelName ReadModelName(const StatsWords& words, size_t slot);
+
 std::vector<ModelStats> ReadModelStats(const StatsWords& words);
 
 // The text, with '?' for what cannot be shown.

@@ -55,11 +55,18 @@ struct KernelPiece {
   void* predictions;  // [rows, prediction_columns]; may be null where only margins are
 };
 
+// When the steps of a batch on a device ended, CLOCK_MONOTONIC (kernels/device/plugin.h). All 0:
+// not known.
+struct KernelTimes {
+  int64_t begin_ns = 0, brought_ns = 0, launched_ns = 0, done_ns = 0, end_ns = 0;
+};
+
 // Rows that are run together, each read and answered where its request has it.
 struct KernelBatch {
   DataType input_type;  // the shape must accept it
   absl::Span<const KernelPiece> pieces;
   absl::Span<std::byte> scratch;  // at least ScratchBytes(rows()), aligned to 64
+  KernelTimes* times = nullptr;   // filled by a run on a device; null: nobody asks
 
   size_t rows() const {
     size_t sum = 0;

@@ -54,6 +54,7 @@ class Model {
   Model& operator=(const Model&) = delete;
 
   DeviceCode Run(std::span<const DevicePiece> pieces, DeviceError* error);
+  const DeviceTimes& times() const { return times_; }
   uint64_t device_bytes() const { return device_bytes_; }
 
  private:
@@ -121,6 +122,7 @@ class Model {
   cudaStream_t stream_ = nullptr;
   cudaEvent_t event_ = nullptr;
   uint64_t sequence_ = 0;
+  DeviceTimes times_ = {};  // of the last run
 };
 
 }  // namespace millrace::cuda

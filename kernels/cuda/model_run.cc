@@ -8,6 +8,7 @@
 
 #include "kernels/cuda/errors.h"
 #include "kernels/cuda/model.h"
+#include "kernels/cuda/ranges.h"
 
 namespace millrace::cuda {
 namespace {
@@ -42,9 +43,12 @@ DeviceCode Model::Run(std::span<const DevicePiece> pieces, DeviceError* error) {
     rows += piece.rows;
   }
   if (rows == 0) return DeviceCode::kOk;
+  times_.begin_ns = NowNs();
   const DeviceCode code = TryRun(pieces, rows, error);
   if (code == DeviceCode::kOk) {
+    times_.done_ns = NowNs();
     CopyOut(pieces);
+    times_.end_ns = NowNs();
   } else if (code != DeviceCode::kLost) {
     // Something may be under way that reads the caller's memory, or ours.
     MR_CUDA(cudaStreamSynchronize, (stream_), error);
@@ -75,12 +79,18 @@ DeviceCode Model::TryRun(std::span<const DevicePiece> pieces, uint64_t rows, Dev
   header->rows = static_cast<uint32_t>(rows);
   const DeviceCode code = BringRows(pieces, source, bucket, error);
   if (code != DeviceCode::kOk) return code;
-  MR_CUDA(cudaGraphLaunch, (bucket.graphs[static_cast<size_t>(source)], stream_), error);
+  times_.brought_ns = NowNs();
+  {
+    const Range range("millrace launch");
+    MR_CUDA(cudaGraphLaunch, (bucket.graphs[static_cast<size_t>(source)], stream_), error);
+  }
+  times_.launched_ns = NowNs();
   return Wait(sequence_, error);
 }
 
 DeviceCode Model::BringRows(std::span<const DevicePiece> pieces, Source source,
                             const Bucket& bucket, DeviceError* error) {
+  const Range range("millrace host to device");
   if (source == Source::kCopied) return CopyToPool(pieces, error);
   if (source == Source::kInPlace) {
     FillTable(pieces, bucket);
@@ -146,6 +156,7 @@ bool Model::Done(uint64_t sequence) const {
 
 // Looks for a while, then sleeps. An error shows in a query, so a run that dies ends the wait.
 DeviceCode Model::Wait(uint64_t sequence, DeviceError* error) {
+  const Range range("millrace synchronize");
   const int64_t give_up_ns = NowNs() + kSpinNs;
   do {
     for (uint32_t i = 0; i < kLooksBetweenQueries; ++i) {
@@ -163,6 +174,7 @@ DeviceCode Model::Wait(uint64_t sequence, DeviceError* error) {
 }
 
 void Model::CopyOut(std::span<const DevicePiece> pieces) const {
+  const Range range("millrace device to host");
   const std::byte* from = Pinned<std::byte>(at_.margins);
   for (const DevicePiece& piece : pieces) {
     if (piece.rows == 0) continue;

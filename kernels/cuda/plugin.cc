@@ -195,6 +195,8 @@ DeviceCode RunModel(DeviceModel* model, const DevicePiece* pieces, uint64_t piec
   });
 }
 
+void LastTimes(const DeviceModel* model, DeviceTimes* times) { *times = model->model->times(); }
+
 }  // namespace
 }  // namespace cuda
 }  // namespace millrace
@@ -210,6 +212,7 @@ millrace_device_plugin() {
       .close = millrace::cuda::CloseModel,
       .device_bytes = millrace::cuda::DeviceBytes,
       .run = millrace::cuda::RunModel,
+      .last_times = millrace::cuda::LastTimes,
   };
   return &plugin;
 }

@@ -55,12 +55,19 @@ class DeviceKernel final : public Kernel {
     if (code == DeviceCode::kLost) return absl::InternalError(Sentence(error));
     // Without a sentence: a status with one allocates.
     if (code != DeviceCode::kOk) return absl::Status(StatusCodeOf(code), "");
+    if (batch.times != nullptr && plugin_->last_times != nullptr) Tell(batch.times);
     Predict(batch);
     return absl::OkStatus();
   }
 
  private:
   size_t MarginBytes() const { return shape_.groups * DataTypeSize(shape_.margin_type); }
+
+  void Tell(KernelTimes* to) const {
+    DeviceTimes times = {};
+    plugin_->last_times(model_, &times);
+    *to = {times.begin_ns, times.brought_ns, times.launched_ns, times.done_ns, times.end_ns};
+  }
 
   void Predict(const KernelBatch& batch) const {
     size_t at = 0;

@@ -125,6 +125,21 @@ TEST_F(DeviceKernelTest, EachAnswerOfRunHasItsStatus) {
   EXPECT_EQ(lost.message(), "run fails as asked");
 }
 
+TEST_F(DeviceKernelTest, TellsWhenItsStepsEndedToWhoAsks) {
+  auto kernel = Open(samples_[0]);
+  ASSERT_TRUE(kernel.ok()) << kernel.status();
+  const std::vector<float> row((*kernel)->shape().features, 1);
+  std::vector<std::byte> scratch((*kernel)->ScratchBytes(1) + 64);
+  const KernelPiece piece = {row.data(), 1, nullptr, nullptr};
+  KernelTimes times;
+  EXPECT_TRUE((*kernel)->Run({DataType::kFp32, {&piece, 1}, absl::MakeSpan(scratch), &times}).ok());
+  EXPECT_GT(times.begin_ns, 0);
+  EXPECT_EQ(times.brought_ns - times.begin_ns, 1'000);  // as the fake one says
+  EXPECT_EQ(times.launched_ns - times.brought_ns, 2'000);
+  EXPECT_EQ(times.done_ns - times.launched_ns, 4'000);
+  EXPECT_EQ(times.end_ns - times.done_ns, 8'000);
+}
+
 TEST_F(DeviceKernelTest, TheModelIsClosedWithTheKernel) {
   auto kernel = Open(samples_[0]);
   ASSERT_TRUE(kernel.ok()) << kernel.status();

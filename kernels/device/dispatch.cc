@@ -67,11 +67,20 @@ absl::Status DispatchKernel::Run(const KernelBatch& batch, DispatchTally* tally)
   const size_t rows = batch.rows();
   if (rows < device_from_rows_) return cpu_->Run(batch);
   ++tally->device_batches;
-  const absl::Status status = device_->Run(batch);
+  const absl::Status status = RunOnDevice(batch, tally);
   if (status.ok() || absl::IsInternal(status)) return status;
   if (OutOfMemory(status) && rows > 1) return RunHalves(batch, rows, tally);
   ++tally->fell_back;
   return cpu_->Run(batch);
+}
+
+absl::Status DispatchKernel::RunOnDevice(KernelBatch batch, DispatchTally* tally) const {
+  if (tally->timed == tally->times.size()) return device_->Run(batch);
+  KernelTimes& times = tally->times[tally->timed];
+  batch.times = &times;
+  absl::Status status = device_->Run(batch);
+  if (status.ok() && times.end_ns != 0) ++tally->timed;
+  return status;
 }
 
 absl::Status DispatchKernel::RunHalves(const KernelBatch& batch, size_t rows,
@@ -80,9 +89,10 @@ absl::Status DispatchKernel::RunHalves(const KernelBatch& batch, size_t rows,
   bool device = true;
   for (const auto& [begin, end] : {std::pair(size_t{0}, rows / 2), std::pair(rows / 2, rows)}) {
     const Half half = RowsOf(batch, shape(), begin, end);
-    const KernelBatch part = {batch.input_type, {half.pieces.data(), half.count}, batch.scratch};
+    const KernelBatch part = {
+        batch.input_type, {half.pieces.data(), half.count}, batch.scratch, nullptr};
     if (device) {
-      const absl::Status status = device_->Run(part);
+      const absl::Status status = RunOnDevice(part, tally);
       if (absl::IsInternal(status)) return status;
       if (status.ok()) continue;
       device = false;

@@ -13,6 +13,7 @@
 // Fails: Run with Internal where the device is lost: end the process.
 #pragma once
 
+#include <array>
 #include <memory>
 #include <vector>
 
@@ -26,6 +27,9 @@ struct DispatchTally {
   uint64_t device_batches = 0;  // given to the device first
   uint64_t halved = 0;          // out of device memory: run as two
   uint64_t fell_back = 0;       // the device's, and at least a part ran on the CPU
+  // Runs on the device, in order: of the batch or of its halves.
+  std::array<KernelTimes, 2> times = {};
+  size_t timed = 0;
 };
 
 class DispatchKernel final : public Kernel {
@@ -52,6 +56,7 @@ class DispatchKernel final : public Kernel {
   static constexpr uint64_t kNever = UINT64_MAX;
 
  private:
+  absl::Status RunOnDevice(KernelBatch batch, DispatchTally* tally) const;
   absl::Status RunHalves(const KernelBatch& batch, size_t rows, DispatchTally* tally) const;
 
   const std::unique_ptr<Kernel> cpu_;

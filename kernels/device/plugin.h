@@ -68,6 +68,13 @@ struct DevicePiece {
   void* margins;  // [rows, groups] of the plan's margin type
 };
 
+// When the steps of a run ended, CLOCK_MONOTONIC: from `begin` to `brought` inputs are copied to
+// where the device reads them, up to `launched` its graph is launched, up to `done` it works (and
+// copies what was only asked for before), up to `end` margins are copied to their pieces.
+struct DeviceTimes {
+  int64_t begin_ns, brought_ns, launched_ns, done_ns, end_ns;
+};
+
 struct DeviceModel;
 
 struct DevicePlugin {
@@ -85,12 +92,14 @@ struct DevicePlugin {
   // Up to max_rows of rows in up to kMaxDevicePieces pieces.
   DeviceCode (*run)(DeviceModel* model, const DevicePiece* pieces, uint64_t piece_count,
                     DeviceError* error);
+  // Of the model's last run that was kOk, by the thread that ran it. May be null: not known.
+  void (*last_times)(const DeviceModel* model, DeviceTimes* times);
 };
 
 inline constexpr uint64_t kMaxDevicePieces = 256;
 
 // A change to anything above changes this number.
-inline constexpr uint64_t kDeviceAbi = 0x4d52444556000001;
+inline constexpr uint64_t kDeviceAbi = 0x4d52444556000002;
 
 // The one symbol of the shared object: `const DevicePlugin* millrace_device_plugin()`.
 inline constexpr char kDeviceSymbol[] = "millrace_device_plugin";

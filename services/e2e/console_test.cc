@@ -12,7 +12,7 @@
 
 #include "services/e2e/browser.h"
 #include "services/e2e/http_call.h"
-#include "services/e2e/slow_request.h"
+#include "services/e2e/slow_trace.h"
 #include "services/e2e/tree.h"
 
 namespace millrace {
@@ -27,11 +27,11 @@ class ConsoleTest : public testing::Test {
  protected:
   static void SetUpTestSuite() {
     Tree::Options options;
-    options.enable_faults = true;
     options.config =
         "execution: {workers: 2}\n"
-        "faults:\n  rules:\n"
-        "  - {stage: execution, kind: delay, delay_ms: 400, model: digits, header: slow}\n";
+        "tracing: {slow_ms: 300}\n"
+        "faults: {rules: [{stage: execution, kind: delay, delay_ms: 400, header: slow}]}\n";
+    options.enable_faults = true;
     tree_ = Tree::Start(options).release();
     load_ = new GoldenLoad(
         *tree_, "randhie", true,
@@ -70,14 +70,8 @@ class ConsoleTest : public testing::Test {
     tree_->WaitUntil(what, [&] { return browser_->Run("return !!(" + expression + ")") == true; });
   }
 
-  // All that the page or the browser complained of, but for what a server without traces says.
-  static std::vector<std::string> Faults() {
-    std::vector<std::string> faults;
-    for (const std::string& one : browser_->Complaints()) {
-      if (one.find("/api/traces") == std::string::npos) faults.push_back(one);
-    }
-    return faults;
-  }
+  // All that the page or the browser complained of.
+  static std::vector<std::string> Faults() { return browser_->Complaints(); }
 
   static std::string Text(const std::string& selector) {
     return browser_->Run("return document.querySelector(arguments[0])?.textContent ?? ''",
@@ -195,48 +189,66 @@ TEST_F(ConsoleTest, AKilledWorkerShowsUp) {
 }
 
 TEST_F(ConsoleTest, ASlowRequestsWaterfallOpensByKeyboard) {
-  // The server's own, where it keeps traces; else what the contract says.
-  const bool real =
-      HttpCall(tree_->Address("metrics"), "/api/traces?why=slow", "").Finish().code == 200;
-  if (real) {
-    SendSlowRequest(*tree_);
-    Open();
-  } else {
-    OpenWith({{"/api/traces", {{"kept", json::array({SlowTrace()})}, {"lost", 3}}}});
-  }
-  const std::string row = "#traces tr[data-trace]";
-  WaitUntil("the request is listed", "document.querySelector('" + row + "')");
-  const std::string trace = browser_->Run(
-      "const row = [...document.querySelectorAll(arguments[0])].find("
-      "(one) => one.textContent.includes('slow')); row.focus();"
-      "return row.dataset.trace",
-      {row});
+  OpenWith({{"/api/traces",
+             {{"kept", json::array({SlowTrace()})},
+              {"lost", 3},
+              {"exported", 0},
+              {"export_failed", 0}}}});
+  WaitUntil("the request is listed", "document.querySelector('#traces tr[data-trace]')");
+  EXPECT_THAT(Text("#traces tr[data-trace]"), HasSubstr("240 ms"));
+  browser_->Run("document.querySelector('#traces tr[data-trace]').focus()");
   browser_->Press(Browser::kEnter);
   WaitUntil("its waterfall is open", "document.querySelector('#trace').open");
-  const json spans = browser_->Run(
-      "return [...document.querySelectorAll('#trace .span')].map((span) => span.dataset.span)");
-  EXPECT_GE(spans.size(), 5u) << spans.dump();
-  for (const char* step : {"queue", "batch", "execute"}) {
-    EXPECT_THAT(spans.dump(), HasSubstr(step));
-  }
-  // Where it was and how long, as parts of the whole.
-  const json bar = browser_->Run(
-      "const bar = document.querySelector('[data-span=execute] i'), track = bar.parentElement;"
+  EXPECT_EQ(browser_->Run("return [...document.querySelectorAll('#trace .span')].map("
+                          "(span) => span.dataset.span)"),
+            json::array({"grpc ModelInfer", "features", "queue", "batch", "execute", "respond"}));
+  // Where each began and how long it took, as parts of the whole.
+  const json batch = browser_->Run(
+      "const bar = document.querySelector('[data-span=batch] i'), track = bar.parentElement;"
       "const a = bar.getBoundingClientRect(), b = track.getBoundingClientRect();"
       "return [(a.left - b.left) / b.width, a.width / b.width]");
-  EXPECT_GT(bar[1].get<double>(), 0.3) << "this is where the time went";
-  EXPECT_LE(bar[0].get<double>() + bar[1].get<double>(), 1.01);
-  if (!real) {
-    EXPECT_NEAR(bar[0].get<double>(), 32.0 / 240, 0.01);
-    EXPECT_NEAR(bar[1].get<double>(), 190.0 / 240, 0.01);
-  }
-  browser_->Press(Browser::kDown);
-  EXPECT_EQ(browser_->Run("return document.activeElement.dataset.span"), spans[1]);
-  EXPECT_THAT(Text("#trace .attributes"), HasSubstr(spans[1].get<std::string>()));
+  EXPECT_NEAR(batch[0].get<double>(), 30.0 / 240, 0.01);
+  EXPECT_NEAR(batch[1].get<double>(), 200.0 / 240, 0.01);
+  for (int i = 0; i < 3; ++i) browser_->Press(Browser::kDown);
+  EXPECT_EQ(browser_->Run("return document.activeElement.dataset.span"), "batch");
+  EXPECT_THAT(Text("#trace .attributes"), HasSubstr("batch.size32"));
   browser_->Shoot("waterfall", /*whole=*/false);
   browser_->Press(Browser::kEscape);
   WaitUntil("it is closed", "!document.querySelector('#trace').open");
-  EXPECT_EQ(browser_->Run("return document.activeElement.dataset.trace"), trace);
+  EXPECT_EQ(browser_->Run("return document.activeElement.dataset.trace"),
+            "0af7651916cd43dd8448eb211c80319c");
+}
+
+// From a request that was made slow to the bar that says where its time went.
+TEST_F(ConsoleTest, ASlowRequestOfThisServerIsShown) {
+  // Any place of execution's may be the one that has it; the client names the trace.
+  const std::string trace = "5bd9f3c1a7e84c0e9d21436587a9cbed";
+  const std::string rows =
+      R"({"inputs": [{"name": "input", "datatype": "FP32", "shape": [1, 64], "data": [)" +
+      [] {
+        std::string zeros = "0";
+        for (int i = 1; i < 64; ++i) zeros += ",0";
+        return zeros;
+      }() +
+      "]}]}";
+  const HttpAnswer answer =
+      HttpCall(tree_->Address("http"), "/v2/models/digits/infer", rows,
+               "traceparent: 00-" + trace + "-00000000000000b7-00\r\nmillrace-fault: slow\r\n")
+          .Finish();
+  EXPECT_EQ(answer.code, 200);
+  Open();
+  const std::string line = "#traces tr[data-trace='" + trace + "']";
+  WaitUntil("it is listed", "document.querySelector(\"" + line + "\")");
+  browser_->Run("document.querySelector(arguments[0]).click()", {line});
+  WaitUntil("its waterfall is open", "document.querySelector('#trace').open");
+  const json spans = browser_->Run(
+      "return Object.fromEntries([...document.querySelectorAll('#trace .span')].map((span) => {"
+      "const bar = span.querySelector('i');"
+      "return [span.dataset.span, bar.getBoundingClientRect().width /"
+      " bar.parentElement.getBoundingClientRect().width]}))");
+  ASSERT_TRUE(spans.contains("batch") && spans.contains("http infer")) << spans.dump();
+  EXPECT_GT(spans["batch"].get<double>(), 0.5) << spans.dump();
+  browser_->Shoot("own_waterfall", /*whole=*/false);
 }
 
 // A model, a trace and its attributes may be called anything.

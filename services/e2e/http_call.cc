@@ -62,6 +62,7 @@ HttpAnswer HttpCall::Finish() {
   const size_t end = text.find("\r\n\r\n");
   if (end == std::string::npos) return answer;
   answer.code = atoi(text.c_str() + text.find(' ') + 1);
+  answer.head = text.substr(0, end + 2);
   answer.body = text.substr(end + 4);
   return answer;
 }

@@ -13,6 +13,7 @@ namespace millrace {
 
 struct HttpAnswer {
   int code = 0;  // 0: the connection ended before an answer
+  std::string head;
   std::string body;
 
   nlohmann::json Json() const { return nlohmann::json::parse(body, nullptr, false); }

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "common/clock.h"
+#include "services/execution/batch_trace.h"
 
 namespace millrace {
 namespace {
@@ -180,6 +181,21 @@ void ExecutionStage::CountBatch(Worker& worker, int64_t begin_ns, int64_t run_ns
   stats.Add(StatsSum::kExecutions, 1);
 }
 
+void ExecutionStage::Trace(Worker& worker, const DispatchTally& tally, int64_t begin_ns,
+                           int64_t run_ns) {
+  CountCopies(tally, &worker.StatsOf(parts_[0].item));
+  if (++batch_ == 0) batch_ = 1;
+  for (Part& part : parts_) {
+    if (!part.status.ok()) continue;
+    part.item.batch = batch_;
+    part.item.batch_rows = static_cast<uint32_t>(rows_);
+  }
+  TraceBatch(
+      worker.lane().traces(),
+      {batch_, parts_[0].item.message.route, rows_, pieces_.size(), begin_ns, begin_ns + run_ns},
+      tally);
+}
+
 void ExecutionStage::Run(Worker& worker) {
   worker.Predict(PredictedNs(rows_));
   const KernelBatch batch = {type_, pieces_, plan_->scratch};
@@ -193,6 +209,7 @@ void ExecutionStage::Run(Worker& worker) {
   const int64_t run_ns = MonotonicNanos() - begin_ns;
   Learn(static_cast<double>(run_ns) / static_cast<double>(std::max(rows_, size_t{1})));
   CountBatch(worker, begin_ns, run_ns);
+  Trace(worker, tally, begin_ns, run_ns);
   Page& page = worker.page();
   page.Add(Counter::kRows, rows_);
   if (tally.device_batches == 0) return;

@@ -58,6 +58,7 @@ class ExecutionStage : public WorkerStage {
   void Run(Worker& worker);
   void Learn(double ns_per_row);
   void CountBatch(Worker& worker, int64_t begin_ns, int64_t run_ns);
+  void Trace(Worker& worker, const DispatchTally& tally, int64_t begin_ns, int64_t run_ns);
 
   PlanShelf shelf_;
   RouteTable<Plan> plans_;
@@ -65,6 +66,7 @@ class ExecutionStage : public WorkerStage {
   Plan* plan_ = nullptr;
   DataType type_ = DataType::kInvalid;
   size_t rows_ = 0;
+  uint32_t batch_ = 0;  // its number
   bool alone_ = false;
   int64_t begin_ns_ = 0;     // when it was begun to be put together
   int64_t earliest_ns_ = 0;  // deadline of its pieces

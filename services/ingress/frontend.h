@@ -26,6 +26,7 @@
 #include "absl/status/status.h"
 #include "absl/types/span.h"
 #include "common/datatype.h"
+#include "common/trace_context.h"
 #include "ipc/catalog.pb.h"
 #include "services/ingress/model_statistics.h"
 
@@ -40,6 +41,14 @@ struct TensorView {
   std::string_view raw;
 };
 
+// Where a request came in, for its trace.
+struct TraceEntry {
+  TraceContext parent = {};     // the client's span; not valid: it named none
+  std::string_view state = {};  // its `tracestate`
+  int64_t entered_ns = 0;       // CLOCK_MONOTONIC; 0: now
+  TraceMethod method = TraceMethod::kUnknown;
+};
+
 struct InferRequest {
   std::string_view model;
   std::string_view version;                    // empty: the latest
@@ -49,6 +58,7 @@ struct InferRequest {
   uint32_t priority = 0;                       // 1 highest, 0 default
   std::string_view id = {};                    // the client's own; only its hash is kept
   std::string_view fault = {};                 // a fault on purpose that it asks for
+  TraceEntry trace = {};
 };
 
 struct InferAnswer {
@@ -58,6 +68,7 @@ struct InferAnswer {
   std::string_view version;
   absl::Span<const TensorView> outputs;
   int64_t retry_after_ms = 0;  // of UNAVAILABLE: when to come back, as predicted; 0: not known
+  TraceContext trace = {};     // our span, for the client to know; not valid: nothing is said
 };
 
 class Completion {
@@ -101,6 +112,9 @@ class Frontend {
   // that was never served is not there.
   virtual std::vector<ModelStatistic> Statistics(std::string_view model,
                                                  std::string_view version) const = 0;
+
+  // Whether `InferRequest::trace` is of use.
+  virtual bool Traces() const { return false; }
 
   // A protocol refused a request itself, since its key's rate or quota is used up.
   virtual void CountQuotaRefusal() {}

@@ -46,6 +46,9 @@ std::optional<int> ObserverService::Handle(const ToProcess& message, const std::
     case ToProcess::kObserve:
       pages_.Observe(message.observe(), fds);
       return std::nullopt;
+    case ToProcess::kObserveTraces:
+      traces_.Observe(message.observe_traces(), fds);
+      return std::nullopt;
     case ToProcess::kFleetView:
       pages_.View(message.fleet_view(), MonotonicNanos());
       history_.Tick(pages_.Take(), MonotonicNanos());
@@ -73,6 +76,9 @@ std::optional<int> ObserverService::OnConfigure(const Configure& configure) {
   configured_ = true;
   nvml_ = std::make_unique<Nvml>();
   server_.Handle("/metrics", [this](const HttpRequest&) { return Metrics(); });
+  server_.Handle("/api/traces",
+                 Guarded([this](const HttpRequest& request) { return Traces(request); }));
+  traces_.Start(config_);
   server_.Handle("/api/pipeline", Guarded([this](const HttpRequest&) { return Pipeline(); }));
   HandleConsole(&server_);
   TryToListen();
@@ -114,7 +120,19 @@ HttpReply ObserverService::Metrics() {
   setup.now_ns = MonotonicNanos();
   std::ostringstream text;
   prometheus::TextSerializer().Serialize(text, Collect(picture, setup));
+  Families traces;
+  traces_.Show(&traces);
+  prometheus::TextSerializer().Serialize(text, traces.Take());
   return {200, kTextFormat, text.str()};
+}
+
+HttpReply ObserverService::Traces(const HttpRequest& request) {
+  const std::optional<std::string> json = traces_.Json(request.query);
+  if (!json.has_value())
+    return {400, "text/plain; charset=utf-8", "why=slow|failed|sampled, limit=N\n"};
+  HttpReply reply{200, "application/json", *json};
+  reply.close = true;
+  return reply;
 }
 
 HttpReply ObserverService::Pipeline() {

@@ -19,6 +19,7 @@
 #include "services/observer/nvml.h"
 #include "services/observer/page_set.h"
 #include "services/observer/pipeline.h"
+#include "services/observer/traces/trace_service.h"
 
 namespace millrace {
 
@@ -35,6 +36,7 @@ class ObserverService {
   void TryToListen();
   bool Tell();
   HttpReply Metrics();
+  HttpReply Traces(const HttpRequest& request);
   HttpReply Pipeline();
 
   ControlChannel channel_;
@@ -43,6 +45,7 @@ class ObserverService {
   std::string address_;  // empty: not listening yet
   std::string why_not_;
   PageSet pages_;
+  TraceService traces_{&pages_};
   PipelineHistory history_{[](pid_t pid) { return UseOf(pid); }};
   HttpServer server_;
   std::mutex nvml_mutex_;

@@ -36,10 +36,16 @@ Control::Control(Fd socket, Stage stage, StageProcess* process)
 int Control::Run() {
   for (bool stepped = false;;) {
     pollfd fds[2] = {{channel_.fd(), POLLIN, 0}, {outbox_.wake_fd(), POLLIN, 0}};
-    const int events = poll(fds, 2, pages_.WaitMs(stepped));
+    const int wait_ms = traces_.waiting() ? PageEntry::kQuietMs : pages_.WaitMs(stepped);
+    const int events = poll(fds, 2, wait_ms);
     if (events < 0) continue;
     if ((stepped = events == 0)) {
-      pages_.Step();
+      if (!traces_.waiting()) {
+        pages_.Step();
+        continue;
+      }
+      traces_.Make();
+      if (traces_.any() && !SendNow(traces_.Message(), traces_.fds())) return kExitOrphan;
       continue;
     }
     for (const Outbox::Item& item : outbox_.Take()) {
@@ -163,6 +169,7 @@ std::optional<int> Control::OnConfigure(const Configure& configure, std::vector<
   for (OwnLane& own : lanes_) {
     start.lanes.push_back(own.lane.get());
     if (own.ledger != nullptr) start.ledgers.push_back(own.ledger.get());
+    if (IsTraced(parsed.config)) traces_.Want(own.lane.get());
   }
   for (int i = 0; i < configure.listeners_size(); ++i) {
     start.listeners[configure.listeners(i)] = std::move(fds[1 + i]);
@@ -377,6 +384,7 @@ std::optional<int> Control::OnAdopted(std::vector<Fd> fds) {
   for (const auto& [request, change] : changes_) {
     if (!SendNow(change)) return kExitOrphan;
   }
+  if (traces_.any() && !SendNow(traces_.Message(), traces_.fds())) return kExitOrphan;
   return std::nullopt;
 }
 

@@ -22,6 +22,7 @@
 #include "ipc/control_channel.h"
 #include "ipc/link.h"
 #include "services/runtime/lane.h"
+#include "services/runtime/lane_traces.h"
 #include "services/runtime/outbox.h"
 #include "services/runtime/page_entry.h"
 #include "services/runtime/process.h"
@@ -76,6 +77,7 @@ class Control {
   // unmap a large arena takes longer than a request, and its requests wait to be sent again.
   std::multimap<uint32_t, std::shared_ptr<PeerLane>> peers_;  // by incarnation
   PageEntry pages_;
+  LaneTraces traces_;
   // Own lanes live as long as this.
   const std::shared_ptr<const void> alive_ = std::make_shared<int>();
   bool configured_ = false;

@@ -45,6 +45,8 @@ struct LaneId {
   uint8_t lane = 0;
 };
 
+class TraceWriter;
+
 // Another lane, as one lane of ours sees it.
 struct PeerLane {
   LaneId id;
@@ -108,6 +110,9 @@ class Lane {
   Arena& arena() { return memory_.arena; }
   // The page's statistics, on the lane's thread.
   StatsWriter& stats() { return stats_; }
+  // On the lane's thread: its trace ring (services/runtime/lane_traces.h); null: it has none.
+  TraceWriter* traces() { return traces_; }
+  void set_traces(TraceWriter* traces) { traces_ = traces; }
   const Memory& memory() const { return memory_; }
   void set_handler(LaneHandler* handler) { handler_ = handler; }
 
@@ -174,6 +179,7 @@ class Lane {
   LaneHandler* handler_ = nullptr;
   Waiter waiter_;
   StatsWriter stats_;
+  TraceWriter* traces_ = nullptr;
   RosterSnapshot roster_;
   WaitMode wait_mode_ = WaitMode::kYield;
   std::vector<std::shared_ptr<PeerLane>> peers_;

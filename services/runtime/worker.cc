@@ -7,6 +7,7 @@
 #include "common/check.h"
 #include "common/clock.h"
 #include "ipc/tensor_pack.h"
+#include "services/runtime/worker_trace.h"
 
 namespace millrace {
 namespace {
@@ -121,7 +122,10 @@ bool Worker::Admit(WorkItem* item) {
   ObserveDelay(item->waited_ns);
   StatsOf(*item).Observe(StatsTime::kQueue, item->waited_ns);
   if (now <= item->message.deadline_ns && Wanted(item->message.origin, item->id)) return true;
-  page().Add(now > item->message.deadline_ns ? Counter::kExpired : Counter::kStale);
+  const bool late = now > item->message.deadline_ns;
+  page().Add(late ? Counter::kExpired : Counter::kStale);
+  const auto why = late ? absl::StatusCode::kDeadlineExceeded : absl::StatusCode::kCancelled;
+  TraceWork(lane_->traces(), *item, static_cast<uint8_t>(why), now);
   Finish(*item);
   return false;
 }
@@ -273,6 +277,7 @@ void Worker::Answer(const WorkItem& item, absl::Span<const Hop> hops, const absl
   reply.published_ticks = PublishedTicks(now_ns);
   reply.times = TimesOf(item, now_ns).Pack();
   CountAnswer(item, reply.code, now_ns);
+  TraceWork(lane_->traces(), item, reply.code, now_ns);
   // The input first: whoever gets the result then knows that it is returned.
   Finish(item);
   PartId id = item.id;

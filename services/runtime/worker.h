@@ -38,6 +38,8 @@ struct WorkItem {
   StageTimes times;        // of the stages before this one
   uint64_t waited_ns = 0;  // for this stage
   int64_t taken_ns = 0;    // when its work began
+  uint32_t batch = 0;      // execution: number of the batch it ran in, and the rows of that
+  uint32_t batch_rows = 0;
 };
 
 // Where a result goes: a lane, as which member's part, by which route.

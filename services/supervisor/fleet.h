@@ -63,6 +63,7 @@ struct FleetLane {
   uint32_t incarnation = 0;
   uint32_t lane = 0;
   SharedFd page, arena, wake, ledger;  // ledger: of ingress only
+  SharedFd traces;                     // null: none yet
   uint64_t beat = 0;
   int64_t silent_ns = 0;
 };
@@ -91,6 +92,7 @@ struct FleetProcess {
   std::map<uint32_t, KernelChoice> kernels;  // execution: by route of the newest catalog
   std::vector<uint32_t> knew_it;             // dying: keys of those who must hear of its end
   std::vector<uint64_t> told_observe;        // observer: what it was told of last
+  std::vector<uint64_t> told_traces;         // likewise
   std::string observing;                     // observer: its address
 };
 
@@ -251,6 +253,10 @@ class Fleet {
   FleetView View() const;
   void ShowView();
   void OnObserving(FleetProcess* process, const Observing& observing);
+
+  // fleet_traces.cc
+  void OnTraces(FleetProcess* process, const Traces& traces, std::vector<Fd> fds);
+  void TellTraces(FleetProcess* observer);
 
   // fleet_wait.cc
   void TakeLoad();

@@ -93,6 +93,9 @@ void Fleet::OnMessage(uint32_t key, const FromProcess& message, std::vector<Fd> 
     case FromProcess::kProfileTaken:
       OnProfileTaken(process, message.profile_taken(), fds);
       break;
+    case FromProcess::kTraces:
+      OnTraces(process, message.traces(), std::move(fds));
+      break;
     case FromProcess::MESSAGE_NOT_SET:
       process->condemned = "sent a message of no known kind";
       break;

@@ -36,6 +36,7 @@ IngressLane::IngressLane(Lane* lane, Ledger* ledger, const Config& config, Ingre
       flights_(config.max_in_flight),
       waiting_(config.max_in_flight),
       limit_(kLeastInFlight, config.max_in_flight),
+      tracer_(config, config.max_in_flight),
       probe_(ProbeHost(), config.probe_period_ms * kNanosPerMilli,
              config.fast_sums == "true" ? kFastSumsTolerance : 0, &lane->page().golden) {
   for (size_t slot = flights_.size(); slot-- > 0;) {
@@ -162,10 +163,15 @@ void IngressLane::Refuse(const InferRequest& request, int64_t now, const absl::S
     }
   }
   if (!sending_golden_) stats->Code(static_cast<size_t>(status.code()));
+  const FlightTrace trace =
+      sending_golden_ ? FlightTrace() : tracer_.BeginRefused(request.trace, now);
+  KeptTrace kept = KeepRefused(trace, status.code(), now, stats);
   InferAnswer answer;
   answer.status = status;
   answer.retry_after_ms = RetryAfterMs(status);
+  answer.trace = RequestTracer::Told(trace);
   completion->Done(answer);
+  WriteTrace(&kept);
 }
 
 RequestId IngressLane::Infer(const InferRequest& request, Completion* completion) {
@@ -214,7 +220,9 @@ RequestId IngressLane::Infer(const InferRequest& request, Completion* completion
   flight.input = *input;
   flight.counters = counters_[flight.request.model->place];
   flight.stats = &lane_->stats().Of(static_cast<uint16_t>(flight.request.model->model->route()));
+  flight.trace = sending_golden_ ? FlightTrace() : tracer_.Begin(request.trace, now, slot);
   flight.accepted_ns = now;
+  flight.submitted_ns = 0;
   flight.stored_ns = MonotonicNanos();
   ++in_flight_;
   golden_in_flight_ += flight.golden;
@@ -269,6 +277,8 @@ bool IngressLane::Dispatch(uint16_t slot) {
   entry.faults = flight.faults;
   entry.fault_key = flight.fault_key;
   entry.outputs = flight.request.outputs;
+  entry.trace[0] = flight.trace.own.trace.high;
+  entry.trace[1] = flight.trace.own.trace.low;
   size_t member = 0;
   for (const WindowUse& use : *route) {
     if (use.stage == Stage::kFeatures) entry.features = use.worker;
@@ -293,6 +303,9 @@ bool IngressLane::Dispatch(uint16_t slot) {
 void IngressLane::Submit(uint16_t slot, const LedgerEntry& entry) {
   Flight& flight = flights_[slot];
   flight.state = FlightState::kSent;
+  flight.features = entry.features;
+  flight.aggregation = entry.aggregation;
+  std::copy(std::begin(entry.execution), std::end(entry.execution), flight.execution);
   PartId id = IdOf(slot);
   ledger_->Open(id, entry);
   Message message;

@@ -39,6 +39,7 @@
 #include "services/ingress/core/queue_delay.h"
 #include "services/ingress/core/quiescence.h"
 #include "services/ingress/core/replay_budget.h"
+#include "services/ingress/core/request_tracer.h"
 #include "services/ingress/core/slot_queue.h"
 #include "services/ingress/core/stage_gate.h"
 #include "services/ingress/core/suspicion.h"
@@ -89,6 +90,7 @@ class IngressLane : public Frontend, public LaneHandler {
                                          std::string_view version) const override;
   void CountQuotaRefusal() override { lane_->page().Add(Counter::kShedQuota); }
   void ChangeModel(const ModelChange& change, ChangeDone done) override;
+  bool Traces() const override { return tracer_.on(); }
 
   // LaneHandler.
   void OnMessage(Inbound& from, const Message& message) override;
@@ -128,6 +130,9 @@ class IngressLane : public Frontend, public LaneHandler {
     BlockRef input;
     Route route;  // taken units, in the order of Needs
     uint32_t last_worker = 0;
+    FlightTrace trace;
+    uint32_t features = 0, aggregation = 0;  // of the last attempt, for its trace
+    uint32_t execution[kMaxMembers] = {};
   };
 
   GoldenProbe::Host ProbeHost();
@@ -180,6 +185,15 @@ class IngressLane : public Frontend, public LaneHandler {
   void Succeed(uint16_t slot, PeerLane& from, const Message& message);
   Completion* Retire(uint16_t slot);
 
+  // ingress_lane_trace.cc. The record of a request that ends, if it is kept; `result`: of an OK
+  // answer. Written once the protocol has its answer.
+  using KeptTrace = std::optional<RequestRecord>;
+  KeptTrace KeepTrace(uint16_t slot, absl::StatusCode code, int64_t now, const Message* result);
+  KeptTrace KeepRefused(const FlightTrace& trace, absl::StatusCode code, int64_t now,
+                        const ModelStatsWords* stats);
+  void WriteTrace(KeptTrace* kept);
+  uint8_t SlotOf(const ModelStatsWords* stats) const;
+
   // When that was.
   int64_t CountSuccess(const Flight& flight, const Message& message);
   void PublishOldestCatalog();
@@ -210,6 +224,7 @@ class IngressLane : public Frontend, public LaneHandler {
   DrainRate drain_;
   ReplayBudget replays_{kWindowUnits};
   int64_t next_shed_ns_ = 0;
+  RequestTracer tracer_;
   GoldenProbe probe_;
   bool sending_golden_ = false;     // Infer is called by the probe
   uint64_t judged_generation_ = 0;  // the newest whose golden requests had their verdicts

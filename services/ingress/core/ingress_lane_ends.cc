@@ -48,10 +48,16 @@ void IngressLane::Fail(uint16_t slot, const absl::Status& status) {
     flight.counters->CountFailure(MonotonicNanos() - flight.accepted_ns);
     flight.stats->Code(static_cast<size_t>(status.code()));
   }
+  KeptTrace kept;
+  if (flight.trace.entered_ns != 0) {
+    kept = KeepTrace(slot, status.code(), MonotonicNanos(), nullptr);
+  }
   InferAnswer answer;
   answer.status = status;
   answer.retry_after_ms = RetryAfterMs(status);
+  answer.trace = RequestTracer::Told(flight.trace);
   Retire(slot)->Done(answer);
+  WriteTrace(&kept);
 }
 
 namespace {
@@ -133,10 +139,13 @@ void IngressLane::Succeed(uint16_t slot, PeerLane& from, const Message& message)
   Count(flight, Counter::kAnswered);
   const int64_t counted_ns = CountSuccess(flight, message);
   ModelStatsWords* const stats = flight.golden ? nullptr : flight.stats;
+  KeptTrace kept = KeepTrace(slot, absl::StatusCode::kOk, counted_ns, &message);
+  answer.trace = RequestTracer::Told(flight.trace);
   drain_.Answered();
   CountForLimit(flight);
   if (breakers_.troubled()) breakers_.Answered(*flight.request.model);
   Retire(slot)->Done(answer);
+  WriteTrace(&kept);
   if (stats == nullptr) return;
   stats->Observe(StatsTime::kWrite, static_cast<uint64_t>(MonotonicNanos() - counted_ns));
 }

@@ -8,6 +8,7 @@
 #include "services/ingress/grpc/call_deadline.h"
 #include "services/ingress/grpc/grpc_status.h"
 #include "services/ingress/grpc/method_scopes.h"
+#include "services/ingress/grpc/trace_metadata.h"
 
 namespace millrace {
 namespace {
@@ -87,6 +88,8 @@ void InferCalls::Call::Fire(bool ok) {
 void InferCalls::Call::Run() {
   state_ = State::kRunning;
   InferDecoder& decoder = owner_->decoder_;
+  TraceEntry trace;
+  if (owner_->frontend_->Traces()) trace = TraceOf(*context_, TraceMethod::kGrpcInfer);
   absl::Status status = owner_->draining_ ? absl::UnavailableError("the server is shutting down")
                                           : owner_->gate_->Check(owner_->scope_, &*context_);
   if (absl::IsResourceExhausted(status)) owner_->frontend_->CountQuotaRefusal();
@@ -100,6 +103,7 @@ void InferCalls::Call::Run() {
     Refuse(status);
   } else {
     InferRequest& request = decoder.request();
+    request.trace = trace;
     request.deadline_ns = RequestDeadlineNanos(DeadlineNanos(*context_), decoder.timeout_ns());
     id_.assign(decoder.id());
     places_.swap(decoder.output_places());
@@ -121,6 +125,7 @@ void InferCalls::Call::Done(const InferAnswer& answer) {
   MR_CHECK(state_ == State::kRunning, "a request is answered once");
   state_ = State::kFinishing;
   request_id_ = 0;
+  TellTrace(answer, &*context_);
   if (places_.empty() && classes_.empty()) return Reply(answer);
   InferAnswer turned = answer;
   if (!classes_.empty()) turned = owner_->encoder_.Classify(turned, classes_);

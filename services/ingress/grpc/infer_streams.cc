@@ -6,6 +6,7 @@
 #include "services/ingress/grpc/call_deadline.h"
 #include "services/ingress/grpc/grpc_status.h"
 #include "services/ingress/grpc/method_scopes.h"
+#include "services/ingress/grpc/trace_metadata.h"
 
 namespace millrace {
 namespace {
@@ -73,6 +74,7 @@ class InferStreams::Stream final : public StreamCall {
   InferStreams* const owner_;
   Permit permit_;
   int64_t deadline_ns_ = 0;
+  TraceEntry trace_;  // of the stream: each of its requests is a child of the client's span
   bool half_closed_ = false;
   bool over_ = false;
   size_t held_ = 0;                    // outstanding, in the queue, being written
@@ -83,6 +85,7 @@ class InferStreams::Stream final : public StreamCall {
 
 void InferStreams::Request::Run(grpc::ByteBuffer* wire, int64_t stream_deadline_ns) {
   InferDecoder& decoder = owner_->decoder_;
+  const int64_t entered_ns = owner_->frontend_->Traces() ? MonotonicNanos() : 0;
   absl::Status status = decoder.Decode(wire, owner_->limit_.Of(*wire));
   retry_after_ms_ = 0;
   if (status.ok()) {
@@ -106,6 +109,8 @@ void InferStreams::Request::Run(grpc::ByteBuffer* wire, int64_t stream_deadline_
   } else {
     places_.swap(decoder.output_places());
     InferRequest& request = decoder.request();
+    request.trace = stream_->trace_;
+    request.trace.entered_ns = entered_ns;
     request.deadline_ns = RequestDeadlineNanos(stream_deadline_ns, decoder.timeout_ns());
     const RequestId id = owner_->frontend_->Infer(request, this);
     // Answered inside Infer: 0, and the object may be another request's already.
@@ -150,6 +155,8 @@ void InferStreams::Request::CancelAtFrontend() {
 
 void InferStreams::Stream::OnArrived() {
   deadline_ns_ = DeadlineNanos(context());
+  trace_ = TraceEntry();
+  if (owner_->frontend_->Traces()) trace_ = TraceOf(context(), TraceMethod::kGrpcStream);
   half_closed_ = false;
   over_ = false;
   const absl::Status status = owner_->gate_->Admit(owner_->scope_, context(), &permit_);

@@ -219,6 +219,7 @@ void Connection::Send(int code, std::string_view fields) {
     Append(&head, "Retry-After: 1\r\n");
   }
   head.append(fields);
+  if (told_.valid()) AppendTraceFields();
   if (close_after_) {
     Append(&head, "Connection: close\r\n");
   } else if (head_.http10) {

@@ -164,6 +164,7 @@ class Connection final : public Completion, public std::enable_shared_from_this<
   void FailAndClose(int code, std::string_view sentence, std::string_view fields = {});
   void Send(int code, std::string_view fields = {});
   void AppendEntityFields();
+  void AppendTraceFields();
   void OnWritten(boost::system::error_code error);
   void NextRequest();
   // Empties it, and keeps no more capacity than an idle connection may.
@@ -193,6 +194,7 @@ class Connection final : public Completion, public std::enable_shared_from_this<
   std::string body_;        // kept for its capacity while no parser has it
   RequestId id_ = 0;
   AnswerForm form_;
+  TraceContext told_;  // of the answer that is being made; not valid: it names no trace
   std::string response_head_;
   AnswerBody answer_;
 };

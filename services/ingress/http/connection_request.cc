@@ -149,7 +149,8 @@ void Connection::StartInfer() {
   id_ = 0;
   const RequestId id = context_->frontend->Infer(
       {head_.route.model, head_.route.version, parsed.inputs, parsed.outputs, deadline_ns,
-       parsed.priority, form_.id, FaultHeader(*parser_)},
+       parsed.priority, form_.id, FaultHeader(*parser_),
+       context_->frontend->Traces() ? ReadTrace(*parser_, arrival_ns_) : TraceEntry()},
       this);
   if (state_ == State::kInFlight) {
     MR_CHECK(id != 0, "a request that is not answered has a name");
@@ -170,6 +171,7 @@ void Connection::Done(const InferAnswer& answer) {
   }
   // From here on Close is final: nothing is with the frontend any more.
   Enter(State::kWriting, context_->options.write_timeout_ms);
+  told_ = answer.trace;
   Guarded([&] {
     absl::Status status = answer.status;
     if (status.ok() && form_.classes.empty()) {
@@ -199,6 +201,14 @@ void Connection::FailAndClose(int code, std::string_view sentence, std::string_v
   Discharge();
   answer_ = {JsonError(sentence), "", false, ""};
   Send(code, fields);
+}
+
+void Connection::AppendTraceFields() {
+  char parent[kTraceParentBytes];
+  WriteTraceParent(std::exchange(told_, TraceContext()), parent);
+  Append(&response_head_, "traceparent: ", std::string_view(parent, sizeof parent), "\r\n");
+  const std::string_view state = ReadTraceState(*parser_);
+  if (!state.empty()) Append(&response_head_, "tracestate: ", state, "\r\n");
 }
 
 // Packs the body where that is asked for and worth it, and says what it is. A 304 has no body.

@@ -1,5 +1,7 @@
 #include "services/ingress/http/request_head.h"
 
+#include <algorithm>
+
 #include "absl/strings/numbers.h"
 #include "common/check.h"
 #include "services/ingress/access/access.h"
@@ -105,6 +107,24 @@ HeadFault ReadHead(const Parser& parser, RequestHead* head) {
 std::string_view ReadKey(const Parser& parser) {
   const std::string_view key = BearerKey(Get(parser, beast_http::field::authorization));
   return key.empty() ? Get(parser, Name(kApiKey)) : key;
+}
+
+TraceEntry ReadTrace(const Parser& parser, int64_t arrival_ns) {
+  TraceEntry entry;
+  entry.entered_ns = arrival_ns;
+  entry.method = TraceMethod::kHttpInfer;
+  if (const auto parent = ParseTraceParent(Get(parser, Name(kTraceParent)))) {
+    entry.parent = *parent;
+    entry.state = ReadTraceState(parser);
+  }
+  return entry;
+}
+
+std::string_view ReadTraceState(const Parser& parser) {
+  const std::string_view state = Get(parser, Name(kTraceState));
+  const bool shown = std::all_of(state.begin(), state.end(),
+                                 [](char c) { return c == '\t' || (c >= ' ' && c <= '~'); });
+  return shown && state.size() <= kMaxTraceState ? state : std::string_view();
 }
 
 std::string_view FaultHeader(const Parser& parser) { return Get(parser, Name(kFault)); }

@@ -16,6 +16,7 @@
 #include <string>
 #include <utility>
 
+#include "services/ingress/frontend.h"
 #include "services/ingress/http/body.h"
 #include "services/ingress/http/content_coding.h"
 #include "services/ingress/http/route.h"
@@ -63,6 +64,11 @@ HeadFault ReadHead(const Parser& parser, RequestHead* head);
 // The API key that is shown: as `Authorization: Bearer KEY`, else as X-API-Key; empty: none. A view
 // of the parser.
 std::string_view ReadKey(const Parser& parser);
+
+// The trace that the client names. Views of the parser.
+TraceEntry ReadTrace(const Parser& parser, int64_t arrival_ns);
+// What of its `tracestate` can stand in the answer.
+std::string_view ReadTraceState(const Parser& parser);
 
 // The fault on purpose that is asked for (millrace-fault); empty: none. A view of the parser.
 std::string_view FaultHeader(const Parser& parser);

@@ -104,6 +104,7 @@ void LocalPeer::Infer(Flight* flight, const Message& message, absl::Span<const s
   PackView pack;
   absl::Status bad = PackView::OpenInto(payload, &pack);
   InferRequest request;
+  request.trace.method = TraceMethod::kLocalInfer;
   request.model = handle.model;
   request.version = handle.version;
   request.deadline_ns = message.deadline_ns;

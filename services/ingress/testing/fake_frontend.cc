@@ -20,6 +20,8 @@ FakeRequest CopyRequest(const InferRequest& request, RequestId id) {
   for (std::string_view output : request.outputs) copy.outputs.emplace_back(output);
   copy.deadline_ns = request.deadline_ns;
   copy.priority = request.priority;
+  copy.trace = request.trace;
+  copy.trace_state = request.trace.state;
   return copy;
 }
 
@@ -34,7 +36,8 @@ void Deliver(Completion* completion, FakeAnswer answer) {
   for (const FakeTensor& output : answer.outputs) {
     outputs.push_back({output.name, output.datatype, output.shape, output.raw});
   }
-  completion->Done({answer.status, answer.model, answer.version, outputs, answer.retry_after_ms});
+  completion->Done(
+      {answer.status, answer.model, answer.version, outputs, answer.retry_after_ms, answer.trace});
   answer.model.assign(answer.model.size(), '#');
   for (FakeTensor& output : answer.outputs) {
     output.name.assign(output.name.size(), '#');
@@ -133,6 +136,9 @@ RequestId FakeFrontend::Infer(const InferRequest& request, Completion* completio
   const RequestId id = next_id_++;
   seen_.push_back(CopyRequest(request, id));
   FakeAnswer answer = answerer_(seen_.back());
+  if (traces_ && request.trace.parent.valid()) {
+    answer.trace = {request.trace.parent.trace, kFakeSpan, request.trace.parent.sampled};
+  }
   if (mode_ == Mode::kInline) {
     Deliver(completion, std::move(answer));
     return 0;

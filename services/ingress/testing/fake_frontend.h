@@ -43,6 +43,8 @@ struct FakeRequest {
   std::vector<std::string> outputs;
   int64_t deadline_ns = 0;
   uint32_t priority = 0;
+  TraceEntry trace;
+  std::string trace_state;  // what its view showed
 };
 
 struct FakeAnswer {
@@ -51,6 +53,7 @@ struct FakeAnswer {
   std::string version;
   std::vector<FakeTensor> outputs;
   int64_t retry_after_ms = 0;
+  TraceContext trace = {};
 };
 
 class FakeFrontend final : public Frontend {
@@ -65,6 +68,10 @@ class FakeFrontend final : public Frontend {
   void set_answerer(Answerer answerer) { answerer_ = std::move(answerer); }
   void set_catalog(std::shared_ptr<const Catalog> catalog) { catalog_ = std::move(catalog); }
   void set_ready(bool ready) { ready_ = ready; }
+  // Where it traces, the answer to a request with a trace names span kFakeSpan of it.
+  static constexpr uint64_t kFakeSpan = 0xabc;
+  void set_traces(bool traces) { traces_ = traces; }
+  bool Traces() const override { return traces_; }
 
   void set_statistics(std::vector<ModelStatistic> statistics) {
     statistics_ = std::move(statistics);
@@ -103,6 +110,7 @@ class FakeFrontend final : public Frontend {
 
  private:
   size_t quota_refusals_ = 0;
+  bool traces_ = false;
   struct Pending {
     Completion* completion = nullptr;
     FakeAnswer answer;

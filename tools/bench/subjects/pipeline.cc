@@ -31,7 +31,7 @@ constexpr int kChannels = 4;        // connections, where there are that many re
 
 struct Options {
   std::string millrace, local, grpc_echo, grpc_in_line, grpc_xgboost;  // addresses
-  std::string triton, mlserver;                                        // empty: not there
+  std::string triton, mlserver, unobserved;                            // empty: not there
   std::string golden, json_file;  // golden: the folder of a folder for each model
   int rounds = 9;
   int64_t round_ms = 300, settle_ms = 2000;
@@ -44,6 +44,7 @@ struct Server {
   Load run = &RunGrpcLoad;
   bool echoes = false;       // its answers are no predictions
   bool peer = false;         // serves the demo's model alone
+  bool unobserved = false;   // as a peer, and at every load
   bool four_stages = false;  // is asked for kFourStages, where the others are asked for kDemo
 };
 
@@ -59,6 +60,10 @@ std::vector<Server> Servers(const Options& options) {
       {.name = "grpc_echo", .address = options.grpc_echo, .echoes = true},
       {.name = "grpc_in_line", .address = options.grpc_in_line},
       {.name = "grpc_xgboost", .address = options.grpc_xgboost}};
+  if (!options.unobserved.empty()) {
+    servers.insert(servers.begin() + 1,
+                   {.name = "unobserved", .address = options.unobserved, .unobserved = true});
+  }
   if (!options.triton.empty()) {
     servers.push_back({.name = "triton", .address = options.triton, .peer = true});
   }
@@ -178,7 +183,7 @@ std::vector<Case> Cases() {
 }
 
 bool TakesPart(const Server& server, const Case& c) {
-  if (server.four_stages && c.model != kDemo) return false;
+  if ((server.four_stages || server.unobserved) && c.model != kDemo) return false;
   return !server.peer || (c.model == kDemo && c.in_flight <= kPeersInFlight);
 }
 
@@ -222,7 +227,7 @@ absl::Status Check(const Options& options, const std::vector<Server>& servers,
                    const std::map<std::string, GoldenSet>& sets) {
   for (const Server& server : servers) {
     for (const auto& [model, set] : sets) {
-      if (server.echoes || (server.peer && model != kDemo)) continue;
+      if (server.echoes || ((server.peer || server.unobserved) && model != kDemo)) continue;
       if (server.four_stages != (model == kFourStages)) continue;
       if (absl::Status status = CheckAnswers(server, set); !status.ok()) return status;
     }
@@ -284,6 +289,7 @@ int Main(int argc, char** argv) {
   app.add_option("--grpc_xgboost", options.grpc_xgboost)->required();
   app.add_option("--triton", options.triton);
   app.add_option("--mlserver", options.mlserver);
+  app.add_option("--unobserved", options.unobserved, "Millrace without observer and traces");
   app.add_option("--golden", options.golden, "Folder of the demo's golden files")->required();
   app.add_option("--json", options.json_file, "Write the figures there too");
   app.add_option("--rounds", options.rounds)->check(CLI::PositiveNumber);

@@ -1,11 +1,6 @@
-#include "services/e2e/slow_request.h"
+#include "services/e2e/slow_trace.h"
 
-#include <gtest/gtest.h>
-
-#include <string>
 #include <utility>
-
-#include "services/e2e/http_call.h"
 
 namespace millrace {
 
@@ -46,22 +41,6 @@ json SlowTrace() {
                          "execution", json::object()),
                     span("00000000000000a6", root, "respond", 236'000'000, 4'000'000, "ingress",
                          json::object())})}};
-}
-
-void SendSlowRequest(Tree& tree) {
-  std::string data = "0";
-  for (int i = 1; i < 64; ++i) data += ",0";
-  const std::string body =
-      R"({"inputs":[{"name":"input","shape":[1,64],"datatype":"FP32","data":[)" + data + "]}]}";
-  tree.WaitUntil("a slow request is kept", [&] {
-    EXPECT_EQ(
-        HttpCall(tree.Address("http"), "/v2/models/digits/infer", body, "millrace-fault: slow\r\n")
-            .Finish()
-            .code,
-        200);
-    const json kept = HttpCall(tree.Address("metrics"), "/api/traces?why=slow", "").Finish().Json();
-    return !kept["kept"].empty();
-  });
 }
 
 }  // namespace millrace
