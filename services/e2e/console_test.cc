@@ -246,8 +246,8 @@ TEST_F(ConsoleTest, ASlowRequestOfThisServerIsShown) {
       "const bar = span.querySelector('i');"
       "return [span.dataset.span, bar.getBoundingClientRect().width /"
       " bar.parentElement.getBoundingClientRect().width]}))");
-  ASSERT_TRUE(spans.contains("batch") && spans.contains("http infer")) << spans.dump();
-  EXPECT_GT(spans["batch"].get<double>(), 0.5) << spans.dump();
+  ASSERT_TRUE(spans.contains("execute") && spans.contains("http infer")) << spans.dump();
+  EXPECT_GT(spans["execute"].get<double>(), 0.5) << spans.dump();
   browser_->Shoot("own_waterfall", /*whole=*/false);
 }
 

@@ -1,7 +1,8 @@
 // The last slow and failed requests of /api/traces, and the waterfall of each in a dialog.
 import { Table, el, setText, setClass, setAttribute, duration, clock, kNone } from "./base.js";
 
-const kFilters = [["", "All"], ["slow", "Slow"], ["failed", "Failed"], ["sampled", "Sampled"]];
+// What each button asks for: those that were sampled are many, and would hide the others.
+const kFilters = [["slow failed", "Slow and failed"], ["slow", "Slow"], ["failed", "Failed"], ["sampled", "Sampled"]];
 const kShown = 50;
 
 const startMs = (trace) => Number(BigInt(trace.start_unix_ns || "0") / 1_000_000n);
@@ -28,10 +29,10 @@ function tree(spans) {
 
 export class Traces {
   constructor(host, filters, dialog) {
-    this.why = "";
+    this.why = kFilters[0][0];
     this.dialog = dialog;
     this.buttons = kFilters.map(([why, name]) => el("button", {
-      type: "button", "aria-pressed": why === "" ? "true" : "false",
+      type: "button", "aria-pressed": String(why === this.why),
       onclick: () => {
         this.why = why;
         this.buttons.forEach((button, i) => setAttribute(button, "aria-pressed", String(kFilters[i][0] === why)));
@@ -71,22 +72,25 @@ export class Traces {
 
   async refresh() {
     const asked = this.why;
-    const query = `limit=${kShown}` + (asked ? `&why=${asked}` : "");
-    let data = null, none = "";
+    let answers = [], none = "";
     try {
-      const reply = await fetch(`/api/traces?${query}`, { signal: AbortSignal.timeout(4000) });
-      if (reply.status === 404) none = "This server keeps no traces.";
-      else if (!reply.ok) none = `The observer answers ${reply.status}.`;
-      else data = await reply.json();
+      answers = await Promise.all(asked.split(" ").map(async (why) => {
+        const reply = await fetch(`/api/traces?limit=${kShown}&why=${why}`, { signal: AbortSignal.timeout(4000) });
+        if (reply.status === 404) none = "This server keeps no traces.";
+        else if (!reply.ok) none = `The observer answers ${reply.status}.`;
+        return reply.ok ? reply.json() : null;
+      }));
     } catch {
       none = "The observer does not answer.";
     }
     if (asked !== this.why) return;  // another filter was chosen meanwhile
-    const kept = data && Array.isArray(data.kept) ? data.kept : [];
+    const known = answers.filter((data) => data && Array.isArray(data.kept));
+    const kept = known.flatMap((data) => data.kept).sort((a, b) => startMs(b) - startMs(a));
     this.table.show(kept.slice(0, kShown), (t) => t.trace_id + (t.start_unix_ns || ""), none || "No such request was kept.");
-    setText(this.about, data === null ? "" :
-      [data.lost ? `${data.lost} were overwritten before they were read` : "",
-       data.export_failed ? `${data.export_failed} could not be exported` : ""].filter(Boolean).join("; "));
+    const data = known[0] || {};
+    setText(this.about,
+      [data.lost ? `${data.lost} records were overwritten before they were read` : "",
+       data.export_failed ? `${data.export_failed} traces could not be exported` : ""].filter(Boolean).join("; "));
   }
 
   open(trace) {
