@@ -147,7 +147,9 @@ export class Traces {
 function describe(span) {
   const lines = [["Step", span.name || kNone], ["Process", `${span.stage || ""}${span.worker ?? ""} #${span.incarnation ?? ""}`],
     ["From / for", `${duration(span.start_ns)} / ${duration(span.duration_ns)}`]];
+  for (const link of span.links || []) lines.push(["linked", `trace ${link.trace_id}, step ${link.span_id}`]);
   for (const [key, value] of Object.entries(span.attributes || {})) {
+    if (["stage", "worker", "incarnation"].includes(key)) continue;  // said above
     lines.push([key, typeof value === "object" ? JSON.stringify(value) : String(value)]);
   }
   return lines;

@@ -42,6 +42,18 @@ TEST(TraceStore, ShowsTheNewestByWhy) {
   EXPECT_FALSE(ParseTraceQuery("limit=many", &query));
 }
 
+// A busy server samples many a second; who looks wants what was slow.
+TEST(TraceStore, SampledOnesDoNotPushOutTheSlow) {
+  TraceStore store;
+  Rings rings;
+  const SharedTrace slow = Whole(rings, kWhySlow | kWhySampled, 0),
+                    sampled = Whole(rings, kWhySampled, 0);
+  store.Add({slow});
+  for (size_t i = 0; i < 3 * TraceStore::kTraces; ++i) store.Add({sampled});
+  EXPECT_EQ(store.Newest(kWhySlow, 1'000).size(), 1u);
+  EXPECT_EQ(store.Newest(0, 1'000).size(), TraceStore::kSampledTraces + 1);
+}
+
 TEST(TraceStore, ItsJsonIsWhatTheConsoleReads) {
   Rings rings;
   const SharedTrace trace = Whole(rings, kWhySlow | kWhySampled, 0);

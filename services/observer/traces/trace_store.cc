@@ -69,6 +69,11 @@ void WriteTrace(const KeptTrace& trace, JsonText* json) {
 void TraceStore::Add(const std::vector<SharedTrace>& traces) {
   std::lock_guard<std::mutex> lock(mutex_);
   for (const SharedTrace& trace : traces) traces_.push_front(trace);
+  size_t sampled = 0;
+  const auto too_many = std::remove_if(traces_.begin(), traces_.end(), [&](const SharedTrace& one) {
+    return one->why == kWhySampled && ++sampled > kSampledTraces;
+  });
+  traces_.erase(too_many, traces_.end());
   if (traces_.size() > kTraces) traces_.resize(kTraces);
 }
 

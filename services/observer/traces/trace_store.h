@@ -1,7 +1,8 @@
 // The newest traces that were kept, for who asks: GET /api/traces.
 //
 // Purpose: what an operator looks at. Who may call: any thread. Ownership: shares the traces.
-// Invariants: 1. at most kTraces. 2. the JSON is what TraceJson says, whatever names hold.
+// Invariants: 1. at most kTraces; those that were only sampled never push out slow and failed ones,
+//   however many they are. 2. the JSON is what TraceJson says, whatever names hold.
 // Nothing fails.
 #pragma once
 
@@ -30,6 +31,8 @@ struct TraceTally {
 class TraceStore {
  public:
   static constexpr size_t kTraces = 200;
+  // Of these, such as were neither slow nor failed.
+  static constexpr size_t kSampledTraces = 100;
 
   void Add(const std::vector<SharedTrace>& traces);
   // Newest first. `why`: a TraceWhy, or 0 for all.
