@@ -157,7 +157,8 @@ std::optional<std::string> TraceService::Json(std::string_view query) const {
 void TraceService::Show(Families* out) const {
   const TraceTally tally = Tally();
   std::string incarnation = "0";  // not known yet
-  for (const FleetView::Process& process : pages_->Take().view.processes()) {
+  const Picture picture = pages_->Take();
+  for (const FleetView::Process& process : picture.view.processes()) {
     if (process.pid() == getpid()) incarnation = std::to_string(process.incarnation());
   }
   const auto count = [&](std::string_view name, std::string_view help, uint64_t value) {
