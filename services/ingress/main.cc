@@ -11,6 +11,7 @@
 #include "services/ingress/incidents.h"
 #include "services/ingress/lane_thread.h"
 #include "services/runtime/process.h"
+#include "services/runtime/stacks.h"
 
 namespace millrace {
 namespace {
@@ -92,8 +93,9 @@ class IngressProcess : public StageProcess {
       auto listener = listeners_.find(kListenerOfLane[number]);
       if (listener == listeners_.end()) return absl::InternalError("a lane without its listener");
       thread->Start(
-          [this, make = kServerOfLane[number], lane, ingress = &thread->ingress(),
-           config = start.config, socket = listener->second.get()] {
+          [this, make = kServerOfLane[number], name = kListenerOfLane[number], lane,
+           ingress = &thread->ingress(), config = start.config, socket = listener->second.get()] {
+            KnowThread(name);
             return make({ingress, lane->wake_fd(), config, socket, regions_.get(), keys_});
           },
           start.hold);

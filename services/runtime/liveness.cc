@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "common/check.h"
+#include "services/runtime/stacks.h"
 
 namespace millrace {
 namespace {
@@ -28,8 +29,11 @@ void SayDying(uint32_t reason) {
   syscall(SYS_futex, LivenessWord(), FUTEX_WAKE, INT_MAX, nullptr, nullptr, 0);
 }
 
-void OnFatalSignal(int signal) {
+void OnFatalSignal(int signal, siginfo_t* info, void*) {
   SayDying(static_cast<uint32_t>(signal));
+  // From outside: the supervisor asks where a process that hangs stands.
+  const bool asked = info->si_code <= 0 && info->si_pid != getpid();
+  asked ? TellStacks() : TellStack();
   // SA_RESETHAND restored the default action: it follows when the handler returns or here.
   raise(signal);
 }
@@ -41,8 +45,8 @@ void CatchFatalSignals() {
   alternative.ss_size = sizeof stack;
   sigaltstack(&alternative, nullptr);
   struct sigaction action = {};
-  action.sa_handler = OnFatalSignal;
-  action.sa_flags = SA_RESETHAND | SA_ONSTACK | SA_NODEFER;
+  action.sa_sigaction = OnFatalSignal;
+  action.sa_flags = SA_RESETHAND | SA_ONSTACK | SA_NODEFER | SA_SIGINFO;
   for (int signal : {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT}) {
     MR_CHECK(sigaction(signal, &action, nullptr) == 0, "cannot catch a fatal signal");
   }
@@ -58,6 +62,7 @@ void EndDying(uint32_t reason, int exit_code) {
 void HoldLiveness(Page* page) {
   MR_CHECK(g_page == nullptr, "liveness is held once");
   g_page = page;
+  KnowThread("control");
   const auto tid = static_cast<uint32_t>(syscall(SYS_gettid));
   // The kernel adds futex_offset to each node of the list to find its word.
   g_node.next = reinterpret_cast<robust_list*>(&g_head.list);

@@ -7,7 +7,8 @@
 //   1. The page's liveness word holds tid | FUTEX_WAITERS from Hold on; when the main thread ends
 //      for any reason, the kernel sets FUTEX_OWNER_DIED in it and wakes one waiter (robust futex).
 //   2. A fatal signal first stores state kDying and its number in the page and wakes the waiter,
-//      then takes its default action. So does EndDying with its reason.
+//      then tells where its threads stand (stacks.h) and takes its default action. EndDying, with
+//      its reason, tells no stacks.
 //   3. The main thread holds no robust mutex of the C library (Hold replaces its robust list).
 // What fails: nothing; a kernel that refuses is a broken invariant.
 #pragma once

@@ -10,6 +10,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include <string>
 #include <thread>
 
 #include "common/check.h"
@@ -17,6 +18,7 @@
 #include "ipc/control.pb.h"
 #include "ipc/control_channel.h"
 #include "ipc/testing/must.h"
+#include "services/runtime/stacks.h"
 
 namespace millrace {
 namespace {
@@ -180,6 +182,64 @@ TEST(LivenessTest, AStackOverflowSaysDying) {
     _exit(Deep::Down(start));
   });
   ExpectDying(&child, SIGSEGV);
+}
+
+// What the child of `life` writes until it has ended by SIGABRT from outside.
+std::string SaidAtAbort(void (*life)()) {
+  int ends[2];
+  MR_CHECK(pipe(ends) == 0, "pipe");
+  const int own = dup(STDERR_FILENO);
+  dup2(ends[1], STDERR_FILENO);
+  std::string said;
+  {
+    Child child(life);
+    dup2(own, STDERR_FILENO);
+    close(ends[1]);
+    char byte = 0;
+    // The child says so once its thread stands where the test wants it.
+    MR_CHECK(read(ends[0], &byte, 1) == 1, "the child never stood still");
+    kill(child.pid(), SIGABRT);
+    ExpectDying(&child, SIGABRT);
+    char buffer[4096];
+    for (ssize_t n; (n = read(ends[0], buffer, sizeof buffer)) > 0;) said.append(buffer, n);
+  }
+  close(ends[0]);
+  close(own);
+  return said;
+}
+
+[[gnu::noinline]] void StandsStillHere() {
+  MR_CHECK(write(STDERR_FILENO, "!", 1) == 1, "write");
+  Sleep();
+}
+
+TEST(LivenessTest, AnAbortFromOutsideTellsWhereEachThreadStands) {
+  const std::string said = SaidAtAbort([] {
+    std::thread([] {
+      KnowThread("lane");
+      StandsStillHere();
+    }).detach();
+    Sleep();
+  });
+  EXPECT_NE(said.find("event=stack thread=control frame=0"), std::string::npos) << said;
+  const size_t at = said.find("StandsStillHere");
+  ASSERT_NE(at, std::string::npos) << said;
+  const size_t line = said.rfind("level=error", at);
+  EXPECT_NE(said.substr(line, at - line).find("thread=lane"), std::string::npos) << said;
+}
+
+TEST(LivenessTest, AThreadThatDoesNotAnswerHoldsUpNothing) {
+  const std::string said = SaidAtAbort([] {
+    std::thread([] {
+      KnowThread("deaf");
+      sigset_t all;
+      sigfillset(&all);
+      pthread_sigmask(SIG_BLOCK, &all, nullptr);
+      StandsStillHere();
+    }).detach();
+    Sleep();
+  });
+  EXPECT_NE(said.find("event=stack_silent thread=deaf"), std::string::npos) << said;
 }
 
 TEST(LivenessDeathTest, LivenessIsHeldOnce) {

@@ -8,6 +8,7 @@
 #include "common/log.h"
 #include "common/short_slices.h"
 #include "ipc/idler.h"
+#include "services/runtime/stacks.h"
 
 namespace millrace {
 namespace {
@@ -70,6 +71,7 @@ class WorkerProcess : public StageProcess {
 
  private:
   void Run() {
+    KnowThread("lane");
     AskForSlice(kShortSliceNs);
     int64_t last_work_ns = MonotonicNanos();
     // relaxed: OnStop asks for an end and hands nothing over.
