@@ -19,7 +19,8 @@ constexpr uint64_t Whole(uint64_t number) { return 2 * number + 2; }
 absl::StatusOr<TraceWriter> TraceWriter::Create(uint32_t incarnation, size_t slots, size_t words) {
   MR_CHECK(slots > 0 && slots <= kMaxSlots && words > 0 && words <= kMaxWords,
            "a trace ring has slots and words, within bounds");
-  absl::StatusOr<Region> region = Region::Create(kTraceType, incarnation, BytesOf(slots, words));
+  absl::StatusOr<Region> region = Region::Create(kTraceType, incarnation, BytesOf(slots, words),
+                                                 {.entering = Entering::kLater});
   if (!region.ok()) return region.status();
   auto* ring = region->as<TraceRegion>();
   // relaxed: nobody has the region yet.

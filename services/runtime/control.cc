@@ -36,16 +36,10 @@ Control::Control(Fd socket, Stage stage, StageProcess* process)
 int Control::Run() {
   for (bool stepped = false;;) {
     pollfd fds[2] = {{channel_.fd(), POLLIN, 0}, {outbox_.wake_fd(), POLLIN, 0}};
-    const int wait_ms = traces_.waiting() ? PageEntry::kQuietMs : pages_.WaitMs(stepped);
-    const int events = poll(fds, 2, wait_ms);
+    const int events = poll(fds, 2, pages_.WaitMs(stepped));
     if (events < 0) continue;
     if ((stepped = events == 0)) {
-      if (!traces_.waiting()) {
-        pages_.Step();
-        continue;
-      }
-      traces_.Make();
-      if (traces_.any() && !SendNow(traces_.Message(), traces_.fds())) return kExitOrphan;
+      pages_.Step();
       continue;
     }
     for (const Outbox::Item& item : outbox_.Take()) {
@@ -169,7 +163,6 @@ std::optional<int> Control::OnConfigure(const Configure& configure, std::vector<
   for (OwnLane& own : lanes_) {
     start.lanes.push_back(own.lane.get());
     if (own.ledger != nullptr) start.ledgers.push_back(own.ledger.get());
-    if (IsTraced(parsed.config)) traces_.Want(own.lane.get());
   }
   for (int i = 0; i < configure.listeners_size(); ++i) {
     start.listeners[configure.listeners(i)] = std::move(fds[1 + i]);
@@ -181,6 +174,10 @@ std::optional<int> Control::OnConfigure(const Configure& configure, std::vector<
   configured_ = true;
   const absl::Status announced = Announce();
   if (!announced.ok()) return kExitOrphan;
+  if (IsTraced(parsed.config)) {
+    for (OwnLane& own : lanes_) traces_.Make(own.lane.get(), alive_, &pages_);
+    if (!SendNow(traces_.Message(), traces_.fds())) return kExitOrphan;
+  }
   return std::nullopt;
 }
 

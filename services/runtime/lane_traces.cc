@@ -5,21 +5,20 @@
 
 namespace millrace {
 
-void LaneTraces::Make() {
-  made_ = true;
-  for (Lane* lane : lanes_) {
-    const LaneId& id = lane->id();
-    const bool ingress = id.stage == Stage::kIngress;
-    absl::StatusOr<TraceWriter> writer =
-        ingress ? TraceWriter::Create(id.incarnation, kRequestRecords, kRequestRecordWords)
-                : TraceWriter::Create(id.incarnation, kWorkRecords, kWorkRecordWords);
-    if (!writer.ok()) {
-      Log(LogLevel::kWarning, "no_traces", {{"why", writer.status().ToString()}});
-      continue;
-    }
-    rings_.push_back({id, std::make_unique<TraceWriter>(std::move(*writer))});
-    lane->Post([lane, ring = rings_.back().writer.get()] { lane->set_traces(ring); });
+void LaneTraces::Make(Lane* lane, const std::shared_ptr<const void>& owner, PageEntry* pages) {
+  const LaneId& id = lane->id();
+  const bool ingress = id.stage == Stage::kIngress;
+  absl::StatusOr<TraceWriter> writer =
+      ingress ? TraceWriter::Create(id.incarnation, kRequestRecords, kRequestRecordWords)
+              : TraceWriter::Create(id.incarnation, kWorkRecords, kWorkRecordWords);
+  if (!writer.ok()) {
+    Log(LogLevel::kWarning, "no_traces", {{"why", writer.status().ToString()}});
+    return;
   }
+  rings_.push_back({id, std::make_unique<TraceWriter>(std::move(*writer))});
+  TraceWriter* const ring = rings_.back().writer.get();
+  pages->Add(owner, &ring->region());
+  lane->Post([lane, ring] { lane->set_traces(ring); });
 }
 
 FromProcess LaneTraces::Message() const {

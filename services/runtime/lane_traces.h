@@ -1,7 +1,8 @@
-// The trace rings of a process's lanes, made when there is time for it.
+// The trace rings of a process's lanes.
 //
 // Purpose: each lane has a ring (ipc/trace_ring.h) that the observer reads. It is no part of what a
-//   process announces: a worker that comes in another's stead serves first, and traces then.
+//   process announces, and made after that: nobody waits for it. Its pages are entered when there
+//   is time (page_entry.h).
 // Who may call: the control thread. Ownership: owns the rings; lanes outlive the process's threads,
 //   and this outlives the lanes' use of them. Invariants:
 //   1. A lane uses its ring only after Make has posted it; without one it traces nothing.
@@ -15,15 +16,14 @@
 #include "ipc/control.pb.h"
 #include "ipc/trace_ring.h"
 #include "services/runtime/lane.h"
+#include "services/runtime/page_entry.h"
 
 namespace millrace {
 
 class LaneTraces {
  public:
-  // Before Make.
-  void Want(Lane* lane) { lanes_.push_back(lane); }
-  bool waiting() const { return !made_ && !lanes_.empty(); }
-  void Make();
+  // `owner` lives as long as this.
+  void Make(Lane* lane, const std::shared_ptr<const void>& owner, PageEntry* pages);
 
   bool any() const { return !rings_.empty(); }
   FromProcess Message() const;
@@ -34,9 +34,7 @@ class LaneTraces {
     LaneId id;
     std::unique_ptr<TraceWriter> writer;
   };
-  std::vector<Lane*> lanes_;
   std::vector<Ring> rings_;
-  bool made_ = false;
 };
 
 }  // namespace millrace

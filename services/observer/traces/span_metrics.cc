@@ -89,11 +89,12 @@ void SpanMetrics::Fill(const Histogram& from, std::string_view name, std::string
   histogram.sample_sum = static_cast<double>(from.sum_ns) * kNano;
 }
 
-void SpanMetrics::Show(Families* out) const {
+void SpanMetrics::Show(const std::string& incarnation, Families* out) const {
   std::lock_guard<std::mutex> lock(mutex_);
   for (const auto& [key, sums] : sums_) {
     const auto& [model, version, device] = key;
-    const MetricLabels labels = {{"model", model}, {"version", version}, {"device", device}};
+    const MetricLabels labels = {
+        {"model", model}, {"version", version}, {"device", device}, {"incarnation", incarnation}};
     Fill(sums.request, "millrace_trace_request_seconds",
          "Whole time of sampled requests, by where their model ran.", labels, out);
     Fill(sums.gpu, "millrace_trace_gpu_seconds",

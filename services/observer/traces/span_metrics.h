@@ -23,7 +23,8 @@ namespace millrace {
 class SpanMetrics {
  public:
   void Add(const std::vector<SharedTrace>& traces);
-  void Show(Families* out) const;
+  // `incarnation`: of the observer, with which the numbers begin anew.
+  void Show(const std::string& incarnation, Families* out) const;
 
  private:
   using Key = std::tuple<std::string, std::string, std::string>;  // model, version, device

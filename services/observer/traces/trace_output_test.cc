@@ -142,7 +142,7 @@ TEST(SpanMetrics, TellTheShareOfTheSlowest) {
   add(2'000'000, 1'000, kWhySlow);  // no sample
   const auto value = [&](const std::string& name, const std::string& step) {
     Families families;
-    metrics.Show(&families);
+    metrics.Show("1", &families);
     for (const auto& family : families.Take()) {
       if (family.name != name) continue;
       for (const auto& metric : family.metric) {

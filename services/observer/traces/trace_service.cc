@@ -1,6 +1,7 @@
 #include "services/observer/traces/trace_service.h"
 
 #include <time.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <chrono>
@@ -155,8 +156,13 @@ std::optional<std::string> TraceService::Json(std::string_view query) const {
 
 void TraceService::Show(Families* out) const {
   const TraceTally tally = Tally();
+  std::string incarnation = "0";  // not known yet
+  const Picture picture = pages_->Take();
+  for (const FleetView::Process& process : picture.view.processes()) {
+    if (process.pid() == getpid()) incarnation = std::to_string(process.incarnation());
+  }
   const auto count = [&](std::string_view name, std::string_view help, uint64_t value) {
-    out->Counter(name, help, {}, static_cast<double>(value));
+    out->Counter(name, help, {{"incarnation", incarnation}}, static_cast<double>(value));
   };
   count("millrace_trace_kept_total", "Requests that were kept as traces.", tally.kept);
   count(
@@ -172,7 +178,7 @@ void TraceService::Show(Families* out) const {
         tally.export_failed);
   count("millrace_trace_export_lost_total", "Traces that the exporter had no room for.",
         tally.export_lost);
-  metrics_.Show(out);
+  metrics_.Show(incarnation, out);
 }
 
 }  // namespace millrace

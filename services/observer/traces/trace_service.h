@@ -47,6 +47,7 @@ class TraceService {
   TraceTally Tally() const;
   // The answer to GET /api/traces; nothing where the query is not understood.
   std::optional<std::string> Json(std::string_view query) const;
+  // Counters of the observer itself: with its incarnation, since they begin anew with it.
   void Show(Families* out) const;
 
  private:
