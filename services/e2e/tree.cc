@@ -101,6 +101,14 @@ std::string Tree::Address(const std::string& listener) {
   return "";
 }
 
+nlohmann::json KeptListeners(const nlohmann::json& status) {
+  nlohmann::json kept = nlohmann::json::array();
+  for (const auto& l : status.at("listeners")) {
+    if (l["name"] != "metrics") kept.push_back(l);
+  }
+  return kept;
+}
+
 nlohmann::json Tree::Process(const std::string& name) {
   const nlohmann::json status = Status();
   if (!status.is_object()) return nullptr;

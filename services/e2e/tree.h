@@ -82,4 +82,7 @@ class GoldenLoad {
   Child child_;
 };
 
+// The listeners that the keeper holds, of a status: the observer's socket is its own.
+nlohmann::json KeptListeners(const nlohmann::json& status);
+
 }  // namespace millrace

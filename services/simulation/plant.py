@@ -51,8 +51,8 @@ PLANTS = {
     "fleet_adopt.cc": [
         ("kRecordLost",
          "ProcessRecord* record = state.add_processes();",
-         "if (Planted(PlantedFault::kRecordLost) && key % 4 == 0) continue;"
-         " ProcessRecord* record = state.add_processes();"),
+         "if (Planted(PlantedFault::kRecordLost) && key % 4 == 0) continue;\n"
+         "    ProcessRecord* record = state.add_processes();"),
         ("kRetiredAdopted",
          "adopted = hands_->Adopt(process.key); !adopted.ok()) {",
          "adopted = hands_->Adopt(process.key);"

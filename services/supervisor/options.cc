@@ -74,7 +74,8 @@ std::vector<std::string> CommandFor(const Options& options, const Build& build) 
   const std::pair<const char*, const std::string&> given[] = {
       {"--config=", options.config_file},
       {"--repository=", options.repository},
-      {"--admin-socket=", options.admin_socket}};
+      {"--admin-socket=", options.admin_socket},
+      {"--metrics=", options.metrics}};
   for (const auto& [flag, value] : given) {
     if (!value.empty()) command.push_back(flag + value);
   }

@@ -77,6 +77,7 @@ TEST(CommandFor, AnotherBuildIsToldWhatThisOneWas) {
   options.config_file = "/etc/m.yaml";
   options.repository = "/models";
   options.admin_socket = "/run/s";
+  options.metrics = "none";
   options.enable_faults = options.allow_client_shm = true;
   options.counts = {"execution=5"};
   options.binaries = "/old";
@@ -85,7 +86,7 @@ TEST(CommandFor, AnotherBuildIsToldWhatThisOneWas) {
       CommandFor(options, build),
       (std::vector<std::string>{"/new/supervisor/supervisor", "--binaries=/new",
                                 "--compiler=/new/registry/compiler", "--config=/etc/m.yaml",
-                                "--repository=/models", "--admin-socket=/run/s",
+                                "--repository=/models", "--admin-socket=/run/s", "--metrics=none",
                                 "--allow-client-shm", "--enable-faults", "--count=execution=5"}));
 }
 

@@ -24,7 +24,7 @@ constexpr int kExitConfiguration = 65, kExitBinary = 70;
 
 struct ServeOptions {
   std::string config_file, repository, admin_socket, binaries;
-  std::string grpc, http, local;
+  std::string grpc, http, local, metrics;
   bool grpc_given = false, http_given = false, local_given = false;
   bool check_config = false;
   bool allow_client_shm = false;
@@ -90,7 +90,8 @@ std::vector<std::string> KeeperCommand(const ServeOptions& options, const Config
   const std::pair<const char*, const std::string&> given[] = {
       {"--config=", options.config_file},
       {"--repository=", options.repository},
-      {"--admin-socket=", options.admin_socket}};
+      {"--admin-socket=", options.admin_socket},
+      {"--metrics=", options.metrics}};
   for (const auto& [flag, value] : given) {
     if (!value.empty()) command.push_back(flag + value);
   }
@@ -143,6 +144,8 @@ void AddServe(CLI::App* app, int* exit_code) {
   auto* http = serve->add_option("--http", options->http, "HTTP address, likewise");
   auto* local = serve->add_option("--local", options->local,
                                   "Socket of local clients, unix:/path, instead of the file's");
+  serve->add_option("--metrics", options->metrics,
+                    "Address of the metrics, instead of the file's; 'none': no observer");
   serve->add_option("--admin-socket", options->admin_socket, "Admin socket, instead of the file's");
   serve->add_option("--binaries", options->binaries,
                     "Folder of the server's programs, DIR/<stage>/<stage>; else beside this one");
