@@ -178,8 +178,9 @@ TEST(Life, AVersionIsServedOnlyAsItsManifestSays) {
   };
   sign("1");
   Tree::Options options;
-  options.repository = dir;
-  options.config = "registry: {trusted_keys: " + known.substr(0, 64) + ", allow_unsigned: false}\n";
+  options.repository = "";  // in place, not a copy
+  options.config = "repository: " + dir + "\nregistry: {trusted_keys: " + known.substr(0, 64) +
+                   ", allow_unsigned: false}\n";
   auto tree = Tree::Start(options);
   const auto model = [&] { return tree->Status()["catalog"]["models"].at(0); };
   EXPECT_EQ(model()["manifest"]["signed_by"], known.substr(0, 64));
