@@ -140,6 +140,7 @@ class Parser {
       Between("ingress.allow_client_shm", "ingress.workers", std::string(fault));
     }
     CheckKeys();
+    CheckManifests();
     CheckScaling("features", config.features_workers, config.features_min_workers,
                  config.features_max_workers);
     CheckScaling("execution", config.execution_workers, config.execution_min_workers,
@@ -170,6 +171,23 @@ class Parser {
     } else if (workers < min || workers > max) {
       Between(stage + ".workers", stage + ".max_workers",
               absl::StrCat("must lie within ", stage, ".min_workers and ", stage, ".max_workers"));
+    }
+  }
+
+  void CheckManifests() {
+    const Config& config = result_.config;
+    if (config.allow_unsigned == "false" && config.trusted_keys.empty()) {
+      Between("registry.allow_unsigned", "registry.trusted_keys",
+              "may be false only where registry.trusted_keys names a key");
+    }
+    if (config.manifest != "off") return;
+    if (config.allow_unsigned == "false") {
+      Between("registry.manifest", "registry.allow_unsigned",
+              "may not be off where registry.allow_unsigned is false");
+    }
+    if (config.strict_manifest == "true") {
+      Between("registry.manifest", "registry.strict",
+              "may not be off where registry.strict is true");
     }
   }
 
@@ -223,6 +241,8 @@ std::string Bounds(const ConfigField& field) {
       return "`http://host:port/path`, `grpc://host:port`, or empty: nowhere";
     case TextRule::kUser:
       return "a user's name, or empty: the server's own";
+    case TextRule::kPublicKeys:
+      return "keys, commas between them";
     case TextRule::kUids:
       return "numbers such as `1000,1001`, or empty";
     case TextRule::kPrefixes:
@@ -282,7 +302,8 @@ std::vector<std::string> FormatFaults(std::string_view file,
                                       const std::vector<ConfigFault>& faults) {
   std::vector<std::string> lines;
   for (const ConfigFault& fault : faults) {
-    lines.push_back(absl::StrCat(Abseil(file), ":", fault.line, ": ", fault.field,
+    const std::string line = fault.line == 0 ? "" : absl::StrCat(":", fault.line);
+    lines.push_back(absl::StrCat(Abseil(file), line, ": ", fault.field,
                                  fault.field.empty() ? "" : ": ", fault.message));
   }
   return lines;

@@ -47,12 +47,16 @@ struct Config {
   std::string allow_anonymous = "false";   // on the network without keys: false or true
   // PEM files of TLS, for gRPC and HTTP: both of the first two or neither; the last needs them.
   std::string tls_certificate, tls_key, tls_client_ca;
-  std::string fault_rules;          // YAML list, common/fault_rule.h; empty: no faults
-  std::string fast_sums = "false";  // whether a device may sum in any order: false or true
-  int64_t ingress_workers = 1;      // 1..2
-  int64_t features_workers = 1;     // 1..8
-  int64_t execution_workers = 1;    // 1..8
-  int64_t execution_spare = 0;      // 0..2, beside them
+  std::string manifest = "accept";        // of model versions: off, accept or require
+  std::string trusted_keys;               // that sign them: "HEX,HEX"
+  std::string allow_unsigned = "true";    // versions: false or true
+  std::string strict_manifest = "false";  // lineage and policy asked for: false or true
+  std::string fault_rules;                // YAML list, common/fault_rule.h; empty: no faults
+  std::string fast_sums = "false";        // whether a device may sum in any order: false or true
+  int64_t ingress_workers = 1;            // 1..2
+  int64_t features_workers = 1;           // 1..8
+  int64_t execution_workers = 1;          // 1..8
+  int64_t execution_spare = 0;            // 0..2, beside them
   // Scaling by policy, by stage: none where the most is 0.
   int64_t features_max_workers = 0, execution_max_workers = 0, aggregation_max_workers = 0;
   int64_t features_min_workers = 1, execution_min_workers = 1, aggregation_min_workers = 1;
@@ -116,7 +120,7 @@ struct ConfigResult {
 
 ConfigResult ParseConfig(std::string_view yaml);
 
-// "FILE:LINE: FIELD: MESSAGE" for each fault.
+// "FILE:LINE: FIELD: MESSAGE" for each fault, as far as each is known.
 std::vector<std::string> FormatFaults(std::string_view file,
                                       const std::vector<ConfigFault>& faults);
 

@@ -213,6 +213,20 @@ constexpr ConfigField kSchema[] = {
             "Memory of the child process that compiles one model; a model that needs more fails."),
     Integer("registry", "compile_timeout_ms", &Config::compile_timeout_ms, 100, kMaxMillis,
             "Time of that child."),
+    Choice("registry", "manifest", &Config::manifest, kManifestChoices,
+           "What becomes of `manifest.yaml` beside a version (`services/registry/README.md`). "
+           "`accept`: a version that has one is held against it before it is loaded; `require`: "
+           "one that has none is refused; `off`: it is not looked at."),
+    Text("registry", "trusted_keys", &Config::trusted_keys, TextRule::kPublicKeys,
+         "Public keys of those who may release versions, 64 hexadecimal digits each, commas "
+         "between (`millrace model keygen`). A manifest that is signed by another key is refused. "
+         "Empty: signatures are not looked at."),
+    Choice("registry", "allow_unsigned", &Config::allow_unsigned, kSwitchChoices,
+           "Whether a manifest without a signature is taken. With `false`, versions without a "
+           "manifest are refused, too."),
+    Choice(
+        "registry", "strict", &Config::strict_manifest, kSwitchChoices,
+        "Whether every version must have a manifest with its lineage and its compliance policy."),
     Text("registry", "user", &Config::registry_user, TextRule::kUser, kUserSentence),
 
     Text("supervisor", "admin_socket", &Config::admin_socket, TextRule::kOptionalPath,

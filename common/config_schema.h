@@ -30,6 +30,7 @@ enum class TextRule : uint8_t {
   kCpus,          // "0-1,4", or empty
   kPrefixes,      // "a_,b_", without a slash, or empty
   kOtlp,          // common/otlp_endpoint.h, or empty
+  kPublicKeys,    // 64 hexadecimal digits each, comma-separated, or empty
   kFaultRules,    // a list of maps, or its text (common/fault_rule.h)
   kChoice,        // one of the field's choices
 };
@@ -53,6 +54,8 @@ inline constexpr std::array<std::string_view, 4> kWaitChoices = {"auto", "spin",
 // What `execution.device` may be.
 inline constexpr std::array<std::string_view, 3> kDeviceChoices = {"auto", "cpu", "cuda"};
 inline constexpr std::array<std::string_view, 3> kHugePageChoices = {"off", "try", "require"};
+// What `registry.manifest` may be.
+inline constexpr std::array<std::string_view, 3> kManifestChoices = {"off", "accept", "require"};
 inline constexpr std::array<std::string_view, 2> kSwitchChoices = {"false", "true"};
 
 absl::Span<const ConfigField> ConfigSchema();

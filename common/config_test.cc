@@ -234,6 +234,23 @@ TEST(ParseConfig, WithoutKeysOnlyThisMachineMayBeServed) {
                           "ingress.keys_file is set"));
 }
 
+TEST(ParseConfig, ManifestsKeysAndWhatIsTaken) {
+  const std::string key(64, 'a');
+  EXPECT_THAT(Faults("registry: {trusted_keys: '" + key + "," + key + "', allow_unsigned: false}"),
+              IsEmpty());
+  EXPECT_THAT(Faults("registry: {trusted_keys: '" + key + ",b'}"),
+              ElementsAre(StartsWith("f.yaml:1: registry.trusted_keys: must be keys of 64 ")));
+  EXPECT_THAT(Faults("registry: {allow_unsigned: false}"),
+              ElementsAre("f.yaml:1: registry.allow_unsigned: may be false only where "
+                          "registry.trusted_keys names a key"));
+  EXPECT_THAT(Faults("registry: {manifest: off, strict: true}"),
+              ElementsAre("f.yaml:1: registry.manifest: may not be off where registry.strict is "
+                          "true"));
+  EXPECT_THAT(Faults("registry: {manifest: off, allow_unsigned: false, trusted_keys: " + key + "}"),
+              ElementsAre(HasSubstr("may not be off where registry.allow_unsigned is false")));
+  EXPECT_EQ(Faults("registry: {manifest: maybe}").size(), 1u);
+}
+
 TEST(ParseConfig, WhatIsNotOneMapOfYamlIsAFaultWithItsLine) {
   EXPECT_THAT(Faults("ingress:\n  workers: [1\n"), ElementsAre(StartsWith("f.yaml:")));
   EXPECT_THAT(Faults("- a\n- b\n"), ElementsAre("f.yaml:1: must be a map of names to values"));

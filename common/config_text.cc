@@ -34,6 +34,19 @@ std::string UidsFault(std::string_view text) {
   return "";
 }
 
+std::string KeysFault(std::string_view text) {
+  constexpr size_t kDigits = 64;
+  while (!text.empty()) {
+    const std::string_view key = text.substr(0, text.find(','));
+    if (key.size() != kDigits ||
+        key.find_first_not_of("0123456789abcdef") != std::string_view::npos) {
+      return "must be keys of 64 hexadecimal digits (0-9, a-f) with commas between them";
+    }
+    text.remove_prefix(std::min(key.size() + 1, text.size()));
+  }
+  return "";
+}
+
 // "auto, spin, yield or park".
 std::string Either(absl::Span<const std::string_view> choices) {
   std::string text;
@@ -61,6 +74,8 @@ std::string TextFault(const ConfigField& field, std::string_view text) {
       return UidsFault(text);
     case TextRule::kOtlp:
       return text.empty() ? "" : std::string(OtlpEndpoint::Parse(text).status().message());
+    case TextRule::kPublicKeys:
+      return KeysFault(text);
     case TextRule::kCpus:
       return std::string(ParseCpuList(text).status().message());
     case TextRule::kChoice:

@@ -134,6 +134,11 @@ _LIBRARIES = {
         targets = {"simdjson": ["pc:simdjson"]},
         tools = {},
     ),
+    "sodium": struct(
+        package = "libsodium-dev",
+        targets = {"sodium": ["pc:libsodium"]},
+        tools = {},
+    ),
     "xgboost_c": struct(
         package = "libxgboost-dev",
         targets = {"xgboost": ["pc:xgboost", "h:xgboost/c_api.h"]},

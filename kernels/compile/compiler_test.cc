@@ -15,6 +15,7 @@
 #include <string>
 #include <vector>
 
+#include "common/golden_row.h"
 #include "kernels/compile/sandbox.h"
 #include "kernels/plan/tree_plan.h"
 
@@ -82,7 +83,80 @@ Outcome Compile(const std::string& model, const std::vector<std::string>& flags 
   return run;
 }
 
+// The other mode: rows through a plan. What it printed, and the numbers behind the rows.
+Outcome Evaluate(const std::vector<std::byte>& plan, const std::string& rows,
+                 const std::string& dtype, std::vector<double>* numbers) {
+  const int plan_fd = SealedModel({reinterpret_cast<const char*>(plan.data()), plan.size()});
+  const int rows_fd = memfd_create("rows", MFD_ALLOW_SEALING);
+  EXPECT_EQ(write(rows_fd, rows.data(), rows.size()), static_cast<ssize_t>(rows.size()));
+  int out[2];
+  EXPECT_EQ(pipe(out), 0);
+  const std::string words[] = {kCompiler, "--plan_fd=" + std::to_string(plan_fd),
+                               "--rows_fd=" + std::to_string(rows_fd), "--rows_dtype=" + dtype};
+  const pid_t pid = fork();
+  if (pid == 0) {
+    dup2(out[1], STDOUT_FILENO);
+    execl(kCompiler, words[0].c_str(), words[1].c_str(), words[2].c_str(), words[3].c_str(),
+          nullptr);
+    _exit(127);
+  }
+  close(out[1]);
+  Outcome run;
+  char buffer[4096];
+  for (ssize_t n; (n = read(out[0], buffer, sizeof buffer)) > 0;) run.line.append(buffer, n);
+  EXPECT_EQ(waitpid(pid, &run.status, 0), pid);
+  const size_t size = lseek(rows_fd, 0, SEEK_END);
+  numbers->resize((size - rows.size()) / sizeof(double));
+  EXPECT_EQ(pread(rows_fd, numbers->data(), size - rows.size(), rows.size()),
+            static_cast<ssize_t>(size - rows.size()));
+  for (const int fd : {out[0], plan_fd, rows_fd}) close(fd);
+  return run;
+}
+
 int ExitCode(const Outcome& run) { return WIFEXITED(run.status) ? WEXITSTATUS(run.status) : -1; }
+
+// Bit for bit what compiling reported for the golden row, however many rows there are.
+TEST(CompilerTest, RunsRowsThroughAPlan) {
+  for (const char* file : {"xgb34_softprob/model.json", "lgb47_multiclass/model.txt"}) {
+    const Outcome compiled = Compile(ReadFile(std::string(kGolden) + file));
+    ASSERT_EQ(ExitCode(compiled), 0) << compiled.line;
+    const auto report = nlohmann::json::parse(compiled.line);
+    std::string rows;
+    for (size_t r = 0; r < 3; ++r) {
+      for (size_t c = 0; c < report["features"]; ++c) {
+        const float value = GoldenRowValue(c);
+        rows.append(reinterpret_cast<const char*>(&value), sizeof value);
+      }
+    }
+    std::vector<double> numbers, expected;
+    const Outcome run = Evaluate(compiled.plan, rows, "FP32", &numbers);
+    ASSERT_EQ(ExitCode(run), 0) << run.line;
+    for (size_t r = 0; r < 3; ++r) {
+      for (const char* list : {"golden_margins", "golden_predictions"}) {
+        for (const auto& number : report[list]) expected.push_back(number);
+      }
+    }
+    EXPECT_EQ(numbers, expected);
+    EXPECT_EQ(run.line, "{\"numbers\":" + std::to_string(expected.size()) + ",\"ok\":true}\n");
+  }
+}
+
+TEST(CompilerTest, RefusesRowsAndPlansThatDoNotFit) {
+  const Outcome compiled = Compile(ReadFile(std::string(kGolden) + "xgb34_softprob/model.json"));
+  std::vector<double> numbers;
+  Outcome run = Evaluate(compiled.plan, "12345", "FP32", &numbers);
+  EXPECT_EQ(ExitCode(run), 1);
+  EXPECT_THAT(run.line, HasSubstr("5 were given"));
+  run = Evaluate(compiled.plan, "", "FP32", &numbers);
+  EXPECT_EQ(ExitCode(run), 1);
+  run = Evaluate(compiled.plan, std::string(8, 'x'), "FP64", &numbers);
+  EXPECT_THAT(run.line, HasSubstr("does not take rows of that type"));
+  std::vector<std::byte> damaged = compiled.plan;
+  damaged.resize(damaged.size() / 2);
+  run = Evaluate(damaged, std::string(8, 'x'), "FP32", &numbers);
+  EXPECT_EQ(ExitCode(run), 1) << run.line;
+  EXPECT_EQ(numbers.size(), 0u);
+}
 
 TEST(CompilerTest, CompilesEachFormatAndReports) {
   const struct {

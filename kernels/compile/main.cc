@@ -10,6 +10,7 @@
 #include <bit>
 #include <cmath>
 #include <exception>
+#include <iostream>
 #include <new>
 #include <nlohmann/json.hpp>
 #include <string>
@@ -19,6 +20,7 @@
 #include "common/check.h"
 #include "common/golden_row.h"
 #include "kernels/compile/compile.h"
+#include "kernels/compile/evaluate_rows.h"
 #include "kernels/compile/sandbox.h"
 #include "kernels/plan/tree_plan.h"
 #include "kernels/reference/evaluate.h"
@@ -36,6 +38,8 @@ struct Options {
   std::string format = "auto";
   int model_fd = -1;
   int plan_fd = -1;
+  int rows_fd = -1;
+  std::string rows_dtype = "FP32";
   uint64_t max_memory_mb = 4096;
   uint64_t max_cpu_s = 120;
 };
@@ -76,14 +80,14 @@ int Refuse(std::string_view why) {
   abort();
 }
 
-absl::StatusOr<std::string> ReadModel(int fd) {
+absl::StatusOr<std::string> ReadFile(int fd) {
   constexpr size_t kStep = 1 << 20;
   std::string file;
   for (size_t done = 0;;) {
     file.resize(done + kStep);
     const ssize_t n = pread(fd, file.data() + done, kStep, static_cast<off_t>(done));
     if (n < 0 && errno == EINTR) continue;
-    if (n < 0) return absl::InternalError(std::string("cannot read the model: ") + strerror(errno));
+    if (n < 0) return absl::InternalError(std::string("cannot read the file: ") + strerror(errno));
     done += static_cast<size_t>(n);
     if (n == 0) {
       file.resize(done);
@@ -92,12 +96,13 @@ absl::StatusOr<std::string> ReadModel(int fd) {
   }
 }
 
-absl::Status WritePlan(int fd, const std::vector<std::byte>& plan) {
-  for (size_t done = 0; done < plan.size();) {
-    const ssize_t n = pwrite(fd, plan.data() + done, plan.size() - done, static_cast<off_t>(done));
+absl::Status WriteAt(int fd, size_t offset, const void* bytes, size_t size) {
+  for (size_t done = 0; done < size;) {
+    const ssize_t n = pwrite(fd, static_cast<const char*>(bytes) + done, size - done,
+                             static_cast<off_t>(offset + done));
     if (n < 0 && errno == EINTR) continue;
     if (n <= 0)
-      return absl::InternalError(std::string("cannot write the plan: ") + strerror(errno));
+      return absl::InternalError(std::string("cannot write the result: ") + strerror(errno));
     done += static_cast<size_t>(n);
   }
   return absl::OkStatus();
@@ -175,13 +180,14 @@ int CompileFds(const Options& options, ModelFormat format) {
   if (!sandbox.ok()) return Refuse({sandbox.message().data(), sandbox.message().size()});
   std::set_terminate(&OnTerminate);
   try {
-    const absl::StatusOr<std::string> file = ReadModel(options.model_fd);
+    const absl::StatusOr<std::string> file = ReadFile(options.model_fd);
     if (!file.ok()) return Refuse(file.status().ToString());
     const absl::StatusOr<CompiledModel> model = CompileModel(*file, format);
     if (!model.ok()) {
       return Refuse({model.status().message().data(), model.status().message().size()});
     }
-    const absl::Status written = WritePlan(options.plan_fd, model->plan);
+    const absl::Status written =
+        WriteAt(options.plan_fd, 0, model->plan.data(), model->plan.size());
     if (!written.ok()) return Refuse({written.message().data(), written.message().size()});
     PrintLine(Report(*model));
     return kDone;
@@ -190,12 +196,45 @@ int CompileFds(const Options& options, ModelFormat format) {
   }
 }
 
+// The other mode: rows through a plan. They are only copied before the sandbox is entered.
+int EvaluateFds(const Options& options) {
+  const absl::StatusOr<std::string> rows = ReadFile(options.rows_fd);
+  if (!rows.ok()) return Refuse(rows.status().ToString());
+  const absl::Status sandbox = EnterSandbox({.model_fd = options.plan_fd,
+                                             .plan_fd = options.rows_fd,
+                                             .max_memory_bytes = options.max_memory_mb << 20,
+                                             .max_cpu_s = options.max_cpu_s});
+  if (!sandbox.ok()) return Refuse({sandbox.message().data(), sandbox.message().size()});
+  std::set_terminate(&OnTerminate);
+  try {
+    const absl::StatusOr<std::string> plan = ReadFile(options.plan_fd);
+    if (!plan.ok()) return Refuse(plan.status().ToString());
+    const DataType input = ParseDataType(options.rows_dtype).value_or(DataType::kInvalid);
+    const absl::StatusOr<std::vector<double>> results = EvaluateRows(*plan, input, *rows);
+    if (!results.ok()) {
+      return Refuse({results.status().message().data(), results.status().message().size()});
+    }
+    const absl::Status written =
+        WriteAt(options.rows_fd, rows->size(), results->data(), results->size() * sizeof(double));
+    if (!written.ok()) return Refuse({written.message().data(), written.message().size()});
+    PrintLine({{"ok", true}, {"numbers", results->size()}});
+    return kDone;
+  } catch (const std::bad_alloc&) {
+    return Refuse("the plan does not fit the compiler's memory limit");
+  }
+}
+
 int Main(int argc, char** argv) {
   Options options;
   CLI::App app{"Compiles a model file into a plan, in a sandbox."};
   app.add_option("--format", options.format, "auto, xgboost_json, xgboost_ubj, lightgbm_text");
-  app.add_option("--model_fd", options.model_fd, "descriptor of the model file")->required();
+  auto* model = app.add_option("--model_fd", options.model_fd, "descriptor of the model file");
   app.add_option("--plan_fd", options.plan_fd, "descriptor the plan is written to")->required();
+  app.add_option("--rows_fd", options.rows_fd,
+                 "instead of compiling: descriptor of rows, behind which what the plan makes of "
+                 "them is written")
+      ->excludes(model);
+  app.add_option("--rows_dtype", options.rows_dtype, "of these rows: FP32 or FP64");
   app.add_option("--max_memory_mb", options.max_memory_mb, "limit of address space")
       ->check(CLI::Range(64, 1 << 20))
       ->capture_default_str();
@@ -206,6 +245,11 @@ int Main(int argc, char** argv) {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? kDone : kUsage;
+  }
+  if (options.rows_fd >= 0) return EvaluateFds(options);
+  if (options.model_fd < 0) {
+    std::cerr << "--model_fd or --rows_fd is required\n";
+    return kUsage;
   }
   const absl::StatusOr<ModelFormat> format = ParseModelFormat(options.format);
   if (!format.ok())

@@ -153,6 +153,64 @@ TEST(Life, ModelsAreLoadedAndUnloadedUnderTraffic) {
   EXPECT_EQ(tree->Stop(), 0);
 }
 
+// `millrace model ...`; its exit code, and what it printed.
+std::pair<int, std::string> ModelTool(std::vector<std::string> words) {
+  words.insert(words.begin(), {"tools/millrace/millrace", "model"});
+  words.push_back("--binaries=services");
+  Child tool(words, true);
+  const std::string output = tool.Output();
+  return {tool.Wait(), output};
+}
+
+// Only what is signed and is what it says is served; the version before goes on without a failure.
+TEST(Life, AVersionIsServedOnlyAsItsManifestSays) {
+  const std::string dir = Repository(), key = dir + "/../release.key";
+  for (const char* model : {"randhie", "randhie_xgb", "randhie_lgbm", "breast_cancer"}) {
+    fs::remove_all(dir + "/" + model);
+  }
+  fs::remove(key);
+  const auto [made, known] = ModelTool({"keygen", key});
+  ASSERT_EQ(made, 0);
+  const auto sign = [&](const std::string& version) {
+    const std::string path = dir + "/digits/" + version;
+    EXPECT_EQ(ModelTool({"init", path, "--force"}).first, 0);
+    EXPECT_EQ(ModelTool({"sign", path, "--key=" + key}).first, 0);
+  };
+  sign("1");
+  Tree::Options options;
+  options.repository = "";  // in place, not a copy
+  options.config = "repository: " + dir + "\nregistry: {trusted_keys: " + known.substr(0, 64) +
+                   ", allow_unsigned: false}\n";
+  auto tree = Tree::Start(options);
+  const auto model = [&] { return tree->Status()["catalog"]["models"].at(0); };
+  EXPECT_EQ(model()["manifest"]["signed_by"], known.substr(0, 64));
+  GoldenLoad load(*tree, "digits", false, {"--in_flight=8", "--duration_ms=0"});
+
+  fs::copy(dir + "/digits/1", dir + "/digits/2", fs::copy_options::recursive);
+  const auto [checked, faults] = ModelTool({"check", dir + "/digits/2"});
+  EXPECT_EQ(checked, 1);
+  EXPECT_NE(faults.find("version: is 1, and the folder is 2"), std::string::npos) << faults;
+  const nlohmann::json refused = tree->Admin({{"verb", "load"}, {"model", "digits"}});
+  EXPECT_EQ(refused["ok"], false);
+  EXPECT_NE(refused.dump().find("version: is 1, and the folder is 2"), std::string::npos)
+      << refused.dump();
+  tree->Admin({{"verb", "reload"}});
+  tree->WaitUntil("the reason is told", [&] {
+    const nlohmann::json failed = tree->Status()["catalog"]["failed"];
+    return failed.dump().find("served instead: version 1") != std::string::npos;
+  });
+  EXPECT_EQ(model()["version"], "1");
+
+  sign("2");
+  EXPECT_EQ(tree->Admin({{"verb", "load"}, {"model", "digits"}})["ok"], true);
+  EXPECT_EQ(model()["version"], "2");
+  EXPECT_TRUE(tree->Status()["catalog"]["failed"].empty());
+  const nlohmann::json report = load.End();
+  EXPECT_EQ(report["answered"], report["sent"]) << report.dump();
+  EXPECT_EQ(report["mismatched"], 0) << report.dump();
+  EXPECT_EQ(tree->Stop(), 0);
+}
+
 TEST(Life, AStageScalesUpWhileItServes) {
   auto tree = Tree::Start({});
   GoldenLoad load(*tree, "randhie", true, {"--in_flight=32", "--duration_ms=3000"});

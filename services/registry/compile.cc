@@ -5,6 +5,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "absl/strings/str_cat.h"
 #include "common/check.h"
@@ -13,6 +14,7 @@
 #include "ipc/memfd.h"
 #include "services/registry/child_process.h"
 #include "services/registry/sealed_file.h"
+#include "services/registry/text.h"
 
 namespace millrace {
 namespace {
@@ -56,11 +58,62 @@ absl::StatusOr<CompileReport> ReadResult(const ChildResult& child, int64_t timeo
       absl::StrCat("the compiler ended with code ", child.exit_code, " and without a report"));
 }
 
+// A limited child with these descriptors as 3 and 4.
+absl::StatusOr<ChildResult> StartCompiler(const CompileOptions& options, std::vector<int> fds,
+                                          std::vector<std::string> arguments) {
+  MR_CHECK(options.max_memory_mb > 0 && options.timeout_ms > 0, "a compile has its limits");
+  ChildRequest request;
+  request.program = options.compiler;
+  request.fds = std::move(fds);
+  request.timeout_ns = options.timeout_ms * kNanosPerMilli;
+  request.arguments = std::move(arguments);
+  request.arguments.push_back(absl::StrCat("--max_memory_mb=", options.max_memory_mb));
+  request.arguments.push_back(absl::StrCat("--max_cpu_s=", options.timeout_ms / 1000 + 1));
+  absl::StatusOr<ChildResult> child = RunChild(request);
+  if (child.ok()) return child;
+  return absl::Status(child.status().code(),
+                      absl::StrCat("the compiler: ", child.status().message()));
+}
+
+absl::StatusOr<std::vector<double>> ReadNumbers(int fd, size_t from) {
+  struct stat info;
+  if (fstat(fd, &info) != 0) return absl::InternalError("the results cannot be read");
+  const size_t size = static_cast<size_t>(info.st_size);
+  if (size < from || (size - from) % sizeof(double) != 0) {
+    return AboutTheFile("the compiler wrote something else than results");
+  }
+  std::vector<double> numbers((size - from) / sizeof(double));
+  for (size_t done = 0; done < size - from;) {
+    const ssize_t n = pread(fd, reinterpret_cast<char*>(numbers.data()) + done, size - from - done,
+                            static_cast<off_t>(from + done));
+    if (n <= 0) return absl::InternalError("the results cannot be read");
+    done += n;
+  }
+  return numbers;
+}
+
 }  // namespace
+
+absl::StatusOr<std::vector<double>> EvaluatePlan(int plan, DataType input, const std::string& rows,
+                                                 const CompileOptions& options) {
+  const Fd memory(memfd_create("rows", MFD_CLOEXEC | MFD_ALLOW_SEALING));
+  if (!memory.valid() ||
+      write(memory.get(), rows.data(), rows.size()) != static_cast<ssize_t>(rows.size())) {
+    return absl::ResourceExhaustedError(absl::StrCat("no memory for rows: ", strerror(errno)));
+  }
+  const absl::StatusOr<ChildResult> child = StartCompiler(
+      options, {plan, memory.get()},
+      {"--plan_fd=3", "--rows_fd=4", absl::StrCat("--rows_dtype=", ToAbsl(DataTypeName(input)))});
+  if (!child.ok()) return child.status();
+  if (child->timed_out || child->signal != 0 || child->exit_code != 0) {
+    const absl::Status said = ReadResult(*child, options.timeout_ms).status();
+    return said.ok() ? AboutTheFile("the compiler did not run the rows") : said;
+  }
+  return ReadNumbers(memory.get(), rows.size());
+}
 
 absl::StatusOr<CompiledPlan> RunCompiler(int file, const std::string& format,
                                          const CompileOptions& options) {
-  MR_CHECK(options.max_memory_mb > 0 && options.timeout_ms > 0, "a compile has its limits");
   absl::StatusOr<Fd> model = CopySealed(file, static_cast<size_t>(options.max_memory_mb) << 20);
   if (!model.ok()) return model.status();
   CompiledPlan compiled;
@@ -68,18 +121,10 @@ absl::StatusOr<CompiledPlan> RunCompiler(int file, const std::string& format,
   if (!compiled.plan.valid()) {
     return absl::ResourceExhaustedError(absl::StrCat("memfd_create: ", strerror(errno)));
   }
-  ChildRequest request;
-  request.program = options.compiler;
-  request.fds = {model->get(), compiled.plan.get()};
-  request.timeout_ns = options.timeout_ms * kNanosPerMilli;
-  request.arguments = {absl::StrCat("--format=", format), "--model_fd=3", "--plan_fd=4",
-                       absl::StrCat("--max_memory_mb=", options.max_memory_mb),
-                       absl::StrCat("--max_cpu_s=", options.timeout_ms / 1000 + 1)};
-  absl::StatusOr<ChildResult> child = RunChild(request);
-  if (!child.ok()) {
-    return absl::Status(child.status().code(),
-                        absl::StrCat("the compiler: ", child.status().message()));
-  }
+  const absl::StatusOr<ChildResult> child =
+      StartCompiler(options, {model->get(), compiled.plan.get()},
+                    {absl::StrCat("--format=", format), "--model_fd=3", "--plan_fd=4"});
+  if (!child.ok()) return child.status();
   absl::StatusOr<CompileReport> report = ReadResult(*child, options.timeout_ms);
   if (!report.ok()) return report.status();
   compiled.report = std::move(*report);

@@ -14,6 +14,7 @@
 #include <stdint.h>
 
 #include <string>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "ipc/fd.h"
@@ -35,5 +36,10 @@ struct CompiledPlan {
 // `format`: "auto", "xgboost_json", "xgboost_ubj" or "lightgbm_text".
 absl::StatusOr<CompiledPlan> RunCompiler(int file, const std::string& format,
                                          const CompileOptions& options);
+
+// What the scalar reference makes of rows of that type, in the child, from the plan that is to be
+// served: of each row its margins, then its predictions. Fails as RunCompiler does.
+absl::StatusOr<std::vector<double>> EvaluatePlan(int plan, DataType input, const std::string& rows,
+                                                 const CompileOptions& options);
 
 }  // namespace millrace

@@ -104,7 +104,7 @@ void AddColumnsRequest(Model* model) {
 }
 
 absl::Status Bad(const std::string& field, const std::string& why) {
-  return absl::InvalidArgumentError(absl::StrCat(kGoldenFile, ": ", field, ": ", why));
+  return absl::InvalidArgumentError(absl::StrCat(field, ": ", why));
 }
 
 // What a tensor of the file must be like.
@@ -294,12 +294,6 @@ class Reader {
   bool raw_ = false;
 };
 
-bool IsRaw(const Model& model, const Golden& golden) {
-  return std::none_of(model.inputs().begin(), model.inputs().end(), [&](const TensorSpec& spec) {
-    return spec.name() == golden.inputs(0).name();
-  });
-}
-
 }  // namespace
 
 void AddGolden(const ModelFacts& facts, Model* model) {
@@ -307,12 +301,34 @@ void AddGolden(const ModelFacts& facts, Model* model) {
   if (model->view().features_size() > 0) AddColumnsRequest(model);
 }
 
-absl::Status ReadGolden(const std::string& text, Model* model) {
-  absl::StatusOr<Golden> golden = Reader(*model).Read(text);
-  if (!golden.ok()) return golden.status();
+bool IsRaw(const Model& model, const Golden& golden) {
+  return std::none_of(model.inputs().begin(), model.inputs().end(), [&](const TensorSpec& spec) {
+    return spec.name() == golden.inputs(0).name();
+  });
+}
+
+Golden ExpectedOf(const ModelFacts& facts, const Model& model) {
+  Golden golden;
+  for (const OutputSpec& output : model.outputs()) AddExpected(facts, output, &golden);
+  return golden;
+}
+
+absl::StatusOr<Golden> ParseGolden(const std::string& text, const Model& model) {
+  return Reader(model).Read(text);
+}
+
+void PlaceGolden(const Golden& golden, Model* model) {
   for (Golden& made : *model->mutable_golden()) {
-    if (IsRaw(*model, made) == IsRaw(*model, *golden)) made = *golden;
+    if (IsRaw(*model, made) == IsRaw(*model, golden)) made = golden;
   }
+}
+
+absl::Status ReadGolden(const std::string& text, Model* model) {
+  absl::StatusOr<Golden> golden = ParseGolden(text, *model);
+  if (!golden.ok()) {
+    return absl::InvalidArgumentError(absl::StrCat(kGoldenFile, ": ", golden.status().message()));
+  }
+  PlaceGolden(*golden, model);
   return absl::OkStatus();
 }
 

@@ -28,6 +28,16 @@ void AddGolden(const ModelFacts& facts, Model* model);
 // The file's request takes the place of the one that AddGolden made for the same way.
 absl::Status ReadGolden(const std::string& text, Model* model);
 
+// A request in the form of that file, without its name in the sentence; for the model, and not yet
+// added to it.
+absl::StatusOr<Golden> ParseGolden(const std::string& text, const Model& model);
+// In the place of the one of the same way, as ReadGolden does.
+void PlaceGolden(const Golden& golden, Model* model);
+// Whether its inputs are raw columns.
+bool IsRaw(const Model& model, const Golden& golden);
+// What follows from margins and prediction of a row, for each output where it does.
+Golden ExpectedOf(const ModelFacts& facts, const Model& model);
+
 // What an ensemble's prediction for the golden row must be; nothing where a member's is not known.
 std::vector<double> CombineGolden(Combine combine, const std::vector<double>& weights,
                                   const std::vector<const std::vector<double>*>& members);

@@ -6,9 +6,11 @@
 #include <sys/prctl.h>
 #include <unistd.h>
 
+#include <iostream>
 #include <string>
 
 #include "common/log.h"
+#include "services/registry/model_tool.h"
 #include "services/registry/registry_service.h"
 #include "services/runtime/process.h"
 
@@ -27,6 +29,10 @@ int main(int argc, char** argv) {
   using millrace::Log;
   using millrace::LogLevel;
   millrace::SetLogProcess("registry0");
+  if (argc > 1 && millrace::IsModelTool(argv[1])) {
+    ::signal(SIGXFSZ, SIG_IGN);  // a full disk is an answer, not an end
+    return millrace::RunModelTool({argv + 1, argv + argc}, std::cout, std::cerr);
+  }
   int control_fd = 3;
   std::string compiler;
   for (int i = 1; i < argc; ++i) {

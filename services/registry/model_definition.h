@@ -39,6 +39,9 @@ struct ModelDefinition {
   std::vector<std::string> files;  // names of the model's file, the first that exists is taken
   std::optional<uint32_t> top_k;
   EnsembleDefinition ensemble;  // of an ensemble only
+  // Of the text, where it was read from a file.
+  std::string config_sha256;
+  size_t config_bytes = 0;
 
   const std::string& platform() const { return config.platform(); }
   bool IsEnsemble() const { return platform() == kEnsemble; }

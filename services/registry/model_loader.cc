@@ -1,102 +1,23 @@
 #include "services/registry/model_loader.h"
 
+#include <set>
+
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "common/check.h"
 #include "services/registry/feature_view.h"
 #include "services/registry/golden.h"
+#include "services/registry/manifest/sha256.h"
+#include "services/registry/version_check.h"
 
 namespace millrace {
 namespace {
 
 constexpr size_t kMaxConfigBytes = 1 << 20;
 constexpr size_t kMaxTextBytes = 8 << 20;  // labels
-constexpr char kViewFile[] = "features.yaml";
 
-absl::Status CheckFormat(const std::string& platform, const std::string& format) {
-  if (format.rfind(platform + "_", 0) == 0) return absl::OkStatus();
-  return absl::InvalidArgumentError(
-      absl::StrCat("config.pbtxt: platform is ", platform, ", and the file's format is ", format));
-}
-
-}  // namespace
-
-absl::StatusOr<ModelDefinition> ModelLoader::ReadDefinition(const std::string& folder) const {
-  absl::StatusOr<std::string> text =
-      repository_.ReadText(folder + "/config.pbtxt", kMaxConfigBytes);
-  if (!text.ok()) return text.status();
-  return ParseModelDefinition(*text, folder);
-}
-
-absl::StatusOr<Fd> ModelLoader::OpenModelFile(const ModelDefinition& definition,
-                                              int64_t version) const {
-  const std::string folder = absl::StrCat(definition.config.name(), "/", version, "/");
-  for (const std::string& name : definition.files) {
-    absl::StatusOr<Fd> file = repository_.OpenFile(folder + name);
-    if (file.ok() || !absl::IsNotFound(file.status())) return file;
-  }
-  return absl::NotFoundError(
-      absl::StrCat(folder, absl::StrJoin(definition.files, " or "), " does not exist"));
-}
-
-absl::StatusOr<LoadedModel> ModelLoader::LoadPlain(const ModelDefinition& definition,
-                                                   int64_t version) const {
-  MR_CHECK(!definition.IsEnsemble(), "an ensemble has no file");
-  absl::StatusOr<Fd> file = OpenModelFile(definition, version);
-  if (!file.ok()) return file.status();
-  absl::StatusOr<CompiledPlan> compiled = RunCompiler(file->get(), "auto", options_.compile);
-  if (!compiled.ok()) return compiled.status();
-  const CompileReport& report = compiled->report;
-  if (absl::Status s = CheckFormat(definition.platform(), report.format); !s.ok()) return s;
-  absl::StatusOr<LoadedModel> loaded = Finish(definition, version, FactsOf(report));
-  if (!loaded.ok()) return loaded.status();
-  loaded->model.set_plan_bytes(report.plan_bytes);
-  loaded->plan = std::move(compiled->plan);
-  return loaded;
-}
-
-absl::StatusOr<LoadedModel> ModelLoader::LoadEnsemble(
-    const ModelDefinition& definition, int64_t version,
-    const std::vector<EnsembleMember>& members) const {
-  MR_CHECK(definition.IsEnsemble(), "a plain model has no members");
-  absl::StatusOr<ModelFacts> facts = CombineFacts(definition.ensemble, members);
-  if (!facts.ok()) return facts.status();
-  absl::StatusOr<LoadedModel> loaded = Finish(definition, version, std::move(*facts));
-  if (!loaded.ok()) return loaded.status();
-  loaded->model.set_combine(definition.ensemble.combine);
-  for (double weight : definition.ensemble.weights) {
-    loaded->model.add_members()->set_weight(weight);
-  }
-  return loaded;
-}
-
-absl::StatusOr<LoadedModel> ModelLoader::Finish(const ModelDefinition& definition, int64_t version,
-                                                ModelFacts facts) const {
-  const std::string& folder = definition.config.name();
-  const ReadModelText read = [this, &folder](const std::string& name) {
-    return repository_.ReadText(absl::StrCat(folder, "/", name), kMaxTextBytes);
-  };
-  absl::StatusOr<Model> model = MakeSignature(definition, facts, options_.limits, read);
-  if (!model.ok()) return model.status();
-  LoadedModel loaded{std::move(*model), std::move(facts), Fd()};
-  loaded.model.set_version(absl::StrCat(version));
-  if (absl::Status s = AddView(folder, &loaded.model); !s.ok()) return s;
-  AddGolden(loaded.facts, &loaded.model);
-  if (absl::Status s = ReadGoldenFile(folder, &loaded.model); !s.ok()) return s;
-  return loaded;
-}
-
-absl::Status ModelLoader::ReadGoldenFile(const std::string& folder, Model* model) const {
-  absl::StatusOr<std::string> text = repository_.ReadText(
-      absl::StrCat(folder, "/", model->version(), "/", kGoldenFile), kMaxTextBytes);
-  if (absl::IsNotFound(text.status())) return absl::OkStatus();
-  if (!text.ok()) return text.status();
-  return ReadGolden(*text, model);
-}
-
-absl::Status ModelLoader::AddView(const std::string& folder, Model* model) const {
-  const std::string path = absl::StrCat(folder, "/", kViewFile);
-  absl::StatusOr<std::string> text = repository_.ReadText(path, kMaxTextBytes);
+absl::Status AddView(const VersionFiles& files, Model* model) {
+  absl::StatusOr<std::string> text = files.Text(kViewFile, kMaxTextBytes);
   if (absl::IsNotFound(text.status())) return absl::OkStatus();
   if (!text.ok()) return text.status();
   const TensorSpec& tensor = model->inputs(0);
@@ -111,6 +32,149 @@ absl::Status ModelLoader::AddView(const std::string& folder, Model* model) const
   }
   *model->mutable_view() = std::move(result.view);
   return absl::OkStatus();
+}
+
+absl::Status AddGoldenFile(const VersionFiles& files, Model* model) {
+  absl::StatusOr<std::string> text =
+      files.Text(absl::StrCat(model->version(), "/", kGoldenFile), kMaxTextBytes);
+  if (absl::IsNotFound(text.status())) return absl::OkStatus();
+  if (!text.ok()) return text.status();
+  return ReadGolden(*text, model);
+}
+
+void SetProvenance(const Manifest& manifest, const TrustPolicy& trust, Model* model) {
+  Provenance* provenance = model->mutable_provenance();
+  provenance->set_owner(manifest.owner);
+  provenance->set_policy(manifest.policy);
+  provenance->set_trained_at(manifest.trained_at);
+  if (manifest.lineage.has_value()) {
+    provenance->set_data(manifest.lineage->data);
+    provenance->set_code(manifest.lineage->code);
+    provenance->set_parent(manifest.lineage->parent);
+  }
+  // Without a trusted key nobody held the signature against anything.
+  if (manifest.signature_block.has_value() && !trust.trusted_keys.empty()) {
+    provenance->set_signed_by(manifest.signature_block->key);
+    provenance->set_signed_until(manifest.signature_block->until);
+  }
+  const bool raw = model->view().features_size() > 0;
+  std::set<std::string> fields;
+  for (const Feature& feature : model->view().features()) fields.insert(feature.column());
+  provenance->set_fields(raw ? fields.size() : model->inputs(0).dims(0));
+  provenance->set_tagged_fields(manifest.data_protection.size());
+}
+
+absl::Status CheckFormat(const std::string& platform, const std::string& format) {
+  if (format.rfind(platform + "_", 0) == 0) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat("config.pbtxt: platform is ", platform, ", and the file's format is ", format));
+}
+
+}  // namespace
+
+absl::StatusOr<ModelDefinition> ModelLoader::ReadDefinition(const std::string& folder) const {
+  absl::StatusOr<std::string> text =
+      repository_.ReadText(folder + "/config.pbtxt", kMaxConfigBytes);
+  if (!text.ok()) return text.status();
+  absl::StatusOr<ModelDefinition> definition = ParseModelDefinition(*text, folder);
+  if (!definition.ok()) return definition;
+  definition->config_sha256 = Sha256Of(*text);
+  definition->config_bytes = text->size();
+  return definition;
+}
+
+absl::Status ModelLoader::Refuse(const std::string& what,
+                                 const std::vector<ConfigFault>& faults) const {
+  const std::vector<std::string> sentences = FormatFaults(what, faults);
+  if (options_.tell != nullptr) {
+    options_.tell->insert(options_.tell->end(), sentences.begin(), sentences.end());
+  }
+  return absl::InvalidArgumentError(absl::StrJoin(sentences, "; "));
+}
+
+template <typename Load>
+absl::StatusOr<LoadedModel> ModelLoader::Checked(const ModelDefinition& definition, int64_t version,
+                                                 Load load) const {
+  const std::string what = absl::StrCat(version, "/", kManifestFile);
+  VersionFiles files(repository_, definition, version);
+  std::vector<ConfigFault> faults;
+  files.Open(options_.manifest, static_cast<size_t>(options_.compile.max_memory_mb) << 20, &faults);
+  const bool go_on = options_.tell != nullptr && files.model_file_is_good();
+  if (!faults.empty() && !go_on) return Refuse(what, faults);
+  absl::StatusOr<LoadedModel> loaded = load(files);
+  if (!loaded.ok()) {
+    if (options_.tell != nullptr) options_.tell->emplace_back(loaded.status().message());
+    return faults.empty() ? loaded.status() : Refuse(what, faults);
+  }
+  if (const Manifest* manifest = files.manifest()) {
+    CheckAgainstModel(*manifest, loaded->model, &faults);
+    CheckGoldenVectors(*manifest, loaded->facts, loaded->plan.get(), options_.compile,
+                       &loaded->model, &faults);
+    SetProvenance(*manifest, options_.manifest.trust, &loaded->model);
+  }
+  if (!faults.empty()) return Refuse(what, faults);
+  return loaded;
+}
+
+absl::StatusOr<LoadedModel> ModelLoader::LoadPlain(const ModelDefinition& definition,
+                                                   int64_t version) const {
+  MR_CHECK(!definition.IsEnsemble(), "an ensemble has no file");
+  return Checked(definition, version,
+                 [&](const VersionFiles& files) { return Compile(definition, files, version); });
+}
+
+absl::StatusOr<LoadedModel> ModelLoader::Compile(const ModelDefinition& definition,
+                                                 const VersionFiles& files, int64_t version) const {
+  absl::StatusOr<Fd> file = files.ModelFile();
+  if (!file.ok()) return file.status();
+  absl::StatusOr<CompiledPlan> compiled = RunCompiler(file->get(), "auto", options_.compile);
+  if (!compiled.ok()) return compiled.status();
+  const CompileReport& report = compiled->report;
+  if (absl::Status s = CheckFormat(definition.platform(), report.format); !s.ok()) return s;
+  absl::StatusOr<LoadedModel> loaded = Finish(definition, files, version, FactsOf(report));
+  if (!loaded.ok()) return loaded.status();
+  loaded->model.set_plan_bytes(report.plan_bytes);
+  loaded->plan = std::move(compiled->plan);
+  return loaded;
+}
+
+absl::StatusOr<LoadedModel> ModelLoader::LoadEnsemble(
+    const ModelDefinition& definition, int64_t version,
+    const std::vector<EnsembleMember>& members) const {
+  MR_CHECK(definition.IsEnsemble(), "a plain model has no members");
+  return Checked(definition, version, [&](const VersionFiles& files) {
+    return Join(definition, files, version, members);
+  });
+}
+
+absl::StatusOr<LoadedModel> ModelLoader::Join(const ModelDefinition& definition,
+                                              const VersionFiles& files, int64_t version,
+                                              const std::vector<EnsembleMember>& members) const {
+  absl::StatusOr<ModelFacts> facts = CombineFacts(definition.ensemble, members);
+  if (!facts.ok()) return facts.status();
+  absl::StatusOr<LoadedModel> loaded = Finish(definition, files, version, std::move(*facts));
+  if (!loaded.ok()) return loaded.status();
+  loaded->model.set_combine(definition.ensemble.combine);
+  for (double weight : definition.ensemble.weights) {
+    loaded->model.add_members()->set_weight(weight);
+  }
+  return loaded;
+}
+
+absl::StatusOr<LoadedModel> ModelLoader::Finish(const ModelDefinition& definition,
+                                                const VersionFiles& files, int64_t version,
+                                                ModelFacts facts) const {
+  const ReadModelText read = [&files](const std::string& name) {
+    return files.Text(name, kMaxTextBytes);
+  };
+  absl::StatusOr<Model> model = MakeSignature(definition, facts, options_.limits, read);
+  if (!model.ok()) return model.status();
+  LoadedModel loaded{std::move(*model), std::move(facts), Fd()};
+  loaded.model.set_version(absl::StrCat(version));
+  if (absl::Status s = AddView(files, &loaded.model); !s.ok()) return s;
+  AddGolden(loaded.facts, &loaded.model);
+  if (absl::Status s = AddGoldenFile(files, &loaded.model); !s.ok()) return s;
+  return loaded;
 }
 
 }  // namespace millrace

@@ -3,7 +3,10 @@
 // Purpose: bring repository, config, compiler, signature and view together.
 // Who may call: one thread. Ownership: refers to the repository and options, which outlive it; a
 //   loaded model owns its plan.
-// Invariants: a loaded model is complete but for its route, its members' routes and `latest`.
+// Invariants: 1. a loaded model is complete but for its route, its members' routes and `latest`.
+//   2. A version with a manifest is loaded only where all of it holds (version_files.h,
+//      version_check.h); nothing of such a version is parsed before its hashes and its signature
+//      were found right.
 // What fails: INVALID_ARGUMENT and others, always with a sentence for the operator; the rest of the
 //   repository is not affected.
 #pragma once
@@ -19,12 +22,17 @@
 #include "services/registry/model_definition.h"
 #include "services/registry/repository.h"
 #include "services/registry/signature.h"
+#include "services/registry/version_files.h"
 
 namespace millrace {
 
 struct LoaderOptions {
   CompileOptions compile;
   ServerLimits limits;
+  ManifestOptions manifest;
+  // Not null: every fault of a version is put there, one a sentence, and a version whose model file
+  // is what the manifest says is compiled in spite of other faults, to find more.
+  std::vector<std::string>* tell = nullptr;
 };
 
 struct LoadedModel {
@@ -47,11 +55,18 @@ class ModelLoader {
                                            const std::vector<EnsembleMember>& members) const;
 
  private:
-  absl::StatusOr<Fd> OpenModelFile(const ModelDefinition& definition, int64_t version) const;
-  absl::StatusOr<LoadedModel> Finish(const ModelDefinition& definition, int64_t version,
-                                     ModelFacts facts) const;
-  absl::Status ReadGoldenFile(const std::string& folder, Model* model) const;
-  absl::Status AddView(const std::string& folder, Model* model) const;
+  absl::StatusOr<LoadedModel> Compile(const ModelDefinition& definition, const VersionFiles& files,
+                                      int64_t version) const;
+  absl::StatusOr<LoadedModel> Join(const ModelDefinition& definition, const VersionFiles& files,
+                                   int64_t version,
+                                   const std::vector<EnsembleMember>& members) const;
+  absl::StatusOr<LoadedModel> Finish(const ModelDefinition& definition, const VersionFiles& files,
+                                     int64_t version, ModelFacts facts) const;
+  // `load` between what can be found wrong before and after it.
+  template <typename Load>
+  absl::StatusOr<LoadedModel> Checked(const ModelDefinition& definition, int64_t version,
+                                      Load load) const;
+  absl::Status Refuse(const std::string& what, const std::vector<ConfigFault>& faults) const;
 
   const Repository& repository_;
   const LoaderOptions& options_;

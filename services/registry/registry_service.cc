@@ -24,6 +24,7 @@ LoaderOptions OptionsOf(const Config& config, const std::string& compiler) {
   options.compile.timeout_ms = config.compile_timeout_ms;
   options.limits.max_batch_rows = config.max_batch_rows;
   options.limits.max_request_bytes = config.max_request_bytes;
+  options.manifest = ManifestOptionsOf(config);
   return options;
 }
 

@@ -30,14 +30,17 @@ absl::Status OpenError(const std::string& path, int error) {
     return absl::PermissionDeniedError(
         absl::StrCat(name, " leads out of the repository by a symbolic link"));
   }
+  if (error == ELOOP) {
+    return absl::PermissionDeniedError(absl::StrCat(name, " leads through a symbolic link"));
+  }
   return absl::InvalidArgumentError(absl::StrCat(name, " cannot be opened: ", strerror(error)));
 }
 
 // Below `root`, without ever leaving it. Returns -1 and sets errno.
-int OpenBeneath(int root, const char* path, uint64_t flags) {
+int OpenBeneath(int root, const char* path, uint64_t flags, uint64_t resolve = 0) {
   open_how how = {};
   how.flags = flags | O_RDONLY | O_CLOEXEC;
-  how.resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS;
+  how.resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS | resolve;
   long fd;
   do {  // EAGAIN: something was renamed while ".." was resolved
     fd = syscall(SYS_openat2, root, path, &how, sizeof how);
@@ -133,20 +136,29 @@ absl::StatusOr<std::vector<int64_t>> Repository::ListVersions(const std::string&
   return versions;
 }
 
-absl::StatusOr<Fd> Repository::OpenFile(const std::string& path) const {
+absl::StatusOr<Fd> Repository::OpenFile(const std::string& path, Links links) const {
   // Without O_NONBLOCK a named pipe would hold the open until somebody writes to it.
-  Fd file(OpenBeneath(root_.get(), path.c_str(), O_NONBLOCK | O_NOCTTY));
+  Fd file(OpenBeneath(root_.get(), path.c_str(), O_NONBLOCK | O_NOCTTY,
+                      links == Links::kNone ? RESOLVE_NO_SYMLINKS : 0));
   if (!file.valid()) return OpenError(path, errno);
   struct stat info;
   if (fstat(file.get(), &info) != 0) return OpenError(path, errno);
   if (!S_ISREG(info.st_mode)) {
     return absl::InvalidArgumentError(absl::StrCat(Printable(path), " is not a regular file"));
   }
+  if (links == Links::kNone && info.st_nlink == 0) {
+    return absl::AbortedError(absl::StrCat(Printable(path), " was replaced while it was opened"));
+  }
+  if (links == Links::kNone && info.st_nlink != 1) {
+    return absl::PermissionDeniedError(
+        absl::StrCat(Printable(path), " has another name (a hard link), so others can change it"));
+  }
   return file;
 }
 
-absl::StatusOr<std::string> Repository::ReadText(const std::string& path, size_t max_bytes) const {
-  absl::StatusOr<Fd> file = OpenFile(path);
+absl::StatusOr<std::string> Repository::ReadText(const std::string& path, size_t max_bytes,
+                                                 Links links) const {
+  absl::StatusOr<Fd> file = OpenFile(path, links);
   if (!file.ok()) return file.status();
   std::string text(max_bytes + 1, '\0');
   size_t size = 0;

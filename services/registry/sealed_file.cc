@@ -1,6 +1,7 @@
 #include "services/registry/sealed_file.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -9,6 +10,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "ipc/memfd.h"
+#include "services/registry/manifest/sha256.h"
 
 namespace millrace {
 namespace {
@@ -30,7 +32,7 @@ absl::Status WriteAll(int fd, const char* bytes, size_t size) {
 }
 
 // Returns how much there was, at most one byte past `size`, so that growth is seen.
-absl::StatusOr<size_t> CopyAll(int from, int to, size_t size) {
+absl::StatusOr<size_t> CopyAll(int from, int to, size_t size, Sha256* hash) {
   std::vector<char> chunk(kChunkBytes);
   size_t copied = 0;
   while (copied <= size) {
@@ -41,10 +43,17 @@ absl::StatusOr<size_t> CopyAll(int from, int to, size_t size) {
       return absl::InvalidArgumentError(absl::StrCat("the file cannot be read: ", strerror(errno)));
     }
     if (n == 0) break;
+    hash->Update(chunk.data(), n);
     if (absl::Status s = WriteAll(to, chunk.data(), n); !s.ok()) return s;
     copied += n;
   }
   return copied;
+}
+
+bool IsSealed(int file) {
+  constexpr int kAll = F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE;
+  const int seals = fcntl(file, F_GET_SEALS);
+  return seals >= 0 && (seals & kAll) == kAll;
 }
 
 bool SameTime(const timespec& a, const timespec& b) {
@@ -63,7 +72,7 @@ absl::Status CheckUnchanged(const struct stat& before, const struct stat& after,
   return absl::OkStatus();
 }
 
-absl::StatusOr<Fd> CopySealed(int file, size_t max_bytes) {
+absl::StatusOr<Fd> CopySealed(int file, size_t max_bytes, std::string* sha256) {
   struct stat before;
   if (fstat(file, &before) != 0) {
     return absl::InvalidArgumentError(absl::StrCat("the file cannot be read: ", strerror(errno)));
@@ -75,17 +84,23 @@ absl::StatusOr<Fd> CopySealed(int file, size_t max_bytes) {
     return absl::InvalidArgumentError(
         absl::StrCat("the file has ", size, " bytes, and at most ", max_bytes, " are taken"));
   }
+  if (sha256 == nullptr && IsSealed(file)) {
+    lseek(file, 0, SEEK_SET);
+    return Fd(fcntl(file, F_DUPFD_CLOEXEC, 0));
+  }
   Fd copy(memfd_create("model", MFD_CLOEXEC | MFD_ALLOW_SEALING));
   if (!copy.valid()) {
     return absl::ResourceExhaustedError(absl::StrCat("memfd_create: ", strerror(errno)));
   }
-  absl::StatusOr<size_t> copied = CopyAll(file, copy.get(), size);
+  Sha256 hash;
+  absl::StatusOr<size_t> copied = CopyAll(file, copy.get(), size, &hash);
   if (!copied.ok()) return copied.status();
   struct stat after;
   if (fstat(file, &after) != 0) return absl::AbortedError("the file changed while it was read");
   if (absl::Status s = CheckUnchanged(before, after, *copied); !s.ok()) return s;
   lseek(copy.get(), 0, SEEK_SET);  // whoever is given the copy may read it from its start
   if (absl::Status s = SealImmutable(copy.get()); !s.ok()) return s;
+  if (sha256 != nullptr) *sha256 = hash.Finish();
   return copy;
 }
 

@@ -113,6 +113,22 @@ json ProcessReport(const AdminContext& context, const FleetProcess& process, int
   return report;
 }
 
+// Null: the version has no manifest.
+json ProvenanceReport(const Model& model) {
+  if (!model.has_provenance()) return nullptr;
+  const Provenance& of = model.provenance();
+  return {{"owner", of.owner()},
+          {"policy", of.policy()},
+          {"trained_at", of.trained_at()},
+          {"signed_by", of.signed_by()},
+          {"signed_until", of.signed_until()},
+          {"data", of.data()},
+          {"code", of.code()},
+          {"parent", of.parent()},
+          {"fields", of.fields()},
+          {"tagged_fields", of.tagged_fields()}};
+}
+
 json CatalogReport(const AdminContext& context, int64_t now_ns) {
   const Fleet& fleet = *context.fleet;
   const std::vector<const GoldenWords*> lanes = GoldenWordsOf(fleet, context.page_of);
@@ -125,6 +141,7 @@ json CatalogReport(const AdminContext& context, int64_t now_ns) {
                       {"ensemble", model.members_size() > 0},
                       {"view", model.has_view() ? model.view().name() : ""},
                       {"plan_bytes", model.plan_bytes()},
+                      {"manifest", ProvenanceReport(model)},
                       {"golden", GoldenReport(lanes, model, now_ns)}});
   }
   for (const FailedModel& model : fleet.catalog().catalog().failed()) {

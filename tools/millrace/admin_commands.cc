@@ -127,8 +127,9 @@ int ChangeModel(const AdminOptions& options, json question) {
 
 void AddModel(CLI::App* app, int* exit_code) {
   auto options = std::make_shared<AdminOptions>();
-  CLI::App* model = app->add_subcommand("model", "Load and unload single models");
+  CLI::App* model = app->add_subcommand("model", "Load and unload models; check and sign versions");
   model->require_subcommand(1);
+  AddVersionCommands(model, exit_code);
   CLI::App* load = AddAdminCommand(model, "load",
                                    "Read a model again from the repository; ends when it is served",
                                    options.get());

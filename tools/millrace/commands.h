@@ -33,6 +33,8 @@ void AddProfile(CLI::App* app, int* exit_code);
 void AddQuarantine(CLI::App* app, int* exit_code);
 void AddScale(CLI::App* app, int* exit_code);
 void AddModel(CLI::App* app, int* exit_code);
+// Of `model`: init, check, sign, keygen.
+void AddVersionCommands(CLI::App* model, int* exit_code);
 void AddStop(CLI::App* app, int* exit_code);
 void AddTop(CLI::App* app, int* exit_code);
 void AddUpgrade(CLI::App* app, int* exit_code);
