@@ -22,19 +22,6 @@ using nlohmann::json;
 constexpr int kTries = 1'200;  // of kPause: a minute
 constexpr auto kPause = std::chrono::milliseconds(50);
 
-// A port that was free a moment ago.
-int FreePort() {
-  const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  sockaddr_in name = {};
-  name.sin_family = AF_INET;
-  name.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  socklen_t size = sizeof name;
-  MR_CHECK(bind(fd, reinterpret_cast<sockaddr*>(&name), size) == 0, "a free port");
-  getsockname(fd, reinterpret_cast<sockaddr*>(&name), &size);
-  close(fd);
-  return ntohs(name.sin_port);
-}
-
 bool Listens(int port) {
   const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
   sockaddr_in name = {};

@@ -34,4 +34,7 @@ class HttpCall {
   int socket_ = -1;
 };
 
+// A port that was free a moment ago.
+int FreePort();
+
 }  // namespace millrace

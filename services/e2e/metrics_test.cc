@@ -34,19 +34,6 @@ using ::testing::IsEmpty;
 
 constexpr char kDigits[] = "/v2/models/digits/infer";
 
-// A port that was free a moment ago.
-int FreePort() {
-  const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  sockaddr_in name = {};
-  name.sin_family = AF_INET;
-  name.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  socklen_t size = sizeof name;
-  MR_CHECK(bind(fd, reinterpret_cast<sockaddr*>(&name), size) == 0, "a free port");
-  getsockname(fd, reinterpret_cast<sockaddr*>(&name), &size);
-  close(fd);
-  return ntohs(name.sin_port);
-}
-
 std::string Scrape(const std::string& address) {
   const HttpAnswer answer = HttpCall(address, "/metrics", "").Finish();
   EXPECT_EQ(answer.code, 200);

@@ -1,71 +1,14 @@
 // Faults on purpose in an ingress lane, with a worker driven by hand.
 #include <google/protobuf/text_format.h>
 #include <gtest/gtest.h>
-#include <string.h>
 
 #include <string>
 
 #include "common/clock.h"
-#include "ipc/window.h"
-#include "services/ingress/core/ingress_lane.h"
-#include "services/runtime/testing/lane_rig.h"
-#include "services/runtime/worker.h"
+#include "services/ingress/core/testing/ingress_rig.h"
 
 namespace millrace {
 namespace {
-
-constexpr char kCatalog[] = R"(
-  generation: 1
-  models {
-    name: "plain" version: "7" route: 12 max_rows: 4 latest: true
-    inputs { name: "input" datatype: 11 dims: 1 }
-    outputs { tensor { name: "prediction" datatype: 11 dims: 1 } kind: PREDICTION }
-    prediction_columns: 1 margin_columns: 1
-  }
-)";
-
-struct Answer : Completion {
-  void Done(const InferAnswer& answer) override {
-    ++times;
-    status = answer.status;
-    if (!status.ok()) return;
-    ASSERT_EQ(answer.outputs.size(), 1u);
-    memcpy(&value, answer.outputs[0].raw.data(), sizeof value);
-  }
-  int times = 0;
-  absl::Status status;
-  float value = 0;
-};
-
-// An execution worker whose model adds one.
-struct Execution {
-  Execution(LaneRig& rig, TestLane& ingress, const Config& config)
-      : lane(rig.Add(Stage::kExecution, WorkerArenaShape(config))), worker(&lane.lane) {
-    rig.Link(ingress, lane);
-    rig.Link(lane, ingress);
-    worker.Poll();
-  }
-  void AnswerAll() {
-    worker.Poll();
-    while (auto item = worker.Pop()) AnswerOne(*item);
-  }
-  void AnswerOne(const WorkItem& item) {
-    auto pack = PackView::Open(*worker.Input(item));
-    ASSERT_TRUE(pack.ok());
-    float value;
-    memcpy(&value, pack->tensor(0).data.data(), sizeof value);
-    value += 1;
-    PackWriter out(1);
-    out.Add(PREDICTION, DataType::kFp32, 1, sizeof value);
-    BlockRef block = *worker.Allocate(item, out.bytes());
-    out.Place(worker.At(block));
-    memcpy(out.Data(0), &value, sizeof value);
-    const Hop hop = {item.message.origin, 0, item.message.route};
-    worker.Reply(item, {&hop, 1}, absl::OkStatus(), block);
-  }
-  TestLane& lane;
-  Worker worker;
-};
 
 class FaultedLaneTest : public ::testing::Test {
  protected:
@@ -97,7 +40,7 @@ class FaultedLaneTest : public ::testing::Test {
           ingress(&lane.lane, lane.ledger.get(), config),
           execution(rig, lane, config) {
       auto catalog = std::make_shared<Catalog>();
-      EXPECT_TRUE(google::protobuf::TextFormat::ParseFromString(kCatalog, catalog.get()));
+      EXPECT_TRUE(google::protobuf::TextFormat::ParseFromString(kRigCatalog, catalog.get()));
       ingress.SetCatalog(catalog);
       ingress.GoLive(1);
       ingress.Poll();
