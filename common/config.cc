@@ -141,6 +141,7 @@ class Parser {
     }
     CheckKeys();
     CheckManifests();
+    CheckIngressProcesses();
     CheckScaling("features", config.features_workers, config.features_min_workers,
                  config.features_max_workers);
     CheckScaling("execution", config.execution_workers, config.execution_min_workers,
@@ -171,6 +172,19 @@ class Parser {
     } else if (workers < min || workers > max) {
       Between(stage + ".workers", stage + ".max_workers",
               absl::StrCat("must lie within ", stage, ".min_workers and ", stage, ".max_workers"));
+    }
+  }
+
+  void CheckIngressProcesses() {
+    const Config& config = result_.config;
+    if (config.ingress_workers > config.ingress_max_workers) {
+      Between("ingress.workers", "ingress.max_workers", "must be at most ingress.max_workers");
+    }
+    // An arena's offsets have 32 bits.
+    constexpr int64_t kMostBytes = 128 << 20;
+    if (config.ingress_max_workers * config.max_request_bytes > kMostBytes) {
+      Between("ingress.max_workers", "ingress.max_request_bytes",
+              "times ingress.max_request_bytes must be at most 134217728 (128 MiB)");
     }
   }
 

@@ -53,7 +53,8 @@ struct Config {
   std::string strict_manifest = "false";  // lineage and policy asked for: false or true
   std::string fault_rules;                // YAML list, common/fault_rule.h; empty: no faults
   std::string fast_sums = "false";        // whether a device may sum in any order: false or true
-  int64_t ingress_workers = 1;            // 1..2
+  int64_t ingress_workers = 1;            // 1..ingress_max_workers
+  int64_t ingress_max_workers = 2;        // 1..4; the workers' arenas are made for so many
   int64_t features_workers = 1;           // 1..8
   int64_t execution_workers = 1;          // 1..8
   int64_t execution_spare = 0;            // 0..2, beside them

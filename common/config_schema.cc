@@ -81,7 +81,11 @@ constexpr ConfigField kSchema[] = {
     Integer("ingress", "local_memory_mb", &Config::local_memory_mb, 8, kMaxMegabytes,
             "Shared memory of all local clients of one ingress process: their regions and the "
             "server's for them."),
-    Integer("ingress", "workers", &Config::ingress_workers, 1, 2, "Processes that take requests."),
+    Integer("ingress", "workers", &Config::ingress_workers, 1, 4,
+            "Processes that take requests; at most `max_workers`."),
+    Integer("ingress", "max_workers", &Config::ingress_max_workers, 1, 4,
+            "Processes that `millrace scale ingress` may ask for. The memory of each worker of the "
+            "other stages grows with it; times `max_request_bytes` it is at most 128 MiB."),
     Text("ingress", "cpus", &Config::ingress_cpus, TextRule::kCpus, kCpusSentence),
     Text("ingress", "user", &Config::ingress_user, TextRule::kUser, kUserSentence),
     Integer("ingress", "fifo_priority", &Config::ingress_fifo_priority, 0, kMaxFifoPriority,

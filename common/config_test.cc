@@ -204,6 +204,15 @@ TEST(ParseConfig, ChecksFieldsAgainstEachOther) {
                           "features.max_workers"));
   EXPECT_THAT(Faults("execution: {workers: 3, min_workers: 2, max_workers: 3}\n"), IsEmpty());
   EXPECT_THAT(Faults("execution: {workers: 8}\n"), IsEmpty());
+  EXPECT_THAT(Faults("ingress:\n  workers: 3\n"),
+              ElementsAre("f.yaml:2: ingress.workers: must be at most ingress.max_workers"));
+  EXPECT_THAT(
+      Faults("ingress: {max_workers: 4,\n max_request_bytes: 33554433}\n"),
+      ElementsAre("f.yaml:1: ingress.max_workers: times ingress.max_request_bytes must be at "
+                  "most 134217728 (128 MiB)"));
+  EXPECT_THAT(Faults("ingress: {workers: 4, max_workers: 4, max_request_bytes: 33554432}\n"),
+              IsEmpty());
+  EXPECT_THAT(Faults("ingress: {max_request_bytes: 67108864}\n"), IsEmpty());
   EXPECT_THAT(Faults("ingress: {tls_certificate: c, tls_key: k, tls_client_ca: a}\n"), IsEmpty());
   EXPECT_THAT(Faults("ingress: {workers: 2, client_shm_prefix: a_}\n"), IsEmpty());
   EXPECT_THAT(Faults("ingress: {allow_client_shm: true, client_shm_prefix: 'a_,b_'}\n"), IsEmpty());

@@ -22,7 +22,7 @@
 namespace millrace {
 
 inline constexpr uint64_t kMinSlots = 16;
-inline constexpr uint64_t kSlots = 512;
+inline constexpr uint64_t kSlots = 1024;
 
 struct SlotsRegion {
   RegionHeader header;

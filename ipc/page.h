@@ -92,7 +92,7 @@ inline constexpr std::array<std::string_view, static_cast<size_t>(Counter::kCoun
      "shed_full",      "shed_delay",     "shed_priority",
      "shed_replays",   "shed_quota",     "shed_breaker"};
 
-inline constexpr size_t kMaxIngressLanes = 6;
+inline constexpr size_t kMaxIngressLanes = 12;
 inline constexpr size_t kMaxExecuting = 64;
 
 struct Page {

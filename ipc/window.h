@@ -1,9 +1,10 @@
 // Windows: how much one ingress lane may have at one worker, and what is sized by it.
 //
 // Purpose: the sums that make a full ring or arena impossible past admission, in one place.
-// Who may call: any thread. The sums (lanes = kMaxIngressLanes, units = kWindowUnits):
+// Who may call: any thread. The sums (lanes = IngressLanes(config), at most kMaxIngressLanes;
+// units = kWindowUnits):
 //   - link ingress -> worker: units of one lane                          = 64  <= 128 slots
-//   - link worker -> worker:  units of all lanes                         = 384 <= kSlots
+//   - link worker -> worker:  units of all lanes                         = 768 <= kSlots
 //   - link worker -> ingress: units of one lane                          = 64  <= 128 slots
 //     (twice: an ingress lane gives a unit away again in the turn in which it takes the answer,
 //     before it has told its credits, so that an answer to the next request may come meanwhile)
@@ -27,6 +28,13 @@ namespace millrace {
 inline constexpr size_t kWindowUnits = 64;
 static_assert(kWindowUnits * kMaxIngressLanes <= kSlots, "a ring holds the sum of the windows");
 
+// Lanes of one ingress process: gRPC, HTTP, local clients.
+inline constexpr size_t kLanesOfAnIngress = 3;
+// Lanes that may hold something at a worker: of all ingress processes that there may be.
+inline size_t IngressLanes(const Config& config) {
+  return kLanesOfAnIngress * static_cast<size_t>(config.ingress_max_workers);
+}
+
 // Slots of the link from one stage's lane to another's.
 inline constexpr uint64_t LinkSlots(Stage producer, Stage consumer) {
   const bool of_one_lane = producer == Stage::kIngress || consumer == Stage::kIngress;
@@ -42,7 +50,7 @@ inline size_t WorkerWindowBytes(const Config& config) { return 2 * MaxBlockBytes
 inline size_t IngressWindowBytes(const Config& config) { return 8 * MaxBlockBytes(config); }
 
 inline ArenaShape WorkerArenaShape(const Config& config) {
-  return ArenaShape::For(kMaxIngressLanes, kWindowUnits, WorkerWindowBytes(config),
+  return ArenaShape::For(IngressLanes(config), kWindowUnits, WorkerWindowBytes(config),
                          MaxBlockBytes(config));
 }
 inline ArenaShape IngressArenaShape(const Config& config) {

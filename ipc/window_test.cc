@@ -41,8 +41,8 @@ TEST(WindowTest, AWorkersArenaHoldsEveryLanesWindowSpentOnOneClass) {
     const ArenaShape shape = WorkerArenaShape(config);
     for (const ArenaShape::Class& c : shape.classes) {
       const size_t affordable = WorkerWindowBytes(config) / c.block_bytes;
-      EXPECT_GE(c.count, kMaxIngressLanes * std::min(kWindowUnits, affordable));
-      EXPECT_GE(c.count, kMaxIngressLanes);  // at least one of the largest for each
+      EXPECT_GE(c.count, IngressLanes(config) * std::min(kWindowUnits, affordable));
+      EXPECT_GE(c.count, IngressLanes(config));  // at least one of the largest for each
     }
   }
 }

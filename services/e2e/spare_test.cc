@@ -6,6 +6,7 @@
 #include <memory>
 #include <string>
 
+#include "services/e2e/steady_clients.h"
 #include "services/e2e/tree.h"
 
 namespace millrace {
@@ -132,6 +133,48 @@ TEST(Scaling, EachWorkerStageGoesFromOneToFourAndBackUnderLoad) {
     }
   }
   ExpectAllAnswered(load->End());
+  EXPECT_EQ(tree->Stop(), 0);
+}
+
+size_t IngressesThatAnswered(Tree& tree) {
+  const nlohmann::json status = tree.Status();
+  if (!status.is_object()) return 0;
+  const nlohmann::json& all = status["processes"];
+  return std::count_if(all.begin(), all.end(), [](const nlohmann::json& p) {
+    return p["stage"] == "ingress" && p["counters"].value("answered", 0) > 0;
+  });
+}
+
+// Clients are told to move, as in an upgrade, when three ingress processes of four are to go.
+TEST(Scaling, IngressGoesFromOneToFourAndBackUnderLoadAndClientsMove) {
+  Tree::Options options;
+  options.config = "ingress: {max_workers: 4}\n";
+  auto tree = Tree::Start(options);
+  Clients clients(*tree);
+  for (int i = 0; i < 2; ++i) {
+    for (int count : {4, 1}) {
+      tree->WaitUntil("the number is taken", [&] {
+        const nlohmann::json reply =
+            tree->Admin({{"verb", "scale"}, {"stage", "ingress"}, {"count", count}});
+        return reply.is_object() && reply["ok"] == true;
+      });
+      tree->WaitUntil("it is so", [&] {
+        const nlohmann::json status = tree->Status();
+        if (!status.is_object() || status["processes"].size() != 5u + count) return false;
+        for (int k = 0; k < count; ++k) {
+          if (tree->Process("ingress" + std::to_string(k))["state"] != "ready") return false;
+        }
+        return status["ready"] == true;
+      });
+      if (count == 1) continue;
+      // Some come to each of them, so that there is somebody to move.
+      tree->WaitUntil("all of them answer", [&] {
+        ExpectServed(*tree);
+        return IngressesThatAnswered(*tree) == 4;
+      });
+    }
+  }
+  clients.ExpectAllAnswered();
   EXPECT_EQ(tree->Stop(), 0);
 }
 

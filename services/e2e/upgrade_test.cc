@@ -14,6 +14,7 @@
 #include <string>
 #include <vector>
 
+#include "services/e2e/steady_clients.h"
 #include "services/e2e/tree.h"
 
 namespace millrace {
@@ -93,48 +94,6 @@ void ExpectOnePipeline(Tree& tree) {
   });
 }
 
-// Clients of every kind, until they are told to end.
-class Clients {
- public:
-  explicit Clients(Tree& tree) {
-    for (const std::string listener : {"grpc", "http", "local"}) {
-      loads_.push_back(std::make_unique<GoldenLoad>(
-          tree, listener == "http" ? "breast_cancer" : "randhie", listener != "http",
-          std::vector<std::string>{"--in_flight=8", "--duration_ms=0"}, listener));
-    }
-    tree.WaitUntil("every load runs", [&] {
-      const nlohmann::json ingress = tree.Process("ingress0");
-      if (!ingress.is_object() || ingress["lanes"].size() != 3) return false;
-      return std::all_of(ingress["lanes"].begin(), ingress["lanes"].end(), [](const auto& lane) {
-        return lane["counters"].value("answered", 0) > 100;
-      });
-    });
-  }
-  void ExpectAllAnswered() {
-    for (const auto& load : loads_) {
-      const nlohmann::json report = load->End();
-      ASSERT_TRUE(report.is_object());
-      fprintf(stderr, "sent: %s\n", report["sent"].dump().c_str());
-      EXPECT_GT(report["sent"].get<int64_t>(), 300) << report.dump();
-      EXPECT_EQ(report["answered"], report["sent"]) << report.dump();
-      EXPECT_EQ(report["mismatched"], 0) << report.dump();
-      EXPECT_EQ(report["failed"], 0) << report.dump();
-    }
-  }
-
- private:
-  std::vector<std::unique_ptr<GoldenLoad>> loads_;
-};
-
-void ExpectServed(Tree& tree) {
-  for (const std::string listener : {"grpc", "http", "local"}) {
-    const nlohmann::json report =
-        GoldenLoad(tree, "breast_cancer", false, {"--requests=100", "--duration_ms=0"}, listener)
-            .Report();
-    EXPECT_EQ(report["answered"], 100) << listener << report.dump();
-  }
-}
-
 // What was set by hand is so afterwards, too.
 TEST(Upgrade, TakesAlongWhatWasScaledAndUnloaded) {
   auto tree = Tree::Start({});
@@ -179,32 +138,6 @@ TEST(Upgrade, ThereAndBackAgainAndAgainIsNoticedByNobody) {
   }
   clients.ExpectAllAnswered();
   ExpectServed(*tree);
-  EXPECT_EQ(tree->Stop(), 0);
-}
-
-// The same words to clients as in an upgrade, when one ingress of two is to go.
-TEST(Upgrade, ClientsOfAnIngressThatIsScaledAwayMove) {
-  auto tree = Tree::Start({});
-  Clients clients(*tree);
-  for (int i = 0; i < 2; ++i) {
-    for (int count : {2, 1}) {
-      tree->WaitUntil("the number is taken", [&] {
-        const nlohmann::json reply =
-            tree->Admin({{"verb", "scale"}, {"stage", "ingress"}, {"count", count}});
-        return reply.is_object() && reply["ok"] == true;
-      });
-      tree->WaitUntil("it is so", [&] {
-        const nlohmann::json status = tree->Status();
-        return status.is_object() && status["processes"].size() == 5u + count &&
-               status["ready"] == true && tree->Process("ingress0")["state"] == "ready" &&
-               (count == 1 || tree->Process("ingress1")["state"] == "ready");
-      });
-      if (count == 1) continue;
-      // Some come to it, so that there is somebody to move.
-      ExpectServed(*tree);
-    }
-  }
-  clients.ExpectAllAnswered();
   EXPECT_EQ(tree->Stop(), 0);
 }
 

@@ -161,9 +161,10 @@ class Lane {
   // A peer wrote what cannot be right: counted, reported, and treated as ended.
   void Fault(PeerLane& peer, const std::string& reason);
 
- private:
+  // Messages that one turn takes from a link.
   static constexpr int kDrain = 64;
 
+ private:
   size_t RunPosted();
   size_t CheckRoster();
   size_t CollectReturns(Outbound& out);

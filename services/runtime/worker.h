@@ -124,7 +124,7 @@ class Worker : public LaneHandler {
   // Room for the dead while their last blocks come home.
   static constexpr size_t kOrigins = 2 * kMaxIngressLanes;
   // Polls after which everything that was published before the first of them was taken.
-  static constexpr int kPollsToDrain = 10;  // a full ring, kSlots / Lane::kDrain, and two more
+  static constexpr int kPollsToDrain = kSlots / Lane::kDrain + 2;  // a full ring, and two more
 
   struct Origin {
     std::shared_ptr<PeerLane> peer;  // null: free

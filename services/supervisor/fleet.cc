@@ -59,7 +59,7 @@ Fleet::Fleet(Hands* hands, FleetSetup setup)
                                               {Stage::kExecution, config.execution_workers},
                                               {Stage::kAggregation, config.aggregation_workers}};
   for (const auto& [stage, count] : counts) {
-    MR_CHECK(count >= 1 && count <= RowOf(stage).max_processes,
+    MR_CHECK(count >= 1 && count <= MostProcesses(config, stage),
              "the configuration's bounds are those of the stage table");
     for (uint32_t i = 0; i < count; ++i) slots_[{stage, i}] = FleetSlot();
   }

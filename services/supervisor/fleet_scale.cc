@@ -125,6 +125,7 @@ absl::Status Fleet::ScaleTo(Stage stage, int64_t count, const char* by) {
   ScaleLook look;
   look.stage = stage;
   look.wanted = count;
+  look.most = MostProcesses(setup_.config, stage);
   look.lanes_each = static_cast<uint32_t>(LanesOf(stage).size());
   look.plan_bytes = desk_.plan_bytes();
   look.budget_bytes = static_cast<uint64_t>(setup_.config.memory_budget_mb) << 20;

@@ -97,7 +97,7 @@ std::string SetCount(const std::string& text, Config* config) {
   for (const StageRow& row : kStageRows) {
     int64_t Config::*const field = CountOf(row.stage);
     if (field == nullptr || StageName(row.stage) != stage) continue;
-    if (!number || count < 1 || count > row.max_processes) break;
+    if (!number || count < 1 || count > MostProcesses(*config, row.stage)) break;
     config->*field = count;
     return "";
   }

@@ -21,9 +21,10 @@ absl::Status CheckScale(const ScaleLook& look) {
         "stage: only ingress, features, execution and aggregation "
         "can be scaled");
   }
-  if (look.wanted < 1 || look.wanted > row.max_processes) {
+  if (look.wanted < 1 || look.wanted > look.most) {
     return absl::InvalidArgumentError(absl::StrCat(
-        "count: ", name, " has from 1 to ", row.max_processes, " processes, not ", look.wanted));
+        "count: ", name, " has from 1 to ", look.most, " processes",
+        look.most < row.max_processes ? " (ingress.max_workers)" : "", ", not ", look.wanted));
   }
   if (look.wanted <= look.now) return absl::OkStatus();
   const uint64_t added = look.wanted - look.now;

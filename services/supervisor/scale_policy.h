@@ -16,6 +16,7 @@ namespace millrace {
 struct ScaleLook {
   Stage stage = Stage::kNone;
   int64_t wanted = 0;
+  int64_t most = 0;  // processes that it may have (MostProcesses)
   uint32_t now = 0;  // processes of the stage that are wanted now
   uint32_t lanes_each = 1;
   uint32_t lanes_of_all = 0;  // lanes wanted now, of all stages

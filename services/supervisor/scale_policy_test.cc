@@ -12,6 +12,7 @@ ScaleLook Roomy(Stage stage, int64_t wanted) {
   ScaleLook look;
   look.stage = stage;
   look.wanted = wanted;
+  look.most = MostProcesses(Config(), stage);
   look.now = 1;
   look.lanes_of_all = 5;
   look.bytes_of_all = 100 * kMb;
@@ -24,7 +25,8 @@ ScaleLook Roomy(Stage stage, int64_t wanted) {
 TEST(Scale, EveryCountWithinTheTableAndNoOther) {
   for (const StageRow& row : kStageRows) {
     for (int64_t wanted = -1; wanted < 12; ++wanted) {
-      const bool allowed = row.scalable && wanted >= 1 && wanted <= row.max_processes;
+      const bool allowed =
+          row.scalable && wanted >= 1 && wanted <= MostProcesses(Config(), row.stage);
       EXPECT_EQ(CheckScale(Roomy(row.stage, wanted)).ok(), allowed)
           << StageName(row.stage) << " " << wanted;
     }

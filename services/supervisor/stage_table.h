@@ -9,19 +9,21 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include <algorithm>
 #include <array>
 #include <string>
 #include <string_view>
 
 #include "common/config.h"
 #include "ipc/topology.h"
+#include "ipc/window.h"
 
 namespace millrace {
 
 struct StageRow {
   Stage stage;
   int group;               // of the start; -1: never started
-  uint32_t max_processes;  // ingress: at most kMaxIngressLanes (ipc/page.h) lanes of two processes
+  uint32_t max_processes;  // ingress: those of which kMaxIngressLanes (ipc/page.h) has the lanes
   bool scalable;
   bool gets_plans;            // beside the catalog
   std::string Config::*cpus;  // field of the CPUs it is pinned to; null: never pinned
@@ -34,7 +36,7 @@ struct StageRow {
 inline constexpr std::array<StageRow, kStageCount> kStageRows = {{
     {Stage::kNone, -1, 0, false, false, nullptr},
     {Stage::kRegistry, 0, 1, false, false, nullptr},
-    {Stage::kIngress, 2, 2, true, false, &Config::ingress_cpus},
+    {Stage::kIngress, 2, 4, true, false, &Config::ingress_cpus},
     {Stage::kFeatures, 1, 8, true, false, &Config::features_cpus, &Config::features_max_workers,
      &Config::features_min_workers, &Config::features_queue_delay_us},
     {Stage::kExecution, 1, 8, true, true, &Config::execution_cpus, &Config::execution_max_workers,
@@ -62,9 +64,16 @@ inline constexpr int64_t Config::*CountOf(Stage stage) {
   }
 }
 
+// Processes that the stage may have by the configuration.
+inline constexpr int64_t MostProcesses(const Config& config, Stage stage) {
+  const int64_t most = kStageRows[static_cast<size_t>(stage)].max_processes;
+  return stage == Stage::kIngress ? std::min(most, config.ingress_max_workers) : most;
+}
+
 // Names of the listening sockets; the place of a name is the number of ingress's lane for it. A
 // socket that is not opened leaves its lane out.
-inline constexpr std::array<std::string_view, 3> kListenerNames = {"grpc", "http", "local"};
+inline constexpr std::array<std::string_view, kLanesOfAnIngress> kListenerNames = {"grpc", "http",
+                                                                                   "local"};
 
 inline constexpr int kIngressGroup = 2;
 inline constexpr int kGroupCount = 3;
@@ -91,5 +100,6 @@ constexpr bool RowsStandInOrder() {
 }
 }  // namespace stage_table_internal
 static_assert(stage_table_internal::RowsStandInOrder());
+static_assert(RowOf(Stage::kIngress).max_processes * kLanesOfAnIngress <= kMaxIngressLanes);
 
 }  // namespace millrace
