@@ -54,6 +54,15 @@ enum class StatsSum : size_t {
   kInputNs,
   kInferNs,
   kOutputNs,
+  // Ingress, of copies sent to this version in the shadow and compared with the answer that went
+  // out.
+  kShadowed,       // copies sent
+  kShadowFailed,   // not answered OK while the client's was
+  kCompared,       // rows
+  kChanged,        // rows with another decision
+  kCosineLossPpm,  // of rows of two columns and more: (1 - cosine) * 10^6
+  kRankLossPpm,    // of batches: (1 - rank correlation) / 2 * 10^6
+  kRanked,         // batches with a rank correlation
   kCount
 };
 
