@@ -96,6 +96,10 @@ void Fleet::OnMessage(uint32_t key, const FromProcess& message, std::vector<Fd> 
     case FromProcess::kTraces:
       OnTraces(process, message.traces(), std::move(fds));
       break;
+    case FromProcess::kRoutesTaken:
+    case FromProcess::kPublishRoutes:
+    case FromProcess::kRoutesChanged:
+    case FromProcess::kWatchVersions:
     case FromProcess::MESSAGE_NOT_SET:
       process->condemned = "sent a message of no known kind";
       break;
