@@ -92,7 +92,10 @@ class Build {
     if (!definition.ok()) {
       Fail(name, "", definition.status().message());
       KeepServing(name, SIZE_MAX, ensembles);
-    } else if (definition->IsEnsemble()) {
+      return;
+    }
+    ModelLoader::TellUnused(*definition);
+    if (definition->IsEnsemble()) {
       ensembles->push_back(std::move(*definition));
     } else {
       AddPlain(*definition);
