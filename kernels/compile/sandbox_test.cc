@@ -73,7 +73,7 @@ class SandboxTest : public ::testing::Test {
     return "exit code " + std::to_string(code);
   }
 
-  Hostage hostage_ = {-1, -1};
+  Hostage hostage_ = {-1, -1, getpid()};
 };
 
 TEST_F(SandboxTest, EveryAttackEndsTheChild) {

@@ -23,9 +23,6 @@ constexpr long kX32 = 0x40000000;
 char buffer[64] = "x";
 char* const kArgv[] = {const_cast<char*>("true"), nullptr};
 
-// getpid is allowed, getppid is not: the parent is known from before.
-const pid_t parent = getppid();
-
 long Call(long number, long a = 0, long b = 0, long c = 0, long d = 0, long e = 0, long f = 0) {
   return syscall(number, a, b, c, d, e, f);
 }
@@ -159,20 +156,21 @@ const std::vector<Attack>& Processes() {
       ATTACK("execveat", Call(SYS_execveat, AT_FDCWD, P("/bin/true"), P(kArgv), 0, 0)),
       ATTACK("execveat of the model",
              Call(SYS_execveat, hostage.model_fd, P(""), P(kArgv), 0, AT_EMPTY_PATH)),
-      ATTACK("kill the parent", Call(SYS_kill, parent, SIGTERM)),
-      ATTACK("kill everybody", Call(SYS_kill, -parent, 0)),
-      ATTACK("tkill the parent", Call(SYS_tkill, parent, SIGTERM)),
-      ATTACK("tgkill the parent", Call(SYS_tgkill, parent, parent, SIGTERM)),
-      ATTACK("queue a signal", Call(SYS_rt_sigqueueinfo, parent, SIGTERM, P(buffer))),
-      ATTACK("pidfd of the parent", Call(SYS_pidfd_open, parent, 0)),
+      ATTACK("kill the parent", Call(SYS_kill, hostage.parent, SIGURG)),
+      ATTACK("kill everybody", Call(SYS_kill, -hostage.parent, 0)),
+      ATTACK("tkill the parent", Call(SYS_tkill, hostage.parent, SIGURG)),
+      ATTACK("tgkill the parent", Call(SYS_tgkill, hostage.parent, hostage.parent, SIGURG)),
+      ATTACK("queue a signal", Call(SYS_rt_sigqueueinfo, hostage.parent, SIGURG, P(buffer))),
+      ATTACK("pidfd of the parent", Call(SYS_pidfd_open, hostage.parent, 0)),
       ATTACK("signal a pidfd", Call(SYS_pidfd_send_signal, 0, SIGTERM, 0, 0)),
       ATTACK("descriptor of the parent", Call(SYS_pidfd_getfd, 0, 3, 0)),
       ATTACK("ptrace", Call(SYS_ptrace, PTRACE_TRACEME, 0, 0, 0)),
-      ATTACK("ptrace the parent", Call(SYS_ptrace, PTRACE_ATTACH, parent, 0, 0)),
-      ATTACK("read the parent", Call(SYS_process_vm_readv, parent, P(buffer), 1, P(buffer), 1, 0)),
+      ATTACK("ptrace the parent", Call(SYS_ptrace, PTRACE_ATTACH, hostage.parent, 0, 0)),
+      ATTACK("read the parent",
+             Call(SYS_process_vm_readv, hostage.parent, P(buffer), 1, P(buffer), 1, 0)),
       ATTACK("write the parent",
-             Call(SYS_process_vm_writev, parent, P(buffer), 1, P(buffer), 1, 0)),
-      ATTACK("kcmp", Call(SYS_kcmp, parent, parent, 0, 0, 0)),
+             Call(SYS_process_vm_writev, hostage.parent, P(buffer), 1, P(buffer), 1, 0)),
+      ATTACK("kcmp", Call(SYS_kcmp, hostage.parent, hostage.parent, 0, 0, 0)),
       ATTACK("advise the parent", Call(SYS_process_madvise, 0, P(buffer), 1, MADV_COLD, 0)),
       ATTACK("unshare", Call(SYS_unshare, CLONE_NEWUSER)),
       ATTACK("setns", Call(SYS_setns, 0, 0)),
@@ -186,7 +184,7 @@ const std::vector<Attack>& Processes() {
       ATTACK("prctl seccomp", Call(SYS_prctl, PR_SET_SECCOMP, 0, 0, 0, 0)),
       ATTACK("seccomp", Call(SYS_seccomp, 1, 0, P(buffer))),
       ATTACK("setrlimit", Call(SYS_setrlimit, RLIMIT_CPU, P(buffer))),
-      ATTACK("prlimit of the parent", Call(SYS_prlimit64, parent, RLIMIT_AS, P(buffer), 0)),
+      ATTACK("prlimit of the parent", Call(SYS_prlimit64, hostage.parent, RLIMIT_AS, P(buffer), 0)),
       ATTACK("setpriority", Call(SYS_setpriority, PRIO_PROCESS, 0, -20)),
       ATTACK("sched_setscheduler", Call(SYS_sched_setscheduler, 0, SCHED_FIFO, P(buffer))),
       ATTACK("sched_setaffinity", Call(SYS_sched_setaffinity, 0, 8, P(buffer))),
@@ -219,7 +217,7 @@ const std::vector<Attack>& MemoryAndMachine() {
       ATTACK("take a page away", Call(SYS_madvise, 0x10000, 0, 101 /* MADV_SOFT_OFFLINE */)),
       ATTACK("advise otherwise", Call(SYS_madvise, 0x10000, 0, MADV_DODUMP)),
       ATTACK("lock all memory", Call(SYS_mlockall, 1)),
-      ATTACK("move pages", Call(SYS_move_pages, parent, 0, 0, 0, 0, 0)),
+      ATTACK("move pages", Call(SYS_move_pages, hostage.parent, 0, 0, 0, 0, 0)),
       ATTACK("modify_ldt", Call(SYS_modify_ldt, 0, P(buffer), sizeof buffer)),
       ATTACK("arch_prctl", Call(SYS_arch_prctl, 0x1003, P(buffer))),
       ATTACK("iopl", Call(SYS_iopl, 3)),

@@ -14,6 +14,7 @@ namespace millrace {
 struct Hostage {
   int model_fd;
   int plan_fd;
+  int parent;  // who started it; asking is not allowed
 };
 
 struct Attack {

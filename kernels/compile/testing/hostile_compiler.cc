@@ -62,7 +62,7 @@ int Main(int argc, char** argv) {
     return 0;
   }
   const Hostage hostage = {static_cast<int>(Flag(argc, argv, "model_fd")),
-                           static_cast<int>(Flag(argc, argv, "plan_fd"))};
+                           static_cast<int>(Flag(argc, argv, "plan_fd")), getppid()};
   const absl::Status status =
       EnterSandbox({.model_fd = hostage.model_fd,
                     .plan_fd = hostage.plan_fd,
