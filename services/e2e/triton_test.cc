@@ -1,10 +1,15 @@
 // Repositories made for Triton's FIL backend, served as they are: every answer follows from the
 // library's own predictions of the same rows, bit for bit, in the form that FIL's clients expect.
+#include <arpa/inet.h>
 #include <gtest/gtest.h>
+#include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
-#include <cmath>
+#include <algorithm>
+#include <chrono>
 #include <filesystem>
 
 #include "common/testing/triton_case.h"
@@ -150,6 +155,64 @@ TEST_F(Triton, WhatFilWouldAnswer) {
   const std::string first = answer.Json()["outputs"][0]["data"][0];
   EXPECT_EQ(first.size() - first.rfind(':'), 2u) << first;
   EXPECT_EQ(tree->Stop(), 0);
+}
+
+// Of a repository without manifests, whose files were copied long ago: it is served, and what is
+// owed on it is said to who asks and to who wants to be told.
+TEST_F(Triton, WhatIsOwedOnIt) {
+  for (const auto& entry : fs::recursive_directory_iterator(root_)) {
+    if (entry.is_regular_file()) {
+      fs::last_write_time(entry, fs::file_time_type::clock::now() - std::chrono::hours(24 * 300));
+    }
+  }
+  const int port = FreePort();
+  const int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  sockaddr_in name = {};
+  name.sin_family = AF_INET;
+  name.sin_port = htons(static_cast<uint16_t>(port));
+  name.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  ASSERT_EQ(bind(listener, reinterpret_cast<sockaddr*>(&name), sizeof name), 0);
+  ASSERT_EQ(listen(listener, 8), 0);
+  Tree::Options options;
+  options.repository = root_;
+  options.config =
+      "registry: {max_age_days: 299, debt_webhook: \"http://127.0.0.1:" + std::to_string(port) +
+      "/owners\"}\n";
+  auto tree = Tree::Start(options);  // ready, though nobody answers the webhook
+  const auto debt = [&](const std::vector<std::string>& flags, int* code) {
+    std::vector<std::string> argv = {"tools/millrace/millrace", "debt",
+                                     "--admin-socket=" + tree->admin_socket()};
+    argv.insert(argv.end(), flags.begin(), flags.end());
+    Child child(argv, true);
+    const std::string output = child.Output();
+    *code = child.Wait();
+    return output;
+  };
+  int code = 0;
+  const auto owed = nlohmann::json::parse(debt({"--json", "--fail"}, &code));
+  EXPECT_EQ(code, 1);
+  std::map<std::string, size_t> kinds;
+  for (const auto& item : owed["debt"]) ++kinds[item["kind"].get<std::string>()];
+  const size_t count = served_.size();
+  for (const char* kind : {"old_weights", "untagged", "unsigned", "unpinned", "one_worker"}) {
+    EXPECT_EQ(kinds[kind], count) << kind;
+  }
+  EXPECT_EQ(owed["versions"][0]["weights_age_days"], 300);
+  EXPECT_EQ(owed["versions"][0]["read_only"], true);
+  const std::string text = debt({"--max_age_days=400"}, &code);
+  EXPECT_EQ(code, 0);
+  EXPECT_NE(text.find("it has no manifest"), std::string::npos) << text;
+  EXPECT_EQ(text.find("old_weights"), std::string::npos) << text;
+  const int client = accept(listener, nullptr, nullptr);
+  ASSERT_GE(client, 0);
+  std::string notice(4096, '\0');
+  const ssize_t size = read(client, notice.data(), notice.size());
+  ASSERT_GT(size, 0);
+  EXPECT_EQ(notice.rfind("POST /owners HTTP/1.1\r\n", 0), 0u);
+  // It is not answered: a stop does not wait for that.
+  EXPECT_EQ(tree->Stop(), 0);
+  close(client);
+  close(listener);
 }
 
 }  // namespace

@@ -9,6 +9,7 @@
 #include "common/log.h"
 #include "ipc/memfd.h"
 #include "services/registry/text.h"
+#include "services/registry/weights.h"
 
 namespace millrace {
 namespace {
@@ -68,6 +69,7 @@ class Build {
         built_.plans[served.loaded.model.route()] = std::move(served.loaded.plan);
       }
       *built_.catalog.add_models() = served.loaded.model;
+      *built_.catalog.add_weights() = WeightsOf(served);
     }
     for (const std::string& name : unloaded_) built_.catalog.add_unloaded(name);
     built_.models = std::move(served_);

@@ -1,5 +1,7 @@
 #include "services/registry/model_loader.h"
 
+#include <sys/stat.h>
+
 #include <set>
 
 #include "absl/strings/str_cat.h"
@@ -9,6 +11,7 @@
 #include "services/registry/feature_view.h"
 #include "services/registry/golden.h"
 #include "services/registry/manifest/sha256.h"
+#include "services/registry/manifest/utc.h"
 #include "services/registry/version_check.h"
 
 namespace millrace {
@@ -63,6 +66,16 @@ void SetProvenance(const Manifest& manifest, const TrustPolicy& trust, Model* mo
   for (const Feature& feature : model->view().features()) fields.insert(feature.column());
   provenance->set_fields(raw ? fields.size() : model->inputs(0).dims(0));
   provenance->set_tagged_fields(manifest.data_protection.size());
+}
+
+void SetAge(int file, const Manifest* manifest, ModelFacts* facts) {
+  struct stat info;
+  if (manifest != nullptr) {
+    facts->weights_made_s = ParseUtc(manifest->trained_at).value_or(0);
+  } else if (fstat(file, &info) == 0) {
+    facts->weights_made_s = info.st_mtime;
+    facts->weights_of_file = true;
+  }
 }
 
 absl::Status CheckFormat(const ModelDefinition& definition, const std::string& format) {
@@ -151,6 +164,7 @@ absl::StatusOr<LoadedModel> ModelLoader::Compile(const ModelDefinition& definiti
   if (absl::Status s = CheckFormat(definition, report.format); !s.ok()) return s;
   absl::StatusOr<LoadedModel> loaded = Finish(definition, files, version, FactsOf(report));
   if (!loaded.ok()) return loaded.status();
+  SetAge(file->get(), files.manifest(), &loaded->facts);
   loaded->model.set_plan_bytes(report.plan_bytes);
   loaded->plan = std::move(compiled->plan);
   return loaded;

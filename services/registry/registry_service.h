@@ -17,6 +17,7 @@
 #include "ipc/control.pb.h"
 #include "ipc/control_channel.h"
 #include "services/registry/catalog_builder.h"
+#include "services/registry/debt/debt_watch.h"
 
 namespace millrace {
 
@@ -49,6 +50,7 @@ class RegistryService {
   std::string compiler_;
   Config config_;
   std::unique_ptr<CatalogBuilder> builder_;
+  std::unique_ptr<DebtWatch> debt_;  // null: nobody is to be told
   bool published_ = false;
   const BuiltCatalog* newest_ = nullptr;  // the builder's, published or about to be
 };
