@@ -253,6 +253,8 @@ std::string Bounds(const ConfigField& field) {
       return "`unix:/path`, or empty: not opened";
     case TextRule::kOtlp:
       return "`http://host:port/path`, `grpc://host:port`, or empty: nowhere";
+    case TextRule::kWebhook:
+      return "`http://host:port/path` of this machine or a private network, or empty";
     case TextRule::kUser:
       return "a user's name, or empty: the server's own";
     case TextRule::kPublicKeys:

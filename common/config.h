@@ -100,6 +100,9 @@ struct Config {
   int64_t storm_intensity = 5;  // deaths without an answer before a breaker opens
   int64_t storm_period_ms = 30'000;   // within which they count
   int64_t storm_rest_ms = 5'000;      // from a breaker's opening to its probe
+  std::string debt_webhook;           // "http://host:port/path"; empty: nobody is told
+  int64_t max_age_days = 180;         // of weights, before they are read-only; 0: any
+  int64_t max_untagged_percent = 15;  // of inputs
   int64_t slo_ms = 100;               // what an answer should take at the most
   int64_t trace_sample_ppm = 10'000;  // of requests, in a million
   int64_t trace_slow_ms = 0;          // from which on an answer is slow; 0: slo_ms

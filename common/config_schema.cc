@@ -217,6 +217,16 @@ constexpr ConfigField kSchema[] = {
             "Memory of the child process that compiles one model; a model that needs more fails."),
     Integer("registry", "compile_timeout_ms", &Config::compile_timeout_ms, 100, kMaxMillis,
             "Time of that child."),
+    Integer("registry", "max_age_days", &Config::max_age_days, 0, 36'500,
+            "Age of a version's weights, by its manifest's `trained_at`, else by the time of its "
+            "file, from which it is read-only: no route is promoted to it, and `millrace debt` "
+            "lists it. 0: any age."),
+    Integer("registry", "max_untagged_percent", &Config::max_untagged_percent, 0, 100,
+            "Share of a version's inputs that may be without a data-protection tag before "
+            "`millrace debt` lists it."),
+    Text("registry", "debt_webhook", &Config::debt_webhook, TextRule::kWebhook,
+         "Where the owner of a version is told that its weights became too old: a POST of JSON "
+         "(`services/registry/debt/README.md`). Empty: nobody is told."),
     Choice("registry", "manifest", &Config::manifest, kManifestChoices,
            "What becomes of `manifest.yaml` beside a version (`services/registry/README.md`). "
            "`accept`: a version that has one is held against it before it is loaded; `require`: "

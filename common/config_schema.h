@@ -30,6 +30,7 @@ enum class TextRule : uint8_t {
   kCpus,          // "0-1,4", or empty
   kPrefixes,      // "a_,b_", without a slash, or empty
   kOtlp,          // common/otlp_endpoint.h, or empty
+  kWebhook,       // "http://host:port/path", or empty
   kPublicKeys,    // 64 hexadecimal digits each, comma-separated, or empty
   kFaultRules,    // a list of maps, or its text (common/fault_rule.h)
   kChoice,        // one of the field's choices

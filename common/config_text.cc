@@ -57,6 +57,14 @@ std::string Either(absl::Span<const std::string_view> choices) {
   return text;
 }
 
+std::string WebhookFault(std::string_view text) {
+  if (text.empty()) return "";
+  const absl::StatusOr<OtlpEndpoint> parsed = OtlpEndpoint::Parse(text);
+  if (parsed.ok() && !parsed->grpc) return "";
+  const bool scheme = parsed.ok() || text.substr(0, 7) != "http://";
+  return scheme ? "must be http://host:port/path" : std::string(parsed.status().message());
+}
+
 }  // namespace
 
 std::string TextFault(const ConfigField& field, std::string_view text) {
@@ -74,6 +82,8 @@ std::string TextFault(const ConfigField& field, std::string_view text) {
       return UidsFault(text);
     case TextRule::kOtlp:
       return text.empty() ? "" : std::string(OtlpEndpoint::Parse(text).status().message());
+    case TextRule::kWebhook:
+      return WebhookFault(text);
     case TextRule::kPublicKeys:
       return KeysFault(text);
     case TextRule::kCpus:

@@ -1,22 +1,17 @@
-// millrace-compile as the registry runs it: descriptors in, a plan and one line out; and what its
-// sandbox does to a compiler that has been taken over.
+// millrace-compile as the registry runs it: descriptors in, a plan and one line out.
 #include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <signal.h>
 #include <sys/mman.h>
-#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <fstream>
-#include <functional>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
 #include "common/golden_row.h"
-#include "kernels/compile/sandbox.h"
 #include "kernels/plan/tree_plan.h"
 
 namespace millrace {
@@ -229,80 +224,6 @@ TEST(CompilerTest, MemoryIsLimited) {
       EXPECT_THAT(run.line, HasSubstr("memory limit"));
     }
   }
-}
-
-// ---- The sandbox itself ----
-
-// Runs `act` in a sandboxed child; returns waitpid's status. `act` reports success by returning.
-int InSandbox(const std::function<void(int model_fd, int plan_fd)>& act, uint64_t max_cpu_s = 10) {
-  const int model_fd = SealedModel("0123456789");
-  const int plan_fd = memfd_create("plan", 0);
-  const pid_t pid = fork();
-  if (pid == 0) {
-    const absl::Status status = EnterSandbox({.model_fd = model_fd,
-                                              .plan_fd = plan_fd,
-                                              .max_memory_bytes = 1 << 30,
-                                              .max_cpu_s = max_cpu_s});
-    if (!status.ok()) _exit(99);
-    act(model_fd, plan_fd);
-    _exit(0);
-  }
-  int status = -1;
-  EXPECT_EQ(waitpid(pid, &status, 0), pid);
-  close(model_fd);
-  close(plan_fd);
-  return status;
-}
-
-TEST(SandboxTest, WhatACompilerNeedsIsAllowed) {
-  const int status = InSandbox([](int model_fd, int plan_fd) {
-    char text[10];
-    if (pread(model_fd, text, sizeof text, 0) != 10) _exit(1);
-    if (pwrite(plan_fd, text, sizeof text, 0) != 10) _exit(2);
-    std::vector<std::string> memory;
-    for (int i = 0; i < 2000; ++i) memory.emplace_back(100 * i, 'x');
-    try {
-      throw 1;
-    } catch (int) {
-    }
-  });
-  EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0) << status;
-}
-
-TEST(SandboxTest, EverythingElseKills) {
-  if (kInstrumented) GTEST_SKIP() << "no filter under a sanitizer";
-  const std::pair<const char*, std::function<void(int, int)>> attempts[] = {
-      {"open", [](int, int) { open("/etc/passwd", O_RDONLY); }},
-      {"socket", [](int, int) { socket(AF_INET, SOCK_STREAM, 0); }},
-      {"fork", [](int, int) { fork(); }},
-      {"exec", [](int, int) { execl("/bin/true", "true", nullptr); }},
-      {"kill", [](int, int) { kill(getppid(), SIGTERM); }},
-      {"write to the model", [](int model, int) { (void)!pwrite(model, "x", 1, 0); }},
-      {"read elsewhere",
-       [](int, int) {
-         char c;
-         (void)!pread(0, &c, 1, 0);
-       }},
-      {"executable memory",
-       [](int, int) {
-         mmap(nullptr, 4096, PROT_READ | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-       }},
-      {"make memory executable",
-       [](int, int) { mprotect(reinterpret_cast<void*>(0x10000), 4096, PROT_EXEC); }},
-  };
-  for (const auto& [name, attempt] : attempts) {
-    const int status = InSandbox(attempt);
-    EXPECT_TRUE(WIFSIGNALED(status) && WTERMSIG(status) == SIGSYS) << name << ": " << status;
-  }
-}
-
-TEST(SandboxTest, ProcessorTimeIsLimited) {
-  const int status = InSandbox(
-      [](int, int) {
-        for (;;) asm volatile("");
-      },
-      1);
-  EXPECT_TRUE(WIFSIGNALED(status) && WTERMSIG(status) == SIGXCPU) << status;
 }
 
 }  // namespace

@@ -9,6 +9,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <memory>
 
 #include "absl/strings/str_cat.h"
@@ -55,10 +56,16 @@ int AllowOnFd(scmp_filter_ctx filter, int call, int fd) {
                           SCMP_A0(SCMP_CMP_EQ, static_cast<scmp_datum_t>(fd)));
 }
 
-// Memory may be mapped and changed, but never made executable.
-int AllowUnlessExecutable(scmp_filter_ctx filter, int call) {
-  return seccomp_rule_add(filter, SCMP_ACT_ALLOW, call, 1,
-                          SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0));
+// Memory may be mapped and changed, but never made executable, nor be that of a descriptor.
+int AllowMemory(scmp_filter_ctx filter) {
+  const scmp_arg_cmp no_code = SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0);
+  const scmp_arg_cmp no_file = SCMP_A3(SCMP_CMP_MASKED_EQ, MAP_ANONYMOUS, MAP_ANONYMOUS);
+  const int map = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(mmap), 2, no_code, no_file);
+  const int protect = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(mprotect), 1, no_code);
+  // What malloc gives back. Other advice poisons a page of the machine, where root asks for it.
+  const int advise = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(madvise), 1,
+                                      SCMP_A2(SCMP_CMP_EQ, MADV_DONTNEED));
+  return std::min({map, protect, advise});
 }
 
 int AddRules(scmp_filter_ctx filter, const SandboxLimits& limits) {
@@ -69,10 +76,9 @@ int AddRules(scmp_filter_ctx filter, const SandboxLimits& limits) {
   must(AllowOnFd(filter, SCMP_SYS(pwrite64), limits.plan_fd));
   must(AllowOnFd(filter, SCMP_SYS(write), STDOUT_FILENO));
   must(AllowOnFd(filter, SCMP_SYS(write), STDERR_FILENO));
-  must(AllowUnlessExecutable(filter, SCMP_SYS(mmap)));
-  must(AllowUnlessExecutable(filter, SCMP_SYS(mprotect)));
-  for (const int call : {SCMP_SYS(brk), SCMP_SYS(munmap), SCMP_SYS(mremap), SCMP_SYS(madvise),
-                         SCMP_SYS(futex), SCMP_SYS(exit), SCMP_SYS(exit_group)}) {
+  must(AllowMemory(filter));
+  for (const int call : {SCMP_SYS(brk), SCMP_SYS(munmap), SCMP_SYS(mremap), SCMP_SYS(futex),
+                         SCMP_SYS(exit), SCMP_SYS(exit_group)}) {
     must(seccomp_rule_add(filter, SCMP_ACT_ALLOW, call, 0));
   }
   // So that a failed check ends in SIGABRT, which says what happened, and not in SIGSYS.
@@ -87,6 +93,12 @@ absl::Status InstallFilter(const SandboxLimits& limits) {
   const std::unique_ptr<void, decltype(&seccomp_release)> filter(
       seccomp_init(SCMP_ACT_KILL_PROCESS), &seccomp_release);
   if (filter == nullptr) return Failed("seccomp_init", ENOMEM);
+  // Calls by the gates of 32-bit programs.
+  if (const int result =
+          seccomp_attr_set(filter.get(), SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_KILL_PROCESS);
+      result != 0) {
+    return Failed("seccomp_attr_set", -result);
+  }
   if (AddRules(filter.get(), limits) != 0) return Failed("seccomp_rule_add", EINVAL);
   const int result = seccomp_load(filter.get());
   return result == 0 ? absl::OkStatus() : Failed("seccomp_load", -result);
@@ -96,6 +108,9 @@ absl::Status InstallFilter(const SandboxLimits& limits) {
 
 absl::Status EnterSandbox(const SandboxLimits& limits) {
   if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) return Failed("no_new_privs", errno);
+  // One that waits for ever uses no processor time: whoever started it limits its time, and may
+  // die.
+  if (prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) != 0) return Failed("death signal", errno);
   if (absl::Status status = SetLimits(limits); !status.ok()) return status;
   return kInstrumented ? absl::OkStatus() : InstallFilter(limits);
 }

@@ -4,8 +4,10 @@
 //   model, write the plan and its report, manage memory and exit: nothing else.
 // Who may call: the compiler's main thread, once, before it reads a byte of the model and before
 //   any other thread exists.
-// Invariants: after success there is no way back. A call outside the list kills the process with
+// Invariants: after success there is no way back. 1. A call outside the list kills the process with
 //   SIGSYS; too much processor time kills it with SIGXCPU; too much memory fails an allocation.
+//   2. It ends with the thread that started it. 3. Memory is never executable, and never that of a
+//   descriptor.
 // Fails: Internal, where the kernel refuses a limit or the filter; the caller must not go on.
 #pragma once
 

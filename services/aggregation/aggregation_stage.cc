@@ -33,8 +33,7 @@ absl::StatusOr<AggregationStage::Recipe> AggregationStage::MakeRecipe(const Mode
     absl::StatusOr<CompiledOutput> compiled =
         CompiledOutput::Make(output, model.prediction_columns());
     if (!compiled.ok()) return compiled.status();
-    const uint32_t columns = output.kind() == TOP_K ? output.top_k() : 1;
-    recipe.outputs.emplace(output.kind(), Recipe::Output{std::move(*compiled), columns});
+    recipe.outputs.emplace(output.kind(), std::move(*compiled));
   }
   if (model.members_size() > 0) {
     std::vector<double> weights;
@@ -167,9 +166,9 @@ absl::Status AggregationStage::Write(Worker& worker, const WorkItem& item, const
   }
   for (const auto& [kind, output] : recipe.outputs) {
     if ((wanted & 1u << kind) == 0) continue;
-    absl::StatusOr<size_t> bytes = output.compiled.Bytes(prediction);
+    absl::StatusOr<size_t> bytes = output.Bytes(prediction);
     if (!bytes.ok()) return bytes.status();
-    out.Add(kind, kind == CLASS ? DataType::kInt64 : DataType::kBytes, output.columns, *bytes);
+    out.Add(kind, output.datatype(), output.columns(), *bytes);
   }
   std::optional<BlockRef> taken = worker.Allocate(item, out.bytes());
   if (!taken.has_value()) return absl::ResourceExhaustedError("the answer is over the size limit");
@@ -183,8 +182,7 @@ absl::Status AggregationStage::Write(Worker& worker, const WorkItem& item, const
   }
   for (const auto& [kind, output] : recipe.outputs) {
     if ((wanted & 1u << kind) == 0) continue;
-    if (absl::Status s = output.compiled.Write(prediction, {out.Data(at), out.data_bytes(at)});
-        !s.ok()) {
+    if (absl::Status s = output.Write(prediction, {out.Data(at), out.data_bytes(at)}); !s.ok()) {
       return s;
     }
     ++at;

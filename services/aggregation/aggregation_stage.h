@@ -34,13 +34,9 @@ class AggregationStage : public WorkerStage {
 
  private:
   struct Recipe {
-    struct Output {
-      CompiledOutput compiled;
-      uint32_t columns;
-    };
     std::optional<CompiledEnsemble> ensemble;  // none: a plain model's one part
     DataType result = DataType::kFp64;         // of the ensemble's prediction
-    std::map<OutputKind, Output> outputs;
+    std::map<OutputKind, CompiledOutput> outputs;
   };
 
   static absl::StatusOr<Recipe> MakeRecipe(const Model& model);

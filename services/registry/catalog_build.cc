@@ -7,6 +7,7 @@
 #include "common/log.h"
 #include "services/registry/route_before.h"
 #include "services/registry/text.h"
+#include "services/registry/weights.h"
 
 namespace millrace {
 namespace {
@@ -49,6 +50,7 @@ class Build {
         built_.plans[served.loaded.model.route()] = std::move(served.loaded.plan);
       }
       *built_.catalog.add_models() = served.loaded.model;
+      *built_.catalog.add_weights() = WeightsOf(served);
     }
     for (const std::string& name : unloaded_) built_.catalog.add_unloaded(name);
     built_.models = std::move(served_);
@@ -79,7 +81,10 @@ class Build {
     if (!definition.ok()) {
       Fail(name, "", definition.status().message());
       KeepServing(name, SIZE_MAX, ensembles);
-    } else if (definition->IsEnsemble()) {
+      return;
+    }
+    ModelLoader::TellUnused(*definition);
+    if (definition->IsEnsemble()) {
       ensembles->push_back(std::move(*definition));
     } else {
       AddPlain(*definition);

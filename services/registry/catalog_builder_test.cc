@@ -87,7 +87,7 @@ TEST_F(CatalogBuilderTest, AModelThatFailsDoesNotKeepOthersFromServing) {
   temp_.AddModel("good", kPlain, FakeReport{}.Line());
   temp_.AddModel("refused", kPlain, R"({"ok":false,"error":"trees[0]: a loop"})");
   temp_.AddModel("crashes", kPlain, "crash");
-  temp_.AddModel("bad_config", "platform: \"xgboost\"\ninstance_group { }\n", FakeReport{}.Line());
+  temp_.AddModel("bad_config", "platform: \"xgboost\"\nbatch_input { }\n", FakeReport{}.Line());
   temp_.AddModel("other_format",
                  "platform: \"lightgbm\" max_batch_size: 1 "
                  "default_model_filename: \"model.json\"",
@@ -113,7 +113,7 @@ TEST_F(CatalogBuilderTest, AModelThatFailsDoesNotKeepOthersFromServing) {
   const std::map<std::string, std::string> expected = {
       {"refused", "trees[0]: a loop"},
       {"crashes", "ended by signal 11"},
-      {"bad_config", "config.pbtxt:2: field instance_group is not supported"},
+      {"bad_config", "config.pbtxt:2: field batch_input is not supported"},
       {"other_format", "platform is lightgbm, and the file's format is xgboost_json"},
       {"empty", "the file is empty"},
       {"no_file", "no_file/1/model.json or model.ubj does not exist"},
@@ -187,7 +187,7 @@ TEST_F(CatalogBuilderTest, WhatWasServedIsServedOnWhereItCannotBeReadAgain) {
   EXPECT_TRUE(built_->plans.at(before.at("m/1")).valid());
   EXPECT_EQ(Routes(Build()), before) << "and the next time";
   temp_.Write("m/1/model.json", FakeReport{}.Line());
-  temp_.Write("m/config.pbtxt", "platform: \"xgboost\"\ninstance_group { }\n");
+  temp_.Write("m/config.pbtxt", "platform: \"xgboost\"\nbatch_input { }\n");
   temp_.Write("e/config.pbtxt", "platform: \"millrace_ensemble\"\n");
   EXPECT_EQ(Routes(Build()), before) << "a definition that cannot be read";
   temp_.Write("m/config.pbtxt", kPlain);

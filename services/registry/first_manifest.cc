@@ -191,6 +191,7 @@ class Writer {
       if (output.kind() == CLASS) kind = "class";
       if (output.kind() == LABEL) kind = "label";
       if (output.kind() == TOP_K) kind = "top_k";
+      if (output.kind() == SCORES) kind = "scores";
       Tensor(output.tensor(), ", kind: " + kind, "");
     }
   }

@@ -50,17 +50,20 @@ void AddExpected(const ModelFacts& facts, const OutputSpec& output, Golden* gold
   const auto type = static_cast<DataType>(output.tensor().datatype());
   const std::vector<double>& numbers =
       output.kind() == MARGIN ? facts.golden_margins : facts.golden_predictions;
-  const bool known = output.kind() == PREDICTION || output.kind() == MARGIN ||
-                     output.kind() == CLASS || output.kind() == LABEL;
-  if (!known || numbers.empty()) return;
+  if (output.kind() == TOP_K || numbers.empty()) return;
   const bool is_class = output.kind() == CLASS || output.kind() == LABEL;
-  const auto columns = is_class ? 1 : static_cast<int64_t>(numbers.size());
+  const auto columns = is_class ? 1 : output.tensor().dims(0);
+  const bool both = !is_class && columns != static_cast<int64_t>(numbers.size());  // 1 - p and p
   GoldenTensor* tensor = Start(output.tensor().name(), type, {1, columns}, golden->add_outputs());
   if (output.kind() == CLASS) {
-    Append(static_cast<int64_t>(ClassOf(numbers)), tensor->mutable_data());
+    const bool is_cut = output.has_above() && numbers.size() == 1;
+    const size_t at = is_cut ? static_cast<float>(numbers[0]) > output.above() : ClassOf(numbers);
+    if (type == DataType::kFp32) return Append(static_cast<float>(at), tensor->mutable_data());
+    Append(static_cast<int64_t>(at), tensor->mutable_data());
   } else if (output.kind() == LABEL) {
     AppendText(output.labels(static_cast<int>(ClassOf(numbers))), tensor->mutable_data());
   } else {
+    if (both) AppendFloat(1.0 - numbers[0], type, tensor->mutable_data());
     for (double number : numbers) AppendFloat(number, type, tensor->mutable_data());
   }
 }

@@ -1,19 +1,14 @@
 #include "services/registry/model_definition.h"
 
-#include <math.h>
-
 #include <algorithm>
-#include <map>
 #include <set>
 #include <utility>
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_split.h"
-#include "absl/strings/strip.h"
 #include "common/check.h"
-#include "ipc/ledger.h"
-#include "services/registry/config_text.h"
+#include "services/registry/config_parameters.h"
+#include "services/registry/ensemble_parameters.h"
 #include "services/registry/text.h"
 
 namespace millrace {
@@ -22,17 +17,12 @@ namespace {
 constexpr int32_t kMaxBatchSize = 1 << 20;
 constexpr int kMaxOutputs = 16;
 constexpr uint32_t kMaxTopK = 1024;
-constexpr std::string_view kKindPrefix = "output_kind.";
 
 constexpr std::pair<std::string_view, OutputKind> kKinds[] = {{"prediction", PREDICTION},
                                                               {"margin", MARGIN},
                                                               {"class", CLASS},
                                                               {"label", LABEL},
                                                               {"top_k", TOP_K}};
-
-absl::Status Bad(const std::string& sentence) {
-  return absl::InvalidArgumentError("config.pbtxt: " + sentence);
-}
 
 OutputKind KindOf(std::string_view name) {
   for (const auto& [known, kind] : kKinds) {
@@ -41,70 +31,94 @@ OutputKind KindOf(std::string_view name) {
   return OUTPUT_INVALID;
 }
 
-// The parameters of a config; what nobody asked for is left and named at the end.
-class Parameters {
- public:
-  explicit Parameters(const registry::ModelConfig& config) {
-    for (const auto& [key, parameter] : config.parameters()) left_[key] = parameter.string_value();
-  }
-
-  std::optional<std::string> Take(const std::string& key) {
-    const auto found = left_.find(key);
-    if (found == left_.end()) return std::nullopt;
-    std::string value = found->second;
-    left_.erase(found);
-    return value;
-  }
-
-  absl::Status CheckNoneLeft() const {
-    if (left_.empty()) return absl::OkStatus();
-    const std::string key = Printable(left_.begin()->first);
-    if (left_.begin()->first.rfind(kKindPrefix, 0) == 0) {
-      return Bad(absl::StrCat("parameters ", key, ": there is no output of that name"));
-    }
-    return Bad(absl::StrCat("parameters ", key, " is not supported for this platform"));
-  }
-
- private:
-  std::map<std::string, std::string> left_;
-};
-
-absl::Status CheckName(registry::ModelConfig* config, const std::string& folder) {
+absl::Status CheckName(ModelDefinition* definition, const std::string& folder) {
+  registry::ModelConfig* const config = &definition->config;
   if (config->name().empty()) config->set_name(folder);
   if (config->name() == folder) return absl::OkStatus();
-  return Bad(absl::StrCat("name is ", Printable(config->name()), ", and the folder is ", folder));
+  return definition->lines.Bad(
+      "name", absl::StrCat("name is ", Printable(config->name()), ", and the folder is ", folder));
 }
 
-absl::Status CheckPlatform(registry::ModelConfig* config) {
+absl::Status CheckPlatform(ModelDefinition* definition) {
+  registry::ModelConfig* const config = &definition->config;
+  const char* const field = config->platform().empty() ? "backend" : "platform";
   if (config->platform().empty()) config->set_platform(config->backend());
   const std::string& platform = config->platform();
-  if (platform.empty()) return Bad("platform is missing");
+  if (platform.empty()) return definition->lines.Bad("platform", "platform is missing");
   if (!config->backend().empty() && config->backend() != platform) {
-    return Bad(absl::StrCat("platform is ", Printable(platform), " and backend is ",
-                            Printable(config->backend())));
+    return definition->lines.Bad(
+        "platform", absl::StrCat("platform is ", Printable(platform), " and backend is ",
+                                 Printable(config->backend())));
   }
-  if (platform == kXgboost || platform == kLightgbm || platform == kEnsemble) {
-    return absl::OkStatus();
+  for (const char* known : {kXgboost, kLightgbm, kFil, kEnsemble}) {
+    if (platform == known) return absl::OkStatus();
   }
-  return Bad(absl::StrCat("platform ", Printable(platform), " is not supported; there are ",
-                          kXgboost, ", ", kLightgbm, " and ", kEnsemble));
+  return definition->lines.Bad(
+      field, absl::StrCat(field, " ", Printable(platform), " is not supported; there are ",
+                          kXgboost, ", ", kLightgbm, ", ", kFil, " and ", kEnsemble));
 }
 
-absl::Status CheckBatch(const registry::ModelConfig& config) {
-  if (config.max_batch_size() >= 1 && config.max_batch_size() <= kMaxBatchSize) {
-    return absl::OkStatus();
+// Fields that ask for nothing where they have their default.
+absl::Status CheckDefaults(const ModelDefinition& definition) {
+  const registry::ModelConfig& config = definition.config;
+  struct Row {
+    bool is_set;
+    const char* path;
+    const char* why;
+  };
+  const registry::ModelInput input =
+      config.input_size() > 0 ? config.input(0) : registry::ModelInput();
+  const registry::ModelDynamicBatching& batching = config.dynamic_batching();
+  const Row rows[] = {
+      {batching.preserve_ordering(), "dynamic_batching.preserve_ordering",
+       "answers come when they are ready"},
+      {batching.priority_levels() > 0, "dynamic_batching.priority_levels",
+       "priorities are those of requests"},
+      {config.model_transaction_policy().decoupled(), "model_transaction_policy.decoupled",
+       "a request has one answer"},
+      {input.is_shape_tensor(), "input[0].is_shape_tensor", "inputs are rows of numbers"},
+      {input.allow_ragged_batch(), "input[0].allow_ragged_batch", "every row has all columns"},
+      {input.optional(), "input[0].optional", "every request has the input"},
+      {input.is_non_linear_format_io(), "input[0].is_non_linear_format_io",
+       "inputs are rows of numbers"}};
+  for (const Row& row : rows) {
+    if (!row.is_set) continue;
+    return definition.lines.Bad(row.path, absl::StrCat(row.path, " is not supported: ", row.why));
   }
-  return Bad(absl::StrCat("max_batch_size must be from 1 to ", kMaxBatchSize, ", and is ",
-                          config.max_batch_size(),
-                          " (a tensor's first dimension is always the number of rows)"));
+  for (int i = 0; i < config.output_size(); ++i) {
+    const registry::ModelOutput& output = config.output(i);
+    if (!output.is_shape_tensor() && !output.is_non_linear_format_io()) continue;
+    return definition.lines.Bad(
+        absl::StrCat("output[", i, "].",
+                     output.is_shape_tensor() ? "is_shape_tensor" : "is_non_linear_format_io"),
+        absl::StrCat("output ", Printable(output.name()), ": outputs are rows of values"));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckBatch(const ModelDefinition& definition) {
+  const int32_t size = definition.config.max_batch_size();
+  if (size >= 1 && size <= kMaxBatchSize) return absl::OkStatus();
+  return definition.lines.Bad(
+      "max_batch_size",
+      absl::StrCat("max_batch_size must be from 1 to ", kMaxBatchSize, ", and is ", size,
+                   " (a tensor's first dimension is always the number of rows)"));
 }
 
 absl::Status CheckFiles(ModelDefinition* definition) {
   const std::string& name = definition->config.default_model_filename();
   if (!name.empty()) {
-    if (definition->IsEnsemble()) return Bad("default_model_filename: an ensemble has no file");
-    if (!IsPlainName(name)) return Bad("default_model_filename must be the plain name of a file");
+    if (definition->IsEnsemble()) {
+      return definition->lines.Bad("default_model_filename",
+                                   "default_model_filename: an ensemble has no file");
+    }
+    if (!IsPlainName(name)) {
+      return definition->lines.Bad("default_model_filename",
+                                   "default_model_filename must be the plain name of a file");
+    }
     definition->files = {name};
+  } else if (definition->fil.has_value()) {
+    definition->files = definition->fil->files;
   } else if (definition->platform() == kXgboost) {
     definition->files = {"model.json", "model.ubj"};
   } else if (definition->platform() == kLightgbm) {
@@ -113,58 +127,80 @@ absl::Status CheckFiles(ModelDefinition* definition) {
   return absl::OkStatus();
 }
 
-absl::Status CheckTensorNames(const registry::ModelConfig& config) {
+absl::Status CheckTensorNames(const ModelDefinition& definition) {
+  const registry::ModelConfig& config = definition.config;
+  const ConfigLines& lines = definition.lines;
   if (config.input_size() > 1) {
-    return Bad(absl::StrCat("input: a model takes one tensor, and ", config.input_size(),
-                            " are declared"));
+    return lines.Bad("input[1]", absl::StrCat("input: a model takes one tensor, and ",
+                                              config.input_size(), " are declared"));
   }
   if (config.output_size() > kMaxOutputs) {
-    return Bad(absl::StrCat("output: more than ", kMaxOutputs, " are declared"));
+    return lines.Bad(absl::StrCat("output[", kMaxOutputs, "]"),
+                     absl::StrCat("output: more than ", kMaxOutputs, " are declared"));
   }
   for (const registry::ModelInput& input : config.input()) {
-    if (!IsTensorName(input.name())) return Bad("input.name is missing or malformed");
+    if (!IsTensorName(input.name())) {
+      return lines.Bad("input[0].name", "input.name is missing or malformed");
+    }
   }
   std::set<std::string> names;
-  for (const registry::ModelOutput& output : config.output()) {
-    if (!IsTensorName(output.name())) return Bad("output.name is missing or malformed");
+  for (int i = 0; i < config.output_size(); ++i) {
+    const registry::ModelOutput& output = config.output(i);
+    const std::string path = absl::StrCat("output[", i, "].");
+    if (!IsTensorName(output.name())) {
+      return lines.Bad(path + "name", "output.name is missing or malformed");
+    }
     if (!names.insert(output.name()).second) {
-      return Bad(absl::StrCat("output ", output.name(), " stands twice"));
+      return lines.Bad(path + "name", absl::StrCat("output ", output.name(), " stands twice"));
     }
     if (!output.label_filename().empty() && !IsPlainName(output.label_filename())) {
-      return Bad(absl::StrCat("output ", output.name(),
-                              ": label_filename must be the plain name of a file"));
+      return lines.Bad(path + "label_filename",
+                       absl::StrCat("output ", output.name(),
+                                    ": label_filename must be the plain name of a file"));
     }
   }
   return absl::OkStatus();
 }
 
+absl::Status TakeKind(const registry::ModelOutput& output, const std::string& path,
+                      Parameters* parameters, ModelDefinition* definition) {
+  const ConfigLines& lines = definition->lines;
+  const std::string key = std::string(kKindPrefix) + output.name();
+  const std::optional<std::string> named = parameters->Take(key);
+  const OutputKind kind = KindOf(named.value_or(output.name()));
+  const std::string what = absl::StrCat("output ", output.name());
+  if (kind == OUTPUT_INVALID && named.has_value()) {
+    return parameters->Bad(key, absl::StrCat(" is ", Printable(*named),
+                                             ", and may be prediction, margin, class, label or "
+                                             "top_k"));
+  }
+  if (kind == OUTPUT_INVALID) {
+    return lines.Bad(path + ".name",
+                     absl::StrCat(what,
+                                  " is none of prediction, margin, class, label, top_k; say which "
+                                  "by the parameter ",
+                                  key));
+  }
+  if (!output.label_filename().empty() && kind != LABEL && kind != TOP_K) {
+    return lines.Bad(path + ".label_filename",
+                     what + ": label_filename belongs to a label or top_k");
+  }
+  if (output.label_filename().empty() && kind == LABEL) {
+    return lines.Bad(path, what + ": label_filename is missing");
+  }
+  const auto& kinds = definition->output_kinds;
+  if (std::find(kinds.begin(), kinds.end(), kind) != kinds.end()) {
+    return lines.Bad(path + ".name", what + ": another output is of that kind");
+  }
+  definition->output_kinds.push_back(kind);
+  return absl::OkStatus();
+}
+
 absl::Status TakeKinds(Parameters* parameters, ModelDefinition* definition) {
-  for (const registry::ModelOutput& output : definition->config.output()) {
-    const std::string key = std::string(kKindPrefix) + output.name();
-    const std::optional<std::string> named = parameters->Take(key);
-    const OutputKind kind = KindOf(named.value_or(output.name()));
-    if (kind == OUTPUT_INVALID && named.has_value()) {
-      return Bad(absl::StrCat("parameters ", key, " is ", Printable(*named),
-                              ", and may be prediction, margin, class, label or top_k"));
-    }
-    if (kind == OUTPUT_INVALID) {
-      return Bad(absl::StrCat("output ", output.name(),
-                              " is none of prediction, margin, class, label, top_k; say which by "
-                              "the parameter ",
-                              key));
-    }
-    if (!output.label_filename().empty() && kind != LABEL && kind != TOP_K) {
-      return Bad(
-          absl::StrCat("output ", output.name(), ": label_filename belongs to a label or top_k"));
-    }
-    if (output.label_filename().empty() && kind == LABEL) {
-      return Bad(absl::StrCat("output ", output.name(), ": label_filename is missing"));
-    }
-    const auto& kinds = definition->output_kinds;
-    if (std::find(kinds.begin(), kinds.end(), kind) != kinds.end()) {
-      return Bad(absl::StrCat("output ", output.name(), ": another output is of that kind"));
-    }
-    definition->output_kinds.push_back(kind);
+  for (int i = 0; i < definition->config.output_size(); ++i) {
+    const absl::Status s = TakeKind(definition->config.output(i), absl::StrCat("output[", i, "]"),
+                                    parameters, definition);
+    if (!s.ok()) return s;
   }
   return absl::OkStatus();
 }
@@ -174,82 +210,38 @@ absl::Status TakeTopK(Parameters* parameters, ModelDefinition* definition) {
   if (!text.has_value()) return absl::OkStatus();
   uint32_t k = 0;
   if (!absl::SimpleAtoi(*text, &k) || k < 1 || k > kMaxTopK) {
-    return Bad(absl::StrCat("parameters top_k must be from 1 to ", kMaxTopK));
+    return parameters->Bad("top_k", absl::StrCat(" must be from 1 to ", kMaxTopK));
   }
   const auto& kinds = definition->output_kinds;
   if (std::find(kinds.begin(), kinds.end(), TOP_K) == kinds.end()) {
-    return Bad("parameters top_k: there is no output of that kind");
+    return parameters->Bad("top_k", ": there is no output of that kind");
   }
   definition->top_k = k;
   return absl::OkStatus();
 }
 
-std::vector<std::string> List(const std::string& text) {
-  std::vector<std::string> parts;
-  for (absl::string_view part : absl::StrSplit(text, ',')) {
-    parts.emplace_back(absl::StripAsciiWhitespace(part));
-  }
-  return parts;
-}
-
-absl::Status TakeMembers(Parameters* parameters, EnsembleDefinition* ensemble) {
-  const std::optional<std::string> members = parameters->Take("members");
-  if (!members.has_value())
-    return Bad("parameters members is missing: names of two models or more");
-  ensemble->members = List(*members);
-  if (ensemble->members.size() < 2 || ensemble->members.size() > kMaxMembers) {
-    return Bad(absl::StrCat("parameters members names ", ensemble->members.size(),
-                            " models, and may name 2 to ", kMaxMembers));
-  }
-  std::set<std::string> seen;
-  for (const std::string& member : ensemble->members) {
-    if (!IsPlainName(member)) {
-      return Bad(absl::StrCat("parameters members: '", Printable(member), "' is no model's name"));
-    }
-    if (!seen.insert(member).second) {
-      return Bad(absl::StrCat("parameters members: ", member, " stands twice"));
-    }
-  }
+absl::Status TakeFil(Parameters* parameters, ModelDefinition* definition) {
+  absl::StatusOr<FilOptions> options = TakeFilOptions(parameters, &definition->unused);
+  if (!options.ok()) return options.status();
+  definition->fil = std::move(*options);
+  if (absl::Status s = CheckFilOutputs(definition->lines, &definition->config); !s.ok()) return s;
+  definition->output_kinds = {definition->fil->classes ? CLASS : PREDICTION};
   return absl::OkStatus();
 }
 
-absl::Status TakeWeights(Parameters* parameters, EnsembleDefinition* ensemble) {
-  ensemble->weights.assign(ensemble->members.size(), 1.0);
-  const std::optional<std::string> text = parameters->Take("weights");
-  if (!text.has_value()) return absl::OkStatus();
-  const std::vector<std::string> parts = List(*text);
-  if (parts.size() != ensemble->members.size()) {
-    return Bad(absl::StrCat("parameters weights has ", parts.size(), " numbers for ",
-                            ensemble->members.size(), " members"));
-  }
-  double sum = 0;
-  for (size_t i = 0; i < parts.size(); ++i) {
-    double& weight = ensemble->weights[i];
-    if (!absl::SimpleAtod(parts[i], &weight) || !isfinite(weight) || weight < 0) {
-      return Bad(absl::StrCat("parameters weights: '", Printable(parts[i]),
-                              "' is no number of 0 or more"));
-    }
-    sum += weight;
-  }
-  if (!(sum > 0) || !isfinite(sum)) {
-    return Bad("parameters weights: their sum must be above 0 and finite");
-  }
-  return absl::OkStatus();
-}
-
-absl::Status TakeEnsemble(Parameters* parameters, EnsembleDefinition* ensemble) {
-  if (absl::Status s = TakeMembers(parameters, ensemble); !s.ok()) return s;
-  const std::optional<std::string> method = parameters->Take("method");
-  if (!method.has_value()) return Bad("parameters method is missing: weighted_mean or vote");
-  if (*method == "weighted_mean") {
-    ensemble->combine = WEIGHTED_MEAN;
-  } else if (*method == "vote") {
-    ensemble->combine = VOTE;
+// What the parameters say, by platform.
+absl::Status TakeParameters(ModelDefinition* definition) {
+  Parameters parameters(definition->config, definition->lines);
+  if (definition->platform() == kFil) {
+    if (absl::Status s = TakeFil(&parameters, definition); !s.ok()) return s;
   } else {
-    return Bad(absl::StrCat("parameters method is ", Printable(*method),
-                            ", and may be weighted_mean or vote"));
+    if (absl::Status s = TakeKinds(&parameters, definition); !s.ok()) return s;
+    if (absl::Status s = TakeTopK(&parameters, definition); !s.ok()) return s;
   }
-  return TakeWeights(parameters, ensemble);
+  if (definition->IsEnsemble()) {
+    if (absl::Status s = TakeEnsemble(&parameters, &definition->ensemble); !s.ok()) return s;
+  }
+  return parameters.CheckNoneLeft();
 }
 
 }  // namespace
@@ -257,22 +249,19 @@ absl::Status TakeEnsemble(Parameters* parameters, EnsembleDefinition* ensemble) 
 absl::StatusOr<ModelDefinition> ParseModelDefinition(std::string_view text,
                                                      const std::string& folder) {
   MR_CHECK(IsPlainName(folder), "a model's name was checked when it was listed");
-  absl::StatusOr<registry::ModelConfig> config = ParseConfigText(text);
-  if (!config.ok()) return config.status();
+  absl::StatusOr<ConfigText> parsed = ParseConfigText(text);
+  if (!parsed.ok()) return parsed.status();
   ModelDefinition definition;
-  definition.config = std::move(*config);
-  if (absl::Status s = CheckName(&definition.config, folder); !s.ok()) return s;
-  if (absl::Status s = CheckPlatform(&definition.config); !s.ok()) return s;
-  if (absl::Status s = CheckBatch(definition.config); !s.ok()) return s;
+  definition.config = std::move(parsed->config);
+  definition.lines = std::move(parsed->lines);
+  definition.unused = std::move(parsed->unused);
+  if (absl::Status s = CheckName(&definition, folder); !s.ok()) return s;
+  if (absl::Status s = CheckPlatform(&definition); !s.ok()) return s;
+  if (absl::Status s = CheckDefaults(definition); !s.ok()) return s;
+  if (absl::Status s = CheckBatch(definition); !s.ok()) return s;
+  if (absl::Status s = CheckTensorNames(definition); !s.ok()) return s;
+  if (absl::Status s = TakeParameters(&definition); !s.ok()) return s;
   if (absl::Status s = CheckFiles(&definition); !s.ok()) return s;
-  if (absl::Status s = CheckTensorNames(definition.config); !s.ok()) return s;
-  Parameters parameters(definition.config);
-  if (absl::Status s = TakeKinds(&parameters, &definition); !s.ok()) return s;
-  if (absl::Status s = TakeTopK(&parameters, &definition); !s.ok()) return s;
-  if (definition.IsEnsemble()) {
-    if (absl::Status s = TakeEnsemble(&parameters, &definition.ensemble); !s.ok()) return s;
-  }
-  if (absl::Status s = parameters.CheckNoneLeft(); !s.ok()) return s;
   return definition;
 }
 

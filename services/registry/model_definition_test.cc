@@ -54,14 +54,13 @@ TEST(ModelDefinition, BackendNamesThePlatformToo) {
 
 // What is not supported is named with its line; nothing is ever ignored.
 TEST(ModelDefinition, AFieldThatIsNotSupportedIsNamedWithItsLine) {
-  EXPECT_EQ(Error("platform: \"xgboost\"\nmax_batch_size: 8\ninstance_group [ { count: 2 } ]\n"),
-            "config.pbtxt:3: field instance_group is not supported");
+  EXPECT_EQ(Error("platform: \"xgboost\"\nmax_batch_size: 8\ncolour: \"blue\"\n"),
+            "config.pbtxt:3: field colour is not supported");
   EXPECT_EQ(Error("name: \"m\"\ninput {\n  name: \"i\"\n  reshape { shape: [ 1 ] }\n}\n"),
-            "config.pbtxt:4: field reshape is not supported");
-  EXPECT_EQ(Error("dynamic_batching {\n  max_queue_delay_microseconds: 100 }\n"),
-            "config.pbtxt:2: field max_queue_delay_microseconds is not supported");
+            "config.pbtxt:4: field reshape is not supported: a tensor is [rows, columns]");
   EXPECT_EQ(Error("\nsequence_batching { }\n"),
-            "config.pbtxt:2: field sequence_batching is not supported");
+            "config.pbtxt:2: field sequence_batching is not supported: models here keep nothing "
+            "from request to request");
   Parse(std::string(kPlain) + "dynamic_batching { }");
 }
 

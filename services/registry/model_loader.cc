@@ -1,13 +1,17 @@
 #include "services/registry/model_loader.h"
 
+#include <sys/stat.h>
+
 #include <set>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "common/check.h"
+#include "common/log.h"
 #include "services/registry/feature_view.h"
 #include "services/registry/golden.h"
 #include "services/registry/manifest/sha256.h"
+#include "services/registry/manifest/utc.h"
 #include "services/registry/version_check.h"
 
 namespace millrace {
@@ -64,10 +68,25 @@ void SetProvenance(const Manifest& manifest, const TrustPolicy& trust, Model* mo
   provenance->set_tagged_fields(manifest.data_protection.size());
 }
 
-absl::Status CheckFormat(const std::string& platform, const std::string& format) {
-  if (format.rfind(platform + "_", 0) == 0) return absl::OkStatus();
-  return absl::InvalidArgumentError(
-      absl::StrCat("config.pbtxt: platform is ", platform, ", and the file's format is ", format));
+void SetAge(int file, const Manifest* manifest, ModelFacts* facts) {
+  struct stat info;
+  if (manifest != nullptr) {
+    facts->weights_made_s = ParseUtc(manifest->trained_at).value_or(0);
+  } else if (fstat(file, &info) == 0) {
+    facts->weights_made_s = info.st_mtime;
+    facts->weights_of_file = true;
+  }
+}
+
+absl::Status CheckFormat(const ModelDefinition& definition, const std::string& format) {
+  if (format.rfind(definition.Format(), 0) == 0) return absl::OkStatus();
+  if (definition.fil.has_value()) {
+    return definition.lines.Bad("parameters.model_type",
+                                absl::StrCat("parameters model_type says ", definition.Format(),
+                                             ", and the file's format is ", format));
+  }
+  return definition.lines.Bad("platform", absl::StrCat("platform is ", definition.platform(),
+                                                       ", and the file's format is ", format));
 }
 
 }  // namespace
@@ -75,12 +94,24 @@ absl::Status CheckFormat(const std::string& platform, const std::string& format)
 absl::StatusOr<ModelDefinition> ModelLoader::ReadDefinition(const std::string& folder) const {
   absl::StatusOr<std::string> text =
       repository_.ReadText(folder + "/config.pbtxt", kMaxConfigBytes);
+  if (absl::IsNotFound(text.status())) {
+    return absl::NotFoundError(
+        absl::StrCat(text.status().message(),
+                     ": nothing is guessed, and platform and max_batch_size are enough"));
+  }
   if (!text.ok()) return text.status();
   absl::StatusOr<ModelDefinition> definition = ParseModelDefinition(*text, folder);
   if (!definition.ok()) return definition;
   definition->config_sha256 = Sha256Of(*text);
   definition->config_bytes = text->size();
   return definition;
+}
+
+void ModelLoader::TellUnused(const ModelDefinition& definition) {
+  for (const std::string& option : definition.unused) {
+    Log(LogLevel::kWarning, "config_option_not_used",
+        {{"model", definition.config.name()}, {"option", option}});
+  }
 }
 
 absl::Status ModelLoader::Refuse(const std::string& what,
@@ -130,9 +161,10 @@ absl::StatusOr<LoadedModel> ModelLoader::Compile(const ModelDefinition& definiti
   absl::StatusOr<CompiledPlan> compiled = RunCompiler(file->get(), "auto", options_.compile);
   if (!compiled.ok()) return compiled.status();
   const CompileReport& report = compiled->report;
-  if (absl::Status s = CheckFormat(definition.platform(), report.format); !s.ok()) return s;
+  if (absl::Status s = CheckFormat(definition, report.format); !s.ok()) return s;
   absl::StatusOr<LoadedModel> loaded = Finish(definition, files, version, FactsOf(report));
   if (!loaded.ok()) return loaded.status();
+  SetAge(file->get(), files.manifest(), &loaded->facts);
   loaded->model.set_plan_bytes(report.plan_bytes);
   loaded->plan = std::move(compiled->plan);
   return loaded;
@@ -169,6 +201,14 @@ absl::StatusOr<LoadedModel> ModelLoader::Finish(const ModelDefinition& definitio
   };
   absl::StatusOr<Model> model = MakeSignature(definition, facts, options_.limits, read);
   if (!model.ok()) return model.status();
+  if (const int32_t asked = definition.config.max_batch_size();
+      static_cast<int64_t>(model->max_rows()) < asked) {
+    Log(LogLevel::kWarning, "config_option_not_used",
+        {{"model", model->name()},
+         {"option", absl::StrCat(definition.lines.Place("max_batch_size"), "max_batch_size is ",
+                                 asked, ", and ", model->max_rows(),
+                                 " rows are taken: the server's execution.max_batch_rows")}});
+  }
   LoadedModel loaded{std::move(*model), std::move(facts), Fd()};
   loaded.model.set_version(absl::StrCat(version));
   if (absl::Status s = AddView(files, &loaded.model); !s.ok()) return s;

@@ -47,6 +47,8 @@ class ModelLoader {
       : repository_(repository), options_(options) {}
 
   absl::StatusOr<ModelDefinition> ReadDefinition(const std::string& folder) const;
+  // Logs what of it changes no answer and is left unused.
+  static void TellUnused(const ModelDefinition& definition);
 
   absl::StatusOr<LoadedModel> LoadPlain(const ModelDefinition& definition, int64_t version) const;
 

@@ -102,6 +102,11 @@ std::optional<int> RegistryService::OnConfigure(const Configure& configure) {
       OptionsOf(config_, compiler_), configure.first_route(), configure.first_generation(),
       std::set<std::string>(configure.unloaded().begin(), configure.unloaded().end()));
   watch_ = std::make_unique<RepositoryWatch>(RepositoryWatch::OptionsOf(config_), MonotonicNanos);
+  if (!config_.debt_webhook.empty()) {
+    DebtWatch::Options debt;
+    debt.limits = {config_.max_age_days, config_.max_untagged_percent};
+    debt_ = std::make_unique<DebtWatch>(*OtlpEndpoint::Parse(config_.debt_webhook), debt);
+  }
   return BuildAndPublish();
 }
 
@@ -170,6 +175,7 @@ std::optional<int> RegistryService::OnChangeModel(const ChangeModel& change) {
 
 absl::Status RegistryService::Publish(const BuiltCatalog& built) {
   newest_ = &built;
+  if (debt_ != nullptr) debt_->Use(built.catalog);
   const std::string bytes = built.catalog.SerializeAsString();
   const absl::StatusOr<Fd> catalog = MakeSealedCopy("catalog", bytes.data(), bytes.size());
   if (!catalog.ok()) return catalog.status();

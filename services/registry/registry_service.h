@@ -18,6 +18,7 @@
 #include "ipc/control_channel.h"
 #include "services/registry/catalog_builder.h"
 #include "services/registry/watch/repository_watch.h"
+#include "services/registry/debt/debt_watch.h"
 
 namespace millrace {
 
@@ -53,6 +54,7 @@ class RegistryService {
   Config config_;
   std::unique_ptr<CatalogBuilder> builder_;
   std::unique_ptr<RepositoryWatch> watch_;
+  std::unique_ptr<DebtWatch> debt_;  // null: nobody is to be told
   bool published_ = false;
   const BuiltCatalog* newest_ = nullptr;  // the builder's, published or about to be
 };

@@ -34,8 +34,10 @@ struct ModelFacts {
   std::vector<DataType> input_types;       // that it takes; the first where the config says nothing
   std::vector<DataType> prediction_types;  // that it can make; likewise
   DataType margin_type = DataType::kInvalid;
-  bool classifies = false;  // its prediction is of classes
-  uint32_t max_rows = 0;    // 0: no limit of its own
+  bool classifies = false;     // its prediction is of classes
+  uint32_t max_rows = 0;       // 0: no limit of its own
+  int64_t weights_made_s = 0;  // ModelWeights of the catalog
+  bool weights_of_file = false;
   // For the golden row (common/golden_row.h); empty: not known.
   std::vector<double> golden_margins;
   std::vector<double> golden_predictions;

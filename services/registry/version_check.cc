@@ -28,6 +28,8 @@ const char* KindName(OutputKind kind) {
       return "label";
     case TOP_K:
       return "top_k";
+    case SCORES:
+      return "scores";
     default:
       return "none";
   }

@@ -1,5 +1,7 @@
 #include "services/supervisor/admin_verbs.h"
 
+#include <time.h>
+
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "services/supervisor/golden_report.h"
@@ -265,6 +267,7 @@ std::optional<json> Answer(const AdminContext& context, const std::string& line,
   if (*verb == "status") return StatusReport(context, now_ns);
   if (*verb == "quarantine") return QuarantineReport(context.fleet->incidents());
   if (*verb == "profile") return TakeProfileOf(context.fleet, request, asked_ns);
+  if (*verb == "debt") return AnswerDebt(*context.fleet, context.debt, request, time(nullptr));
   if (*verb == "scale") return Scale(context.fleet, request);
   if (*verb == "wait_ready") return WaitReady(context, request, now_ns - asked_ns, now_ns);
   if (*verb == "reload") {
@@ -282,7 +285,7 @@ std::optional<json> Answer(const AdminContext& context, const std::string& line,
     return AnswerUpgrade(context.upgrade, request, asked_ns);
   }
   return Refusal(
-      "verb: must be status, quarantine, profile, scale, wait_ready, load, unload, reload, "
+      "verb: must be status, quarantine, profile, debt, scale, wait_ready, load, unload, reload, "
       "upgrade or stop");
 }
 

@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "nlohmann/json.hpp"
+#include "services/supervisor/debt_report.h"
 #include "services/supervisor/fleet.h"
 #include "services/supervisor/upgrade_desk.h"
 
@@ -28,6 +29,7 @@ struct AdminContext {
   std::vector<std::pair<std::string, std::string>> listeners;  // name, bound address
   int64_t started_ns = 0;
   uint32_t supervisor_restarts = 0;
+  DebtLimits debt;
   UpgradeDesk* upgrade = nullptr;  // null: there is no keeper that could
 };
 

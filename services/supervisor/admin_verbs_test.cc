@@ -211,6 +211,9 @@ TEST_F(AdminVerbsTest, WhatIsNotUnderstoodIsRefusedWithItsField) {
       {R"({"verb":"scale","stage":"features","count":"two"})", "count"},
       {R"({"verb":"scale","stage":"features","count":1e30})", "count"},
       {R"({"verb":"scale","stage":"features","count":-1})", "count"},
+      {R"({"verb":"debt","max_age_days":-1})", "max_age_days"},
+      {R"({"verb":"debt","max_age_days":"x"})", "max_age_days"},
+      {R"({"verb":"debt","max_untagged_percent":101})", "max_untagged_percent"},
       {R"({"verb":"wait_ready","timeout_ms":-1})", "timeout_ms"},
       {R"({"verb":"wait_ready","timeout_ms":"x"})", "timeout_ms"},
       {"\xff\xfe", "request"},
@@ -220,6 +223,25 @@ TEST_F(AdminVerbsTest, WhatIsNotUnderstoodIsRefusedWithItsField) {
     EXPECT_EQ(reply["ok"], false) << line;
     EXPECT_NE(reply["error"].get<std::string>().find(field), std::string::npos) << reply;
   }
+}
+
+TEST_F(AdminVerbsTest, WhatIsOwedOnTheCatalogAndTheFleet) {
+  StartAll();  // with one execution process, and a model that has no manifest
+  const auto kinds = [this](const std::string& line) {
+    std::vector<std::string> found;
+    for (const json& item : Ask(line)["debt"]) found.push_back(item["kind"]);
+    return found;
+  };
+  using Kinds = std::vector<std::string>;
+  EXPECT_EQ(kinds(R"({"verb":"debt"})"), Kinds({"unsigned", "unpinned", "one_worker"}));
+  const json reply = Ask(R"({"verb":"debt","max_age_days":7})");
+  EXPECT_EQ(reply["limits"]["max_age_days"], 7);
+  EXPECT_EQ(reply["versions"].size(), 1u);
+  EXPECT_EQ(reply["versions"][0]["read_only"], false);
+  EXPECT_EQ(reply["versions"][0]["weights_age_days"], nullptr);
+  ASSERT_TRUE(fleet->Scale(Stage::kExecution, 2).ok());
+  Play();
+  EXPECT_EQ(kinds(R"({"verb":"debt"})"), Kinds({"unsigned", "unpinned"}));
 }
 
 TEST_F(AdminVerbsTest, ScaleAndStop) {

@@ -168,6 +168,7 @@ class Supervisor {
     desk_.emplace(std::move(parts));
     context_.upgrade = &*desk_;
     context_.fleet = fleet_.get();
+    context_.debt = DebtLimitsOf(setup_.config);
     context_.pid_of = [this](uint32_t key) { return table_->PidOf(key); };
     context_.cpus_of = [this](uint32_t key) {
       const pid_t pid = table_->PidOf(key);

@@ -29,6 +29,7 @@ void AddKey(CLI::App* app, int* exit_code);
 void AddLoad(CLI::App* app, int* exit_code);
 void AddConfigReference(CLI::App* app, int* exit_code);
 void AddStatus(CLI::App* app, int* exit_code);
+void AddDebt(CLI::App* app, int* exit_code);
 void AddProfile(CLI::App* app, int* exit_code);
 void AddQuarantine(CLI::App* app, int* exit_code);
 void AddScale(CLI::App* app, int* exit_code);

@@ -149,7 +149,14 @@ absl::StatusOr<CompiledOutput> CompiledOutput::Make(const OutputSpec& spec, size
   for (const std::string& label : output.labels_) longest = std::max(longest, label.size());
   switch (spec.kind()) {
     case CLASS:
-      output.row_bytes_ = sizeof(int64_t);
+      output.datatype_ = spec.tensor().datatype() == static_cast<uint32_t>(DataType::kFp32)
+                             ? DataType::kFp32
+                             : DataType::kInt64;
+      if (spec.has_above()) output.above_ = spec.above();
+      output.row_bytes_ = DataTypeSize(output.datatype_);
+      return output;
+    case SCORES:
+      if (absl::Status status = output.MakeScores(spec); !status.ok()) return status;
       return output;
     case LABEL:
       output.row_bytes_ = kLengthBytes + longest;
@@ -160,13 +167,25 @@ absl::StatusOr<CompiledOutput> CompiledOutput::Make(const OutputSpec& spec, size
                                 spec.top_k()));
       }
       output.k_ = spec.top_k();
+      output.out_columns_ = spec.top_k();
       output.row_bytes_ =
           output.k_ * (kLengthBytes + kMaxScoreChars + 1 + kMaxIndexChars + 1 + longest);
       return output;
     default:
-      return Bad(
-          absl::StrCat("kind must be CLASS, LABEL or TOP_K, not ", static_cast<int>(spec.kind())));
+      return Bad(absl::StrCat("kind must be CLASS, LABEL, TOP_K or SCORES, not ",
+                              static_cast<int>(spec.kind())));
   }
+}
+
+absl::Status CompiledOutput::MakeScores(const OutputSpec& spec) {
+  const int64_t wanted = spec.tensor().dims_size() == 1 ? spec.tensor().dims(0) : 0;
+  if (wanted != static_cast<int64_t>(columns_) && !(columns_ == 1 && wanted == 2)) {
+    return Bad(absl::StrCat("dims: scores of ", columns_, " columns cannot be ", wanted));
+  }
+  datatype_ = DataType::kFp32;
+  out_columns_ = static_cast<uint32_t>(wanted);
+  row_bytes_ = out_columns_ * sizeof(float);
+  return absl::OkStatus();
 }
 
 size_t CompiledOutput::MaxBytes(size_t rows) const {
@@ -182,6 +201,27 @@ absl::Status CompiledOutput::CheckPrediction(const Matrix& prediction) const {
 }
 
 template <typename Sink>
+void CompiledOutput::EmitClass(const Matrix& prediction, size_t row, Sink& sink) const {
+  const bool is_cut = above_.has_value() && columns_ == 1;
+  const size_t at =
+      is_cut ? static_cast<float>(prediction.At(row, 0)) > *above_ : ClassOf(prediction, row);
+  if (datatype_ == DataType::kFp32) return sink.Append(BytesOf(static_cast<float>(at)));
+  sink.Append(BytesOf(static_cast<int64_t>(at)));
+}
+
+template <typename Sink>
+void CompiledOutput::EmitScores(const Matrix& prediction, size_t row, Sink& sink) const {
+  if (out_columns_ != columns_) {
+    const double p = prediction.At(row, 0);  // read once: a peer may change it
+    sink.Append(BytesOf(static_cast<float>(1.0 - p)));
+    return sink.Append(BytesOf(static_cast<float>(p)));
+  }
+  for (size_t c = 0; c < columns_; ++c) {
+    sink.Append(BytesOf(static_cast<float>(prediction.At(row, c))));
+  }
+}
+
+template <typename Sink>
 void CompiledOutput::Emit(const Matrix& prediction, Sink& sink) const {
   std::array<Scored, kMaxTopK> top;
   for (size_t row = 0; row < prediction.rows; ++row) {
@@ -192,8 +232,10 @@ void CompiledOutput::Emit(const Matrix& prediction, Sink& sink) const {
       }
     } else if (kind_ == LABEL) {
       AppendLabel(labels_[ClassOf(prediction, row)], sink);
+    } else if (kind_ == SCORES) {
+      EmitScores(prediction, row, sink);
     } else {
-      sink.Append(BytesOf(static_cast<int64_t>(ClassOf(prediction, row))));
+      EmitClass(prediction, row, sink);
     }
   }
 }

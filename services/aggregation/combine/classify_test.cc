@@ -100,6 +100,51 @@ TEST(Class, ArgMaxOfEveryRowOfThree) {
   }
 }
 
+OutputSpec FloatSpec(OutputKind kind, int64_t columns) {
+  OutputSpec spec = Spec(kind);
+  spec.mutable_tensor()->set_datatype(static_cast<uint32_t>(DataType::kFp32));
+  spec.mutable_tensor()->add_dims(columns);
+  return spec;
+}
+
+std::vector<float> Floats(const CompiledOutput& output, const Matrix& prediction) {
+  EXPECT_EQ(output.datatype(), DataType::kFp32);
+  const std::vector<std::byte> out = Written(output, prediction);
+  EXPECT_EQ(out.size(), prediction.rows * output.columns() * sizeof(float));
+  std::vector<float> floats(out.size() / sizeof(float));
+  memcpy(floats.data(), out.data(), out.size());
+  return floats;
+}
+
+// What is exactly the threshold is not above it, and a double is compared as the float it is.
+TEST(Class, InFloatIsCutAboveItsThreshold) {
+  OutputSpec spec = FloatSpec(CLASS, 1);
+  const std::vector<float> p = {0.5f, std::nextafterf(0.5f, 1), 0.29f, 0.3f, 0.31f, NAN};
+  EXPECT_THAT(Floats(MakeOutput(spec, 1), MatrixOf(p, 1)), ElementsAre(1, 1, 0, 0, 0, 0));
+  spec.set_above(0.5f);
+  EXPECT_THAT(Floats(MakeOutput(spec, 1), MatrixOf(p, 1)), ElementsAre(0, 1, 0, 0, 0, 0));
+  spec.set_above(0.3f);
+  EXPECT_THAT(Floats(MakeOutput(spec, 1), MatrixOf(p, 1)), ElementsAre(1, 1, 0, 0, 1, 0));
+  const std::vector<double> close = {double{0.3f} + 1e-12, 0.30001};
+  EXPECT_THAT(Floats(MakeOutput(spec, 1), MatrixOf(close, 1)), ElementsAre(0, 1));
+  const std::vector<double> three = {0.1, 0.7, 0.2};  // columns are compared with each other
+  EXPECT_THAT(Floats(MakeOutput(spec, 3), MatrixOf(three, 3)), ElementsAre(1));
+}
+
+TEST(Scores, AreThePredictionInFloat) {
+  const std::vector<double> p = {0.1, 0.2, 0.7, 1, 0, -3};
+  EXPECT_THAT(Floats(MakeOutput(FloatSpec(SCORES, 3), 3), MatrixOf(p, 3)),
+              ElementsAre(0.1f, 0.2f, 0.7f, 1, 0, -3));
+}
+
+TEST(Scores, OfOneColumnAreBothClassesWhereTwoAreWanted) {
+  const std::vector<float> p = {0.25f, 1e-9f};
+  EXPECT_THAT(Floats(MakeOutput(FloatSpec(SCORES, 2), 1), MatrixOf(p, 1)),
+              ElementsAre(0.75f, 0.25f, 1, 1e-9f));
+  EXPECT_THAT(Floats(MakeOutput(FloatSpec(SCORES, 1), 1), MatrixOf(p, 1)),
+              ElementsAre(0.25f, 1e-9f));
+}
+
 TEST(Label, NamesTheClass) {
   const std::vector<float> two = {0.2f, 0.8f};
   EXPECT_THAT(Texts(MakeOutput(Spec(LABEL, {"no", "yes"}), 1), MatrixOf(two, 1)),
@@ -164,7 +209,10 @@ TEST(Output, RefusesSpecsThatDoNotFit) {
     size_t columns;
     const char* message;
   } kCases[] = {
-      {Spec(OUTPUT_INVALID), 2, "kind must be CLASS, LABEL or TOP_K, not 0"},
+      {Spec(OUTPUT_INVALID), 2, "kind must be CLASS, LABEL, TOP_K or SCORES, not 0"},
+      {FloatSpec(SCORES, 2), 3, "dims: scores of 3 columns cannot be 2"},
+      {FloatSpec(SCORES, 3), 1, "dims: scores of 1 columns cannot be 3"},
+      {Spec(SCORES), 1, "cannot be 0"},
       {Spec(PREDICTION), 2, "kind must be"},
       {Spec(static_cast<OutputKind>(77)), 2, "not 77"},
       {Spec(CLASS), 0, "prediction_columns must be 1 to 1048576, not 0"},
@@ -233,7 +281,7 @@ TEST(Output, AllocatesNothing) {
   const std::vector<double> p = {1e300, -1e300, 0.5, 3, NAN, 2};
   const Matrix matrix = MatrixOf(p, 2);
   for (const OutputSpec& spec :
-       {Spec(CLASS), Spec(LABEL, {"a", "b"}), Spec(TOP_K, {"a", "b"}, 2)}) {
+       {Spec(CLASS), Spec(LABEL, {"a", "b"}), Spec(TOP_K, {"a", "b"}, 2), FloatSpec(SCORES, 2)}) {
     const CompiledOutput output = MakeOutput(spec, 2);
     std::vector<std::byte> out(output.MaxBytes(3));
     const uint64_t before = Allocations();

@@ -16,7 +16,7 @@ constexpr char kHex128[] = "^[0-9a-f]{128}$";
 constexpr char kHash[] = "^(sha256:[0-9a-f]{64}|git:[0-9a-f]{40})$";
 constexpr char kType[] =
     "^(BOOL|UINT8|UINT16|UINT32|UINT64|INT8|INT16|INT32|INT64|FP16|FP32|FP64|BYTES|BF16)$";
-constexpr char kOutput[] = "^(prediction|margin|class|label|top_k)$";
+constexpr char kOutput[] = "^(prediction|margin|class|label|top_k|scores)$";
 constexpr char kBasis[] =
     "^(none|consent|contract|legal_obligation|vital_interests|public_task|legitimate_interests)$";
 constexpr char kUtc[] =
