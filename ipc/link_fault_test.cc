@@ -191,8 +191,9 @@ TEST(LinkFaultTest, EachHasASentenceOfItsOwn) {
 
 // A half whose count of slots cannot be ours is refused before a word of it is used.
 TEST(HostileHalfTest, ACountOfSlotsThatDiffersIsRefused) {
-  for (const uint32_t count :
-       {0u, 1u, 15u, 100u, 128u, 255u, 256u, 511u, 513u, 1024u, UINT32_MAX}) {
+  constexpr auto kOurs = static_cast<uint32_t>(kSlots);
+  for (const uint32_t count : {0u, 1u, 15u, 100u, 128u, 255u, 256u, kOurs / 2, kOurs - 1, kOurs + 1,
+                               2 * kOurs, UINT32_MAX}) {
     HostileProducer producer;
     producer.half.as<SlotsRegion>()->slot_count = count;
     LinkConsumer in = Must(LinkConsumer::Create(kProducer, kConsumer));
@@ -212,11 +213,11 @@ TEST(HostileHalfTest, SlotsBeyondTheSealedSizeAreRefused) {
   slots.as<SlotsRegion>()->slot_count = kSlots;
   LinkConsumer in = Must(LinkConsumer::Create(kProducer, kConsumer));
   EXPECT_TRUE(absl::IsFailedPrecondition(in.Attach(slots.fd().get())));
-  Region returns = Must(Region::Create(kReturnsType, kConsumer, page + 1));
+  Region returns = Must(Region::Create(kReturnsType, kConsumer, ReturnsRegionBytes(kSlots) - 1));
   returns.as<ReturnsRegion>()->producer = kProducer;
   returns.as<ReturnsRegion>()->slot_count = kSlots;
   LinkProducer out = Must(LinkProducer::Create(kProducer, kConsumer));
-  // Two pages hold these words: the sealed size is what counts, not what the maker asked for.
+  // Whole pages hold these words: the sealed size is what counts, not what the maker asked for.
   EXPECT_TRUE(out.Attach(returns.fd().get()).ok());
 }
 

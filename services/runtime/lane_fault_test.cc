@@ -128,7 +128,7 @@ TEST_F(LaneFaultTest, AFullLinkWhosePeerThenWritesRubbish) {
 TEST_F(LaneFaultTest, AFloodBeyondEveryWindow) {
   handler_.hold = true;
   for (uint64_t n = 0; n < kSlots; ++n) raw_.Publish(n, Message{});
-  for (int i = 0; i < 9; ++i) lane_.lane.Poll();
+  for (uint64_t i = 0; i <= kSlots / Lane::kDrain; ++i) lane_.lane.Poll();
   EXPECT_THAT(handler_.messages, SizeIs(kSlots));
   EXPECT_THAT(lane_.faults, IsEmpty());
   raw_.Publish(kSlots, Message{});

@@ -65,7 +65,7 @@ class EpochTest : public ::testing::Test {
   }
 
   LaneRig rig_;
-  TestLane& ingress_ = rig_.Add(Stage::kIngress);
+  TestLane& ingress_ = rig_.Add(Stage::kIngress, {{{256, kSlots}}});
   TestLane& execution_ = rig_.Add(Stage::kExecution, {{{256, 2}}});
   Recorder handler_{&ingress_.lane};
   Worker worker_{&execution_.lane};
