@@ -8,6 +8,7 @@
 #include "common/log.h"
 #include "ipc/memfd.h"
 #include "services/registry/text.h"
+#include "services/runtime/log_ring.h"
 #include "services/runtime/process.h"
 
 namespace millrace {
@@ -57,6 +58,7 @@ std::optional<int> RegistryService::Handle(const ToProcess& message) {
       if (builder_ == nullptr) return kExitProtocol;
       return OnChangeModel(message.change_model());
     case ToProcess::kAdopted:
+      LogRing::Say(&channel_);
       // What was published last may have been lost with the supervisor before.
       if (newest_ == nullptr || Publish(*newest_).ok()) return std::nullopt;
       return kExitOrphan;
@@ -74,6 +76,7 @@ std::optional<int> RegistryService::Handle(const ToProcess& message) {
 
 std::optional<int> RegistryService::OnConfigure(const Configure& configure) {
   if (builder_ != nullptr) return kExitProtocol;
+  LogRing::Say(&channel_);
   ConfigResult parsed = ParseConfig(configure.config_yaml());
   for (const std::string& fault : FormatFaults("configuration", parsed.faults)) {
     Log(LogLevel::kError, "configuration_refused", {{"fault", fault}});
