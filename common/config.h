@@ -38,8 +38,11 @@ struct Config {
   // Users that a stage's processes run as; empty: the server's own.
   std::string ingress_user, features_user, execution_user, aggregation_user, registry_user,
       observer_user;
-  std::string wait = "auto";       // how lanes wait: auto, spin, yield or park
-  std::string device = "auto";     // where models run: auto, cpu or cuda
+  std::string wait = "auto";    // how lanes wait: auto, spin, yield or park
+  std::string device = "auto";  // where models run: auto, cpu or cuda
+  // "true": what holds the heap of the stage's processes can be asked for, by stage.
+  std::string ingress_heap_profile = "false", features_heap_profile = "false",
+              execution_heap_profile = "false", aggregation_heap_profile = "false";
   std::string huge_pages = "off";  // of arenas: off, try or require
   std::string device_library;      // the plug-in; empty: the one beside the execution program
   std::string allow_client_shm = "false";  // shared memory of clients: false or true

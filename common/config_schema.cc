@@ -44,6 +44,9 @@ constexpr std::string_view kFifoSentence =
 constexpr std::string_view kNodeSentence =
     "NUMA node that these processes take memory from while it has some (`cpus` names its CPUs). "
     "-1: any. A node that the machine lacks ends the start.";
+constexpr std::string_view kHeapProfileSentence =
+    "`true`: `millrace profile --heap` shows which functions hold the memory of these processes. "
+    "They get another allocator for it (tcmalloc), which samples.";
 constexpr std::string_view kLimitSentence =
     "Memory of all these processes together, by a control group (cgroup v2) below the server's; "
     "past it the kernel ends one of them. 0: no limit. Without such a group to divide the start "
@@ -93,6 +96,8 @@ constexpr ConfigField kSchema[] = {
     Integer("ingress", "numa_node", &Config::ingress_numa_node, -1, kMaxNode, kNodeSentence),
     Integer("ingress", "memory_limit_mb", &Config::ingress_memory_limit_mb, 0, kMaxMegabytes,
             kLimitSentence),
+    Choice("ingress", "heap_profile", &Config::ingress_heap_profile, kSwitchChoices,
+           kHeapProfileSentence),
     Integer("ingress", "default_deadline_ms", &Config::default_deadline_ms, 1, kMaxMillis,
             "Time a request has when its client names none. At most `max_deadline_ms`, and more "
             "than `supervisor.hang_ms`, so that a hung worker can be replaced within it."),
@@ -155,6 +160,8 @@ constexpr ConfigField kSchema[] = {
     Integer("features", "numa_node", &Config::features_numa_node, -1, kMaxNode, kNodeSentence),
     Integer("features", "memory_limit_mb", &Config::features_memory_limit_mb, 0, kMaxMegabytes,
             kLimitSentence),
+    Choice("features", "heap_profile", &Config::features_heap_profile, kSwitchChoices,
+           kHeapProfileSentence),
 
     Integer("execution", "workers", &Config::execution_workers, 1, 8, "Processes that run models."),
     Integer(
@@ -173,6 +180,8 @@ constexpr ConfigField kSchema[] = {
     Integer("execution", "numa_node", &Config::execution_numa_node, -1, kMaxNode, kNodeSentence),
     Integer("execution", "memory_limit_mb", &Config::execution_memory_limit_mb, 0, kMaxMegabytes,
             kLimitSentence),
+    Choice("execution", "heap_profile", &Config::execution_heap_profile, kSwitchChoices,
+           kHeapProfileSentence),
     Integer("execution", "max_batch_rows", &Config::max_batch_rows, 1, 1 << 20,
             "Rows taken in one pass over a model."),
     Choice("execution", "device", &Config::device, kDeviceChoices,
@@ -206,6 +215,8 @@ constexpr ConfigField kSchema[] = {
             kNodeSentence),
     Integer("aggregation", "memory_limit_mb", &Config::aggregation_memory_limit_mb, 0,
             kMaxMegabytes, kLimitSentence),
+    Choice("aggregation", "heap_profile", &Config::aggregation_heap_profile, kSwitchChoices,
+           kHeapProfileSentence),
 
     Choice("memory", "huge_pages", &Config::huge_pages, kHugePageChoices,
            "Whether the blocks of requests and answers lie in 2 MiB pages of the machine's pool "

@@ -5,6 +5,8 @@
 #include <unistd.h>
 
 #include "common/check.h"
+#include "common/clock.h"
+#include "common/log_limit.h"
 
 namespace millrace {
 namespace {
@@ -15,6 +17,11 @@ constexpr size_t kMaxLine = 1024;
 std::string& ProcessName() {
   static std::string* name = new std::string;
   return *name;
+}
+
+LogLimit& Limit() {
+  static LogLimit* limit = new LogLimit;
+  return *limit;
 }
 
 std::string_view LevelName(LogLevel level) {
@@ -81,15 +88,19 @@ std::string Timestamp() {
 void SetLogProcess(std::string_view name) { ProcessName() = name; }
 
 void Log(LogLevel level, std::string_view event, std::initializer_list<LogField> fields) {
+  uint64_t suppressed = 0;
+  if (!Limit().Admit(event, MonotonicNanos(), &suppressed)) return;
   std::string line;
   AppendField(&line, "ts", Timestamp());
   AppendField(&line, "level", LevelName(level));
   if (!ProcessName().empty()) AppendField(&line, "process", ProcessName());
   AppendField(&line, "event", event);
+  if (suppressed > 0) AppendField(&line, "suppressed", std::to_string(suppressed));
   for (const LogField& field : fields) AppendField(&line, field.key, field.value);
   line.push_back('\n');
   MR_CHECK(line.size() <= kMaxLine, "a log line fits its one write");
   [[maybe_unused]] const ssize_t written = write(STDERR_FILENO, line.data(), line.size());
+  HandToLogSink(level, line);
 }
 
 }  // namespace millrace

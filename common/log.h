@@ -1,9 +1,13 @@
-// Structured log lines on standard error: one line, one event, key=value.
+// Structured log lines: one line, one event, key=value; to standard error and to the sink
+// (common/log_sink.h).
 //
 // Purpose: what happened, readable by people and machines, never tensor values, keys or paths of
 //   clients. Who may call: any thread, off the path of requests (it formats and writes at once).
 // Invariants: 1. one write(2) a line, at most 1024 bytes: lines of several processes never mix.
 //   2. Values with blanks, quotes or control bytes are quoted and escaped.
+//   3. Of one event at most 20 lines a second go out, after a burst of 100 (common/log_limit.h);
+//   the
+//      next one that does says suppressed=N.
 // Nothing fails: a line that cannot be written is lost.
 #pragma once
 
@@ -14,9 +18,9 @@
 #include <string_view>
 #include <type_traits>
 
-namespace millrace {
+#include "common/log_sink.h"
 
-enum class LogLevel { kInfo, kWarning, kError };
+namespace millrace {
 
 // One key and its value as text.
 struct LogField {

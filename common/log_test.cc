@@ -7,6 +7,9 @@
 
 #include <thread>
 
+#include "common/check.h"
+#include "common/log_limit.h"
+
 namespace millrace {
 namespace {
 
@@ -45,7 +48,8 @@ TEST(Log, ValuesThatCouldForgeALineAreQuotedAndEscaped) {
 TEST(Log, EveryByteValueStaysOnOneLineOfPrintableText) {
   for (int byte = 0; byte < 256; ++byte) {
     const std::string value(3, static_cast<char>(byte));
-    const std::string line = Captured([&] { Log(LogLevel::kInfo, "e", {{"v", value}}); });
+    const std::string event = "e" + std::to_string(byte % 16);  // each within its burst
+    const std::string line = Captured([&] { Log(LogLevel::kInfo, event, {{"v", value}}); });
     for (char c : line.substr(0, line.size() - 1)) ASSERT_TRUE(c >= ' ' && c < 0x7f) << byte;
     ASSERT_EQ(line.back(), '\n');
   }
@@ -55,7 +59,7 @@ TEST(Log, LongValuesAreCutAndTheLineStaysWhole) {
   for (size_t length = 900; length < 1100; ++length) {
     const std::string value(length, ' ');
     const std::string line = Captured([&] {
-      Log(LogLevel::kInfo, "e", {{"v", value}, {"after", "x"}});
+      Log(LogLevel::kInfo, "l" + std::to_string(length % 8), {{"v", value}, {"after", "x"}});
     });
     ASSERT_LE(line.size(), 1024u);
     ASSERT_EQ(line.back(), '\n');
@@ -87,9 +91,9 @@ TEST(Log, LinesOfManyThreadsDoNotMix) {
   const std::string text = Captured([] {
     std::vector<std::thread> threads;
     for (int t = 0; t < 4; ++t) {
-      threads.emplace_back([] {
+      threads.emplace_back([t] {
         for (int i = 0; i < 100; ++i)
-          Log(LogLevel::kInfo, "tick", {{"fill", std::string(200, 'x')}});
+          Log(LogLevel::kInfo, "tick" + std::to_string(t), {{"fill", std::string(200, 'x')}});
       });
     }
     for (std::thread& thread : threads) thread.join();
@@ -104,6 +108,44 @@ TEST(Log, LinesOfManyThreadsDoNotMix) {
     at = end + 1;
   }
   EXPECT_EQ(lines, 400u);
+}
+
+std::vector<std::pair<LogLevel, std::string>>& Handed() {
+  static auto* handed = new std::vector<std::pair<LogLevel, std::string>>;
+  return *handed;
+}
+
+TEST(Log, TheSinkGetsEachLineAsItIsWritten) {
+  SetLogSink([](LogLevel level, std::string_view line) { Handed().emplace_back(level, line); });
+  const std::string line = Captured([] { Log(LogLevel::kWarning, "to_both", {{"n", 7}}); });
+  SetLogSink(nullptr);
+  Captured([] { Log(LogLevel::kWarning, "to_one"); });
+  ASSERT_EQ(Handed().size(), 1u);
+  EXPECT_EQ(Handed()[0], std::make_pair(LogLevel::kWarning, line));
+}
+
+TEST(Log, AnEventWithoutEndIsCutAndTheNextLineSaysByHowMuch) {
+  constexpr int kLines = 1000;
+  const std::string text = Captured([] {
+    for (int i = 0; i < kLines; ++i) Log(LogLevel::kError, "flood", {{"i", i}});
+    Log(LogLevel::kError, "other");
+  });
+  const auto lines = std::count(text.begin(), text.end(), '\n');
+  EXPECT_GE(lines, LogLimit::kBurst + 1);
+  EXPECT_LT(lines, kLines);
+  EXPECT_THAT(text, HasSubstr("event=other\n"));
+}
+
+TEST(LogDeathTest, TheSinkHearsOfABrokenInvariant) {
+  EXPECT_DEATH(
+      {
+        SetLogSink([](LogLevel level, std::string_view line) {
+          fprintf(stderr, "sink %d: %.*s\n", static_cast<int>(level), static_cast<int>(line.size()),
+                  line.data());
+        });
+        MR_CHECK(1 == 2, "sums must hold");
+      },
+      "sink 2: level=error event=check_failed why=\".*sums must hold\"");
 }
 
 }  // namespace

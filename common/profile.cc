@@ -3,6 +3,7 @@
 #include <zlib.h>
 
 #include <algorithm>
+#include <cmath>
 #include <map>
 #include <set>
 
@@ -125,6 +126,48 @@ absl::StatusOr<Profile> FromCpuSamples(absl::Span<const uint64_t> words,
     at += 2 + depth;
   }
   return absl::InvalidArgumentError(absl::StrCat("word ", at, ": the CPU profile is cut off"));
+}
+
+Profile FromHeapSamples(const std::vector<HeapSample>& samples, int64_t period_bytes,
+                        const Symbolizer& symbolize) {
+  Builder builder(symbolize);
+  Profile& profile = builder.profile();
+  AddType(&builder, profile.add_sample_type(), "inuse_objects", "count");
+  AddType(&builder, profile.add_sample_type(), "inuse_space", "bytes");
+  AddType(&builder, profile.mutable_period_type(), "space", "bytes");
+  profile.set_period(period_bytes);
+  // All of them are where calls return to, which may be another function.
+  std::map<uint64_t, bool> known;
+  const auto allocates = [&](uint64_t address) {
+    const auto [place, added] = known.try_emplace(address, false);
+    if (added) place->second = symbolize(address - 1).rfind("tcmalloc::", 0) == 0;
+    return place->second;
+  };
+  std::map<std::vector<uint64_t>, std::pair<double, double>> held;  // objects and bytes, by stack
+  for (const HeapSample& sample : samples) {
+    if (sample.count <= 0 || sample.bytes <= 0 || period_bytes <= 0) continue;
+    // An object of so many bytes is sampled with the probability 1 - e^(-size / period).
+    const double size = static_cast<double>(sample.bytes) / static_cast<double>(sample.count);
+    const double stands_for = 1 / -std::expm1(-size / static_cast<double>(period_bytes));
+    const auto caller = std::find_if_not(sample.stack.begin(), sample.stack.end(), allocates);
+    auto& [objects, bytes] = held[{caller, sample.stack.end()}];
+    objects += static_cast<double>(sample.count) * stands_for;
+    bytes += static_cast<double>(sample.bytes) * stands_for;
+  }
+  for (const auto& [stack, sums] : held) {
+    Profile::Sample* sample = profile.add_sample();
+    for (const uint64_t address : stack) sample->add_location_id(builder.LocationOf(address - 1));
+    sample->add_value(std::llround(sums.first));
+    sample->add_value(std::llround(sums.second));
+  }
+  return std::move(profile);
+}
+
+bool IsOfBytes(const Profile& profile) {
+  if (profile.sample_type().empty()) return false;
+  const int64_t unit = profile.sample_type(profile.sample_type_size() - 1).unit();
+  return unit >= 0 && unit < profile.string_table_size() &&
+         profile.string_table(static_cast<int>(unit)) == "bytes";
 }
 
 std::string Pack(const Profile& profile) {

@@ -29,6 +29,21 @@ using Symbolizer = std::function<std::string(uint64_t address)>;
 absl::StatusOr<Profile> FromCpuSamples(absl::Span<const uint64_t> words,
                                        const Symbolizer& symbolize);
 
+// A sampled allocation that is still held: its stack, innermost first.
+struct HeapSample {
+  int64_t count = 0;  // objects
+  int64_t bytes = 0;  // of them together
+  std::vector<uint64_t> stack;
+};
+
+// `period_bytes`: allocations are sampled once in so many bytes, on average. Values of a sample:
+// objects, and bytes, that it stands for. A stack stands once, without the allocator's own frames.
+Profile FromHeapSamples(const std::vector<HeapSample>& samples, int64_t period_bytes,
+                        const Symbolizer& symbolize);
+
+// Whether its last values are bytes, not time.
+bool IsOfBytes(const Profile& profile);
+
 // A file as pprof reads it.
 std::string Pack(const Profile& profile);
 absl::StatusOr<Profile> Unpack(std::string_view packed);

@@ -10,6 +10,7 @@ using ::testing::HasSubstr;
 
 // "main" from 100, "work" from 200, "leaf" from 300; the rest is not known.
 std::string NameOf(uint64_t address) {
+  if (address >= 400 && address < 500) return "tcmalloc::allocate()";
   if (address < 100 || address >= 400) return "";
   return address < 200 ? "main" : (address < 300 ? "work" : "leaf");
 }
@@ -43,6 +44,33 @@ TEST(Profile, StacksBecomeNamesAndTimes) {
   EXPECT_EQ(table[3].total, 30'000'000);
   EXPECT_EQ(FoldedStacks(*profile),
             "? 10000000\nmain;work;leaf 20000000\nmain;work;work 10000000\n");
+}
+
+// One in so many bytes on average: what is seldom sampled stands for more.
+TEST(Profile, HeapSamplesStandForWhatWasNotSampled) {
+  const std::vector<HeapSample> samples = {{1, 1024, {301, 150}},            // small: one of 512.5
+                                           {2, 2048, {450, 460, 301, 150}},  // and two more there
+                                           {1, 64 << 20, {210, 150}},  // large: always sampled
+                                           {0, 100, {150}},            // nothing
+                                           {1, 1 << 19, {50}}};        // as large as the period
+  const Profile profile = FromHeapSamples(samples, 1 << 19, NameOf);
+  EXPECT_TRUE(IsOfBytes(profile));
+  EXPECT_FALSE(IsOfBytes(*FromCpuSamples(Samples(), NameOf)));
+  EXPECT_FALSE(IsOfBytes(Profile()));
+  ASSERT_EQ(profile.sample_size(), 3) << "a stack stands once";
+  const std::vector<ProfileLine> table = ProfileTable(profile);
+  ASSERT_EQ(table.size(), 4u);
+  EXPECT_EQ(table[0].function, "work");
+  EXPECT_EQ(table[0].self, 64 << 20);
+  EXPECT_EQ(table[1].function, "leaf");
+  EXPECT_NEAR(static_cast<double>(table[1].self), 3 * 1024 * 512.5, 100);
+  EXPECT_EQ(table[2].function, "?");
+  EXPECT_NEAR(static_cast<double>(table[2].self), (1 << 19) / 0.6321206, 2);
+  EXPECT_EQ(table[3].total, table[0].self + table[1].self) << "main";
+  // Objects, too.
+  int64_t objects = 0;
+  for (const Profile::Sample& sample : profile.sample()) objects += sample.value(0);
+  EXPECT_EQ(objects, 1538 + 1 + 2);
 }
 
 TEST(Profile, PackedAndUnpackedItIsTheSame) {

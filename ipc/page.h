@@ -62,6 +62,7 @@ enum class Counter : size_t {
   kBlocksTaken,     // gauge: arena blocks not free
   kLimbo,           // gauge, ingress: window units waiting for quiescence
   kOldestCatalog,   // gauge, ingress: the oldest generation that a request in flight began with
+  kWorstTurnNs,     // gauge: the longest of late that the loop neither looked around nor slept
   // Ingress: what was refused or given up, by reason.
   kShedPredicted,  // could not finish by its deadline
   kShedLimit,      // more in flight than deadlines bear
@@ -76,21 +77,22 @@ enum class Counter : size_t {
 
 // The others only grow within an incarnation.
 constexpr bool IsGauge(Counter c) {
-  return c >= Counter::kQueueDepth && c <= Counter::kOldestCatalog;
+  return c >= Counter::kQueueDepth && c <= Counter::kWorstTurnNs;
 }
 
 inline constexpr std::array<std::string_view, static_cast<size_t>(Counter::kCount)> kCounterNames =
-    {"taken",          "answered",       "failed",
-     "expired",        "stale",          "refused",
-     "replayed",       "poisoned",       "batches",
-     "rows",           "busy_ns",        "parks",
-     "hogs",           "rescues",        "faults",
-     "device_batches", "device_halved",  "device_fell_back",
-     "injected",       "queue_depth",    "queue_delay_ns",
-     "in_flight",      "blocks_taken",   "limbo",
-     "oldest_catalog", "shed_predicted", "shed_limit",
-     "shed_full",      "shed_delay",     "shed_priority",
-     "shed_replays",   "shed_quota",     "shed_breaker"};
+    {"taken",          "answered",      "failed",
+     "expired",        "stale",         "refused",
+     "replayed",       "poisoned",      "batches",
+     "rows",           "busy_ns",       "parks",
+     "hogs",           "rescues",       "faults",
+     "device_batches", "device_halved", "device_fell_back",
+     "injected",       "queue_depth",   "queue_delay_ns",
+     "in_flight",      "blocks_taken",  "limbo",
+     "oldest_catalog", "worst_turn_ns", "shed_predicted",
+     "shed_limit",     "shed_full",     "shed_delay",
+     "shed_priority",  "shed_replays",  "shed_quota",
+     "shed_breaker"};
 
 inline constexpr size_t kMaxIngressLanes = 12;
 inline constexpr size_t kMaxExecuting = 64;

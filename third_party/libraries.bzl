@@ -73,10 +73,15 @@ _LIBRARIES = {
     ),
     "gperftools": struct(
         package = "libgoogle-perftools-dev",
-        targets = {"profiler": [
-            "lib:profiler",
-            "h:gperftools/profiler.h",
-        ]},
+        targets = {
+            # Headers alone: the library is another allocator, and comes with a process that is
+            # started with it.
+            "malloc_extension": ["h:gperftools/malloc_extension.h"],
+            "profiler": [
+                "lib:profiler",
+                "h:gperftools/profiler.h",
+            ],
+        },
         tools = {},
     ),
     "grpc": struct(

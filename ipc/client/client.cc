@@ -103,6 +103,13 @@ absl::Status LocalClient::Submit(mr_request* request, const mr_submit_options& o
   if (request->state != mr_request::State::kBegun) {
     return absl::FailedPreconditionError("the request was not begun, or is submitted already");
   }
+  std::optional<TraceContext> trace;
+  if (options.traceparent != nullptr) {
+    trace = ParseTraceParent(options.traceparent);
+    if (!trace.has_value()) {
+      return absl::InvalidArgumentError("traceparent: is none as W3C Trace Context has it");
+    }
+  }
   if (!connected()) return why_;
   if (!out_->CanSubmit()) CollectReturns();
   if (!connected()) return why_;
@@ -117,7 +124,9 @@ absl::Status LocalClient::Submit(mr_request* request, const mr_submit_options& o
       options.outputs << kLocalPriorityBits | std::min<uint32_t>(options.priority, 255);
   message.published_ticks = PublishedTicks(MonotonicNanos());
   message.block = request->block;
-  if (request->block.length <= kInlineBytes) {
+  if (trace.has_value()) {
+    PutTrace(*trace, &message);
+  } else if (request->block.length <= kInlineBytes) {
     message.kind = MessageKind::kInline;
     message.code = static_cast<uint8_t>(request->block.length);
     memcpy(message.payload, arena_->At(request->block.offset), request->block.length);

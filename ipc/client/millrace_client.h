@@ -105,6 +105,9 @@ typedef struct mr_submit_options {
   uint32_t priority;   /* 1 highest; 0 default */
   uint32_t outputs;    /* a bit for each place of the model's outputs; 0: all */
   void* user;          /* comes back by mr_request_user */
+  /* W3C Trace Context: the caller's span, "00-...", read by the call; null: none. Servers that do
+   * not know it from local clients pass it over. */
+  const char* traceparent;
 } mr_submit_options;
 
 typedef struct mr_tensor {

@@ -33,6 +33,29 @@ std::string_view PacketReader::Text() {
   return text;
 }
 
+namespace {
+
+// As it lies in the payload, behind the block's reference.
+struct TraceWords {
+  uint64_t high, low, span;
+};
+static_assert(sizeof(BlockRef) + sizeof(TraceWords) == kInlineBytes);
+
+}  // namespace
+
+void PutTrace(const TraceContext& trace, Message* message) {
+  const TraceWords words = {trace.trace.high, trace.trace.low, trace.span};
+  memcpy(message->payload + sizeof(BlockRef), &words, sizeof words);
+  message->flags = kLocalTraced | (trace.sampled ? kLocalSampled : 0);
+}
+
+TraceContext TraceOf(const Message& message) {
+  if (message.kind != MessageKind::kData || (message.flags & kLocalTraced) == 0) return {};
+  TraceWords words;
+  memcpy(&words, message.payload + sizeof(BlockRef), sizeof words);
+  return {{words.high, words.low}, words.span, (message.flags & kLocalSampled) != 0};
+}
+
 bool SendPacket(int socket, std::string_view bytes, const std::vector<int>& fds) {
   iovec part = {const_cast<char*>(bytes.data()), bytes.size()};
   alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int) * kLocalRegions)] = {};

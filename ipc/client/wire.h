@@ -25,10 +25,12 @@
 #include <string_view>
 #include <vector>
 
+#include "common/trace_context.h"
 #include "ipc/arena.h"
 #include "ipc/fd.h"
 #include "ipc/link.h"
 #include "ipc/memfd.h"
+#include "ipc/message.h"
 
 namespace millrace {
 
@@ -70,6 +72,10 @@ enum class PacketType : uint32_t {
 // holds the priority in the low 8 bits and above it which outputs are wanted, a bit for each place
 // in the signature (0: all). A message of kind kError, without a block, takes the request with this
 // `id` back. In an answer's `origin` stands the version that answered.
+// A request of kind kData may name its client's trace: `flags` then has kLocalTraced, and
+// kLocalSampled if it is sampled; trace and span stand in the payload behind the block's reference.
+// A server or a client that knows nothing of it neither looks nor writes there.
+inline constexpr uint8_t kLocalTraced = 2, kLocalSampled = 4;
 inline constexpr int kLocalPriorityBits = 8;
 inline constexpr size_t kMaxLocalOutputs = 24;
 
@@ -115,6 +121,11 @@ class PacketReader {
   PacketType type_;
   uint32_t tag_;
 };
+
+// Of a request of kind kData.
+void PutTrace(const TraceContext& trace, Message* message);
+// What the other end wrote there: not valid, where it names none.
+TraceContext TraceOf(const Message& message);
 
 enum class Received { kPacket, kNothing, kEnd };
 

@@ -11,6 +11,7 @@
 #include <string>
 
 #include "services/e2e/browser.h"
+#include "services/e2e/console_rig.h"
 #include "services/e2e/http_call.h"
 #include "services/e2e/slow_trace.h"
 #include "services/e2e/tree.h"
@@ -20,72 +21,6 @@ namespace {
 
 using nlohmann::json;
 using ::testing::HasSubstr;
-using ::testing::IsEmpty;
-
-// One server, one load through all of its stages, one browser.
-class ConsoleTest : public testing::Test {
- protected:
-  static void SetUpTestSuite() {
-    Tree::Options options;
-    options.config =
-        "execution: {workers: 2}\n"
-        "tracing: {slow_ms: 300}\n"
-        "faults: {rules: [{stage: execution, kind: delay, delay_ms: 400, header: slow}]}\n";
-    options.enable_faults = true;
-    tree_ = Tree::Start(options).release();
-    load_ = new GoldenLoad(
-        *tree_, "randhie", true,
-        {"--in_flight=2", "--duration_ms=0", "--retries=50", "--deadline_ms=60000"}, "grpc");
-    browser_ = new Browser;
-  }
-  static void TearDownTestSuite() {
-    delete browser_;
-    EXPECT_EQ(load_->End()["failed"], 0);
-    delete load_;
-    EXPECT_EQ(tree_->Stop(), 0);
-    delete tree_;
-  }
-
-  void SetUp() override {
-    browser_->RunFirst("");
-    browser_->Resize(1280, 900);
-    browser_->Prefer("light");
-  }
-  void TearDown() override { EXPECT_THAT(Faults(), IsEmpty()); }
-
-  static void Open() { browser_->Open("http://" + tree_->Address("metrics") + "/"); }
-
-  // A page whose answers to `path` are this instead of the server's.
-  static void OpenWith(const std::map<std::string, json>& answers) {
-    const json table = answers;
-    browser_->RunFirst("const real = window.fetch, table = " + table.dump() + R"(;
-        window.fetch = (url, options) => {
-          const body = table[String(url).split('?')[0]];
-          return body ? Promise.resolve(Response.json(body)) : real(url, options);
-        };)");
-    Open();
-  }
-
-  static void WaitUntil(const char* what, const std::string& expression) {
-    tree_->WaitUntil(what, [&] { return browser_->Run("return !!(" + expression + ")") == true; });
-  }
-
-  // All that the page or the browser complained of.
-  static std::vector<std::string> Faults() { return browser_->Complaints(); }
-
-  static std::string Text(const std::string& selector) {
-    return browser_->Run("return document.querySelector(arguments[0])?.textContent ?? ''",
-                         {selector});
-  }
-
-  static Tree* tree_;
-  static GoldenLoad* load_;
-  static Browser* browser_;
-};
-
-Tree* ConsoleTest::tree_ = nullptr;
-GoldenLoad* ConsoleTest::load_ = nullptr;
-Browser* ConsoleTest::browser_ = nullptr;
 
 TEST_F(ConsoleTest, ThePictureIsTheTopology) {
   Open();
@@ -272,7 +207,14 @@ TEST_F(ConsoleTest, NamesAreText) {
     span["stage"] = hostile;
     span["attributes"] = {{hostile, hostile}};
   }
-  OpenWith({{"/api/pipeline", pipeline}, {"/api/traces", {{"kept", json::array({trace})}}}});
+  const json line = {{"seq", 7},         {"unix_us", 1},     {"process", hostile},
+                     {"level", hostile}, {"event", hostile}, {"fields", hostile},
+                     {"suppressed", 3},  {"pid", 1},         {"incarnation", 1}};
+  OpenWith({{"/api/pipeline", pipeline},
+            {"/api/traces", {{"kept", json::array({trace})}}},
+            {"/api/logs", {{"lines", json::array({line})}}}});
+  WaitUntil("the line is shown",
+            "document.querySelector('#events')?.textContent.includes('<img src=x')");
   WaitUntil("the names are shown",
             "document.querySelector('#models')?.textContent.includes('<img src=x')");
   WaitUntil("the request is listed", "document.querySelector('#traces tr[data-trace]')");
@@ -311,6 +253,17 @@ TEST_F(ConsoleTest, AProfileBecomesAFlameGraph) {
     }
     seen = now;
   }
+  Child heap({"tools/millrace/millrace", "profile", "ingress0", "--heap",
+              "--admin-socket=" + tree_->admin_socket(), "--output=" + file + ".heap.pb.gz"},
+             true);
+  EXPECT_EQ(heap.Wait(), 0);
+  browser_->ChooseFile("#profile-file", file + ".heap.pb.gz");
+  WaitUntil("the heap is drawn",
+            "/^execution.heap.pb.gz, [0-9.]+ [KMG]iB$/.test("
+            "document.querySelector('#flame-about').textContent)");
+  browser_->ChooseFile("#profile-file", file + ".pb.gz");
+  WaitUntil("the profile is drawn again",
+            "document.querySelector('#flame-about').textContent.startsWith('execution.pb.gz,')");
   browser_->Run("document.querySelector('#flame input[type=search]').focus()");
   for (const char* key : {"L", "a", "n", "e"}) browser_->Press(key);
   EXPECT_THAT(Text("#flame .found"), HasSubstr("% in it"));

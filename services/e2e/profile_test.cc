@@ -58,5 +58,30 @@ TEST(Profile, EachStageUnderLoadNamesItsOwnFunctions) {
   EXPECT_EQ(tree->Stop(), 0);
 }
 
+// Of a stage that was started for it; the others serve as they were.
+TEST(Profile, AHeapIsShownWhereTheConfigurationSaysSo) {
+  Tree::Options options;
+  options.config = "ingress: {heap_profile: true}\n";
+  auto tree = Tree::Start(options);
+  GoldenLoad load(*tree, "randhie", true, {"--requests=200", "--duration_ms=0"});
+  EXPECT_EQ(load.Report()["failed"], 0);
+  const char* scratch = getenv("TEST_TMPDIR");
+  const std::string folded = std::string(scratch == nullptr ? "/tmp" : scratch) + "/heap.folded";
+  const auto take = [&](const std::string& process) {
+    auto child = std::make_unique<Child>(
+        std::vector<std::string>{"tools/millrace/millrace", "profile", process, "--heap",
+                                 "--admin-socket=" + tree->admin_socket(), "--folded=" + folded},
+        true);
+    const int code = child->Wait();
+    return std::pair(code, child->Output());
+  };
+  const auto [code, said] = take("ingress");
+  EXPECT_EQ(code, 0) << said;
+  EXPECT_THAT(said, HasSubstr("MiB of the heap"));
+  EXPECT_THAT(FileText(folded), HasSubstr("millrace::")) << "functions of ours hold some of it";
+  EXPECT_NE(take("features").first, 0) << "it was not started for it";
+  EXPECT_EQ(tree->Stop(), 0);
+}
+
 }  // namespace
 }  // namespace millrace

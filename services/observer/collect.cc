@@ -201,6 +201,11 @@ void AddProcesses(const Picture& picture, const CollectSetup& setup, Families* o
                                  {"incarnation", std::to_string(process.incarnation())}};
     out->Counter("millrace_process_cpu_seconds_total", "CPU time of the process.", labels,
                  use->cpu_seconds);
+    if (use->run_delay_seconds.has_value()) {
+      out->Counter("millrace_process_run_delay_seconds_total",
+                   "Time that threads of the process could have run and waited for a core.", labels,
+                   *use->run_delay_seconds);
+    }
     out->Gauge("millrace_process_resident_memory_bytes", "Memory of the process.", labels,
                static_cast<double>(use->resident_bytes));
     out->Gauge("millrace_process_shared_memory_bytes", "Shared memory that the process owns.",

@@ -51,7 +51,7 @@ class CollectTest : public testing::Test {
     CollectSetup setup;
     setup.now_ns = now_ns_;
     setup.gpus = gpus_;
-    setup.use_of = [](pid_t) { return ProcessUse{1.5, 4096, 3}; };
+    setup.use_of = [](pid_t) { return ProcessUse{1.5, 4096, 3, 0.25}; };
     std::ostringstream text;
     prometheus::TextSerializer().Serialize(text, Collect(pages_.Take(), setup));
     return text.str();

@@ -57,6 +57,11 @@ const std::vector<ConsoleFile>& ConsoleFiles() {
 #include "services/observer/console/flame.js.inc"
       },
       {
+          "/console/logs.js",
+          kScript,
+#include "services/observer/console/logs.js.inc"
+      },
+      {
           "/console/main.js",
           kScript,
 #include "services/observer/console/main.js.inc"

@@ -91,6 +91,10 @@ inline constexpr std::array<CounterRow, static_cast<size_t>(Counter::kCount)> kC
     {Counter::kOldestCatalog, "millrace_ingress_oldest_catalog_generation",
      "The oldest generation of the catalog that a request in flight began with.", kIngressOnly,
      false, true},
+    {Counter::kWorstTurnNs, "millrace_lane_worst_turn_seconds",
+     "The longest of the last ten to twenty seconds in which the lane's loop neither looked around "
+     "nor slept.",
+     kAllLanes, true, true},
     Shed(Counter::kShedPredicted, "predicted"),
     Shed(Counter::kShedLimit, "limit"),
     Shed(Counter::kShedFull, "full"),

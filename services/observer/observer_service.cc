@@ -11,6 +11,7 @@
 #include "prometheus/text_serializer.h"
 #include "services/observer/collect.h"
 #include "services/observer/console_page.h"
+#include "services/runtime/log_ring.h"
 #include "services/runtime/process.h"
 
 namespace millrace {
@@ -49,13 +50,18 @@ std::optional<int> ObserverService::Handle(const ToProcess& message, const std::
     case ToProcess::kObserveTraces:
       traces_.Observe(message.observe_traces(), fds);
       return std::nullopt;
+    case ToProcess::kObserveLogs:
+      logs_.Observe(message.observe_logs(), fds);
+      return std::nullopt;
     case ToProcess::kFleetView:
+      logs_.Look();
       pages_.View(message.fleet_view(), MonotonicNanos());
       history_.Tick(pages_.Take(), MonotonicNanos());
       // A view comes some times a second: silence is not waited for.
       if (address_.empty()) TryToListen();
       return std::nullopt;
     case ToProcess::kAdopted:
+      LogRing::Say(&channel_);
       return Tell() ? std::nullopt : std::optional<int>(kExitOrphan);
     case ToProcess::kDrain: {
       FromProcess drained;
@@ -74,11 +80,14 @@ std::optional<int> ObserverService::OnConfigure(const Configure& configure) {
   if (configured_ || !parsed.faults.empty()) return kExitProtocol;
   config_ = std::move(parsed.config);
   configured_ = true;
+  LogRing::Say(&channel_);
   nvml_ = std::make_unique<Nvml>();
   server_.Handle("/metrics", [this](const HttpRequest&) { return Metrics(); });
   server_.Handle("/api/traces",
                  Guarded([this](const HttpRequest& request) { return Traces(request); }));
   traces_.Start(config_);
+  server_.Handle("/api/logs",
+                 Guarded([this](const HttpRequest& request) { return Logs(request); }));
   server_.Handle("/api/pipeline", Guarded([this](const HttpRequest&) { return Pipeline(); }));
   HandleConsole(&server_);
   TryToListen();
@@ -111,7 +120,7 @@ bool ObserverService::Tell() {
 HttpReply ObserverService::Metrics() {
   CollectSetup setup;
   setup.slo_ns = config_.slo_ms * kNanosPerMilli;
-  setup.use_of = [](pid_t pid) { return UseOf(pid); };
+  setup.use_of = [this](pid_t pid) { return uses_.UseOf(pid); };
   {
     std::lock_guard<std::mutex> lock(nvml_mutex_);
     setup.gpus = nvml_->Sample();
@@ -120,9 +129,10 @@ HttpReply ObserverService::Metrics() {
   setup.now_ns = MonotonicNanos();
   std::ostringstream text;
   prometheus::TextSerializer().Serialize(text, Collect(picture, setup));
-  Families traces;
-  traces_.Show(&traces);
-  prometheus::TextSerializer().Serialize(text, traces.Take());
+  Families own;
+  traces_.Show(&own);
+  logs_.Show(OwnIncarnation(picture), &own);
+  prometheus::TextSerializer().Serialize(text, own.Take());
   return {200, kTextFormat, text.str()};
 }
 
@@ -130,6 +140,17 @@ HttpReply ObserverService::Traces(const HttpRequest& request) {
   const std::optional<std::string> json = traces_.Json(request.query);
   if (!json.has_value())
     return {400, "text/plain; charset=utf-8", "why=slow|failed|sampled, limit=N\n"};
+  HttpReply reply{200, "application/json", *json};
+  reply.close = true;
+  return reply;
+}
+
+HttpReply ObserverService::Logs(const HttpRequest& request) {
+  const std::optional<std::string> json = logs_.Json(request.query);
+  if (!json.has_value()) {
+    return {400, "text/plain; charset=utf-8",
+            "level=info|warning|error, process=NAME, event=NAME, after=N, limit=1..1000\n"};
+  }
   HttpReply reply{200, "application/json", *json};
   reply.close = true;
   return reply;

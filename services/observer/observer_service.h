@@ -16,6 +16,7 @@
 #include "ipc/control.pb.h"
 #include "ipc/control_channel.h"
 #include "services/observer/http_server.h"
+#include "services/observer/logs/log_service.h"
 #include "services/observer/nvml.h"
 #include "services/observer/page_set.h"
 #include "services/observer/pipeline.h"
@@ -38,6 +39,7 @@ class ObserverService {
   HttpReply Metrics();
   HttpReply Traces(const HttpRequest& request);
   HttpReply Pipeline();
+  HttpReply Logs(const HttpRequest& request);
 
   ControlChannel channel_;
   Config config_;
@@ -46,7 +48,9 @@ class ObserverService {
   std::string why_not_;
   PageSet pages_;
   TraceService traces_{&pages_};
-  PipelineHistory history_{[](pid_t pid) { return UseOf(pid); }};
+  LogService logs_;
+  RunDelays uses_;
+  PipelineHistory history_{[this](pid_t pid) { return uses_.UseOf(pid); }};
   HttpServer server_;
   std::mutex nvml_mutex_;
   std::unique_ptr<Nvml> nvml_;

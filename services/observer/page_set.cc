@@ -1,5 +1,7 @@
 #include "services/observer/page_set.h"
 
+#include <unistd.h>
+
 #include <algorithm>
 
 #include "common/log.h"
@@ -71,6 +73,13 @@ void PageSet::View(const FleetView& view, int64_t now_ns) {
 Picture PageSet::Take() const {
   std::lock_guard<std::mutex> lock(mutex_);
   return picture_;
+}
+
+std::string OwnIncarnation(const Picture& picture) {
+  for (const FleetView::Process& process : picture.view.processes()) {
+    if (process.pid() == getpid()) return std::to_string(process.incarnation());
+  }
+  return "0";
 }
 
 }  // namespace millrace

@@ -44,6 +44,9 @@ struct Picture {
   uint64_t refused = 0;    // pages
 };
 
+// The observer's own, by its pid; "0" while the supervisor has not named it.
+std::string OwnIncarnation(const Picture& picture);
+
 class PageSet {
  public:
   // `fds`: as in ipc/control.proto.

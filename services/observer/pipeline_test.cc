@@ -93,8 +93,10 @@ class PipelineTest : public testing::Test {
   uint32_t wanted_[kStageCount] = {};
   std::vector<GpuSample> gpus_;
   PageSet pages_;
-  double cpu_seconds_ = 5;
-  PipelineHistory history_{[this](pid_t) { return ProcessUse{cpu_seconds_, 4096, 3}; }};
+  double cpu_seconds_ = 5, run_delay_seconds_ = 2;
+  PipelineHistory history_{[this](pid_t) {
+    return ProcessUse{cpu_seconds_, 4096, 3, run_delay_seconds_};
+  }};
 };
 
 TEST_F(PipelineTest, RatesAndQuantilesAreOfTheLastInterval) {
@@ -126,6 +128,8 @@ TEST_F(PipelineTest, RatesAndQuantilesAreOfTheLastInterval) {
   execution.stats.Of(4).ObserveBatch(6);
   execution.stats.Of(4).ObserveBatch(2);
   execution.page().Set(Counter::kQueueDepth, 7);
+  execution.page().Set(Counter::kWorstTurnNs, 21 * kMilli);
+  run_delay_seconds_ += 0.25;
   const json report = Report();
   EXPECT_EQ(report["interval_ns"], kSecond);
   EXPECT_DOUBLE_EQ(report["traffic"]["per_second"], 100);
@@ -148,6 +152,8 @@ TEST_F(PipelineTest, RatesAndQuantilesAreOfTheLastInterval) {
   EXPECT_DOUBLE_EQ(worker["per_second"], 100);
   EXPECT_DOUBLE_EQ(worker["busy_share"], 0.5);
   EXPECT_DOUBLE_EQ(worker["cpu_cores"], 0.75);
+  EXPECT_DOUBLE_EQ(worker["run_delay_cores"], 0.25);
+  EXPECT_EQ(worker["worst_turn_ns"], 21 * kMilli);
   EXPECT_EQ(worker["queue_depth"], 7);
   EXPECT_GT(worker["queue"]["p50_ns"], 8'000);
   EXPECT_LE(worker["queue"]["p99_ns"], 10'000);

@@ -93,6 +93,7 @@ json Lanes(const PipelineInput& in, Stage stage, uint32_t index, json worker) {
                  {"queue_delay_ns", value(Counter::kQueueDelayNs)},
                  {"in_flight", ingress ? json(value(Counter::kInFlight)) : json(nullptr)},
                  {"blocks", value(Counter::kBlocksTaken)},
+                 {"worst_turn_ns", has_lanes ? json(value(Counter::kWorstTurnNs)) : json(nullptr)},
                  {"messages", value(Counter::kTaken)},
                  {"failed", value(Counter::kFailed)},
                  {"per_second", has_lanes ? grown(Counter::kTaken) : json(nullptr)},
@@ -117,11 +118,15 @@ json Living(const PipelineInput& in, const FleetView::Process& process) {
                                                : "ready";
   const auto use = in.now.processes.find(process.incarnation());
   const bool used = use != in.now.processes.end();
-  json cores = nullptr;
+  json cores = nullptr, run_delay = nullptr;
   if (used && in.before != nullptr && in.seconds > 0) {
     const auto was = in.before->processes.find(process.incarnation());
     if (was != in.before->processes.end()) {
       cores = std::max(0.0, use->second.cpu_seconds - was->second.cpu_seconds) / in.seconds;
+      if (use->second.run_delay_seconds.has_value() && was->second.run_delay_seconds.has_value()) {
+        run_delay = std::max(0.0, *use->second.run_delay_seconds - *was->second.run_delay_seconds) /
+                    in.seconds;
+      }
     }
   }
   return {{"incarnation", process.incarnation()},
@@ -129,15 +134,16 @@ json Living(const PipelineInput& in, const FleetView::Process& process) {
           {"state", state},
           {"uptime_ns", std::max<int64_t>(0, in.now.at_ns - process.started_ns())},
           {"cpu_cores", std::move(cores)},
+          {"run_delay_cores", std::move(run_delay)},
           {"resident_bytes", used ? json(use->second.resident_bytes) : json(nullptr)},
           {"threads", used ? json(use->second.threads) : json(nullptr)},
           {"shared_bytes", process.shared_bytes()}};
 }
 
 json Down() {
-  return {{"incarnation", 0},        {"pid", nullptr},       {"state", "down"},
-          {"uptime_ns", nullptr},    {"cpu_cores", nullptr}, {"resident_bytes", nullptr},
-          {"shared_bytes", nullptr}, {"threads", nullptr}};
+  return {{"incarnation", 0},           {"pid", nullptr},          {"state", "down"},
+          {"uptime_ns", nullptr},       {"cpu_cores", nullptr},    {"resident_bytes", nullptr},
+          {"run_delay_cores", nullptr}, {"shared_bytes", nullptr}, {"threads", nullptr}};
 }
 
 }  // namespace

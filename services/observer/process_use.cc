@@ -2,9 +2,11 @@
 
 #include <unistd.h>
 
+#include <filesystem>
 #include <fstream>
 #include <iterator>
 #include <sstream>
+#include <system_error>
 
 namespace millrace {
 namespace {
@@ -34,6 +36,38 @@ std::optional<ProcessUse> UseOf(pid_t pid, const std::string& proc) {
                     static_cast<double>(sysconf(_SC_CLK_TCK));
   use.threads = numbers[kThreads];
   use.resident_bytes = numbers[kResidentPages] * static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
+  return use;
+}
+
+std::optional<double> RunDelays::Read(pid_t pid) {
+  // While it is read, too: an older look must not follow a newer one.
+  std::lock_guard<std::mutex> lock(mutex_);
+  std::map<pid_t, uint64_t> threads;
+  std::error_code error;
+  const std::string tasks = proc_ + "/" + std::to_string(pid) + "/task";
+  for (const auto& task : std::filesystem::directory_iterator(tasks, error)) {
+    uint64_t ran_ns = 0, waited_ns = 0;
+    std::ifstream file(task.path() / "schedstat");
+    if (!(file >> ran_ns >> waited_ns)) continue;
+    threads[static_cast<pid_t>(atoi(task.path().filename().c_str()))] = waited_ns;
+  }
+  if (threads.empty()) return std::nullopt;
+  if (processes_.size() >= kMostProcesses && processes_.count(pid) == 0) processes_.clear();
+  OfProcess& process = processes_[pid];
+  for (auto& [tid, before_ns] : process.threads) {
+    const auto now = threads.find(tid);
+    // Less than before: another thread under an old number.
+    if (now == threads.end() || now->second < before_ns) process.ended_ns += before_ns;
+  }
+  process.threads = std::move(threads);
+  uint64_t sum_ns = process.ended_ns;
+  for (const auto& [tid, waited_ns] : process.threads) sum_ns += waited_ns;
+  return static_cast<double>(sum_ns) * 1e-9;
+}
+
+std::optional<ProcessUse> RunDelays::UseOf(pid_t pid) {
+  std::optional<ProcessUse> use = millrace::UseOf(pid, proc_);
+  if (use.has_value()) use->run_delay_seconds = Read(pid);
   return use;
 }
 

@@ -12,6 +12,7 @@
 #include "common/log.h"
 #include "services/registry/model_tool.h"
 #include "services/registry/registry_service.h"
+#include "services/runtime/log_ring.h"
 #include "services/runtime/process.h"
 
 namespace {
@@ -54,6 +55,7 @@ int main(int argc, char** argv) {
     return millrace::kExitCompilerMissing;
   }
   for (int signal : {SIGTERM, SIGINT, SIGHUP, SIGPIPE}) ::signal(signal, SIG_IGN);
+  millrace::LogRing::Begin();
   prctl(PR_SET_DUMPABLE, 0);  // closes /proc/PID/mem to other processes of this user
   return millrace::RegistryService(millrace::Fd(control_fd), std::move(compiler)).Run();
 }

@@ -11,6 +11,7 @@
 #include "ipc/memfd.h"
 #include "services/registry/text.h"
 #include "services/runtime/background.h"
+#include "services/runtime/log_ring.h"
 #include "services/runtime/process.h"
 
 namespace millrace {
@@ -75,6 +76,7 @@ std::optional<int> RegistryService::Handle(const ToProcess& message) {
       if (builder_ == nullptr) return kExitProtocol;
       return OnChangeModel(message.change_model());
     case ToProcess::kAdopted:
+      LogRing::Say(&channel_);
       // What was published last may have been lost with the supervisor before.
       if (newest_ == nullptr || Publish(*newest_).ok()) return std::nullopt;
       return kExitOrphan;
@@ -92,6 +94,7 @@ std::optional<int> RegistryService::Handle(const ToProcess& message) {
 
 std::optional<int> RegistryService::OnConfigure(const Configure& configure) {
   if (builder_ != nullptr) return kExitProtocol;
+  LogRing::Say(&channel_);
   ConfigResult parsed = ParseConfig(configure.config_yaml());
   for (const std::string& fault : FormatFaults("configuration", parsed.faults)) {
     Log(LogLevel::kError, "configuration_refused", {{"fault", fault}});

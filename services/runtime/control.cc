@@ -10,6 +10,7 @@
 #include "common/log.h"
 #include "ipc/window.h"
 #include "services/runtime/liveness.h"
+#include "services/runtime/log_ring.h"
 #include "services/runtime/profiler.h"
 
 namespace millrace {
@@ -136,7 +137,9 @@ void Control::OnTakeProfile(const TakeProfile& take) {
     taken->set_message(std::string(profile.status().message()));
     outbox_.Send(std::move(message), profile.ok() ? std::move(*profile) : Fd());
   };
-  const absl::Status begun = Profiler::Begin(take.duration_ms(), tell);
+  const absl::Status begun = take.kind() == TakeProfile::HEAP
+                                 ? Profiler::BeginHeap(tell)
+                                 : Profiler::Begin(take.duration_ms(), tell);
   if (!begun.ok()) tell(begun);
 }
 
@@ -147,6 +150,7 @@ std::optional<int> Control::OnConfigure(const Configure& configure, std::vector<
   ConfigResult parsed = ParseConfig(configure.config_yaml());
   if (!parsed.faults.empty()) return kExitProtocol;
   SetLogProcess(ProcessName(configure.lanes(0)));
+  LogRing::Say(&channel_);  // before what may fail
   for (const LaneName& name : configure.lanes()) {
     if (ToLaneId(name).stage != stage_) return kExitProtocol;
     if (absl::Status made = MakeLane(name, parsed.config, fds[0]); !made.ok()) {
@@ -382,6 +386,7 @@ std::optional<int> Control::OnAdopted(std::vector<Fd> fds) {
     if (!SendNow(change)) return kExitOrphan;
   }
   if (traces_.any() && !SendNow(traces_.Message(), traces_.fds())) return kExitOrphan;
+  LogRing::Say(&channel_);
   return std::nullopt;
 }
 

@@ -35,6 +35,7 @@
 #include "ipc/stats.h"
 #include "ipc/topology.h"
 #include "ipc/waiter.h"
+#include "services/runtime/turn_clock.h"
 
 namespace millrace {
 
@@ -128,6 +129,11 @@ class Lane {
   // One turn: posted actions, roster, returned blocks, messages. The count of what was done.
   size_t Poll();
 
+  // Each turn, with a time that the caller has read anyway: the page's worst turn (turn_clock.h).
+  void Turned(int64_t now_ns) {
+    if (turns_.Turned(now_ns)) page().Set(Counter::kWorstTurnNs, turns_.worst_ns());
+  }
+
   // Whether a message may go to this lane now: a live link with room.
   bool CanSend(uint32_t incarnation) const;
   // Publishes; the receiver is woken by Flush. Adds a reference to the message's block for the time
@@ -145,7 +151,10 @@ class Lane {
   void Arm();
   bool HasWork() const;
   bool Sleep(int timeout_ms) { return waiter_.Sleep(timeout_ms); }
-  void Unpark() { waiter_.Unpark(); }
+  void Unpark() {
+    waiter_.Unpark();
+    turns_.Slept();
+  }
   int wake_fd() const { return waiter_.fd(); }
 
   // How this lane shall wait now: as its own entry of the roster says, YIELD before it stands
@@ -180,6 +189,7 @@ class Lane {
   LaneHandler* handler_ = nullptr;
   Waiter waiter_;
   StatsWriter stats_;
+  TurnClock turns_;
   TraceWriter* traces_ = nullptr;
   RosterSnapshot roster_;
   WaitMode wait_mode_ = WaitMode::kYield;

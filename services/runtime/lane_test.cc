@@ -300,6 +300,20 @@ TEST_F(LaneTest, EveryTurnBeats) {
   EXPECT_EQ(a_.lane.page().beat.load(), before + 2);
 }
 
+TEST_F(LaneTest, ThePageTellsTheWorstTurnAndSleepIsNone) {
+  int64_t now = 100 * kNanosPerSecond;
+  const auto worst = [&] { return a_.lane.page().Get(Counter::kWorstTurnNs); };
+  a_.lane.Turned(now);
+  a_.lane.Turned(now += 7 * kNanosPerMilli);
+  EXPECT_EQ(worst(), 7u * kNanosPerMilli);
+  a_.lane.Arm();
+  a_.lane.Unpark();
+  a_.lane.Turned(now += 40 * kNanosPerMilli);
+  EXPECT_EQ(worst(), 7u * kNanosPerMilli);
+  a_.lane.Turned(now += 9 * kNanosPerMilli);
+  EXPECT_EQ(worst(), 9u * kNanosPerMilli);
+}
+
 TEST_F(LaneTest, ReturningAMessageTwiceAborts) {
   Send(a_, b_, "once");
   at_b_.hold = true;

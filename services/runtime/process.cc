@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/log.h"
 #include "services/runtime/control.h"
+#include "services/runtime/log_ring.h"
 
 namespace millrace {
 namespace {
@@ -35,6 +36,7 @@ int RunProcess(int argc, char** argv, Stage stage, StageProcess* process) {
   }
   fcntl(fd, F_SETFD, FD_CLOEXEC);
   IgnoreTerminalSignals();
+  LogRing::Begin();
   prctl(PR_SET_DUMPABLE, 0);  // closes /proc/PID/mem to other processes of this user
   // Never destroyed: the page stays mapped until the kernel has marked its liveness word.
   static Control* const control = new Control(Fd(fd), stage, process);

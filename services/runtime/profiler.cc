@@ -18,6 +18,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/clock.h"
 #include "common/profile.h"
+#include "services/runtime/heap_samples.h"
 
 namespace millrace {
 namespace {
@@ -78,25 +79,46 @@ absl::StatusOr<Fd> Take(int64_t duration_ms) {
   return Write(*profile);
 }
 
+absl::StatusOr<Fd> TakeHeap() {
+  int64_t period_bytes = 0;
+  const std::vector<HeapSample> samples = HeapSamples(&period_bytes);
+  Profile profile = FromHeapSamples(samples, period_bytes, NameOf);
+  profile.set_time_nanos(static_cast<int64_t>(time(nullptr)) * kNanosPerSecond);
+  return Write(profile);
+}
+
 }  // namespace
+
+absl::Status Profiler::BeginAny(std::function<absl::StatusOr<Fd>()> take,
+                                std::function<void(absl::StatusOr<Fd>)> done) {
+  // acquire: meets the release in the thread below, in Profiler::BeginAny.
+  if (taken.exchange(true, std::memory_order_acquire)) {
+    return absl::FailedPreconditionError("a profile of this process is being taken");
+  }
+  std::thread([take = std::move(take), done = std::move(done)] {
+    // Of this thread alone, as Linux has it.
+    setpriority(PRIO_PROCESS, static_cast<id_t>(syscall(SYS_gettid)), kNiceness);
+    absl::StatusOr<Fd> profile = take();
+    // release: meets the acquire in Profiler::BeginAny.
+    taken.store(false, std::memory_order_release);
+    done(std::move(profile));
+  }).detach();
+  return absl::OkStatus();
+}
 
 absl::Status Profiler::Begin(int64_t duration_ms, std::function<void(absl::StatusOr<Fd>)> done) {
   if (duration_ms < 1 || duration_ms > kMostMs) {
     return absl::InvalidArgumentError(absl::StrCat("duration_ms: must be from 1 to ", kMostMs));
   }
-  // acquire: meets the release in the thread below, in Profiler::Begin.
-  if (taken.exchange(true, std::memory_order_acquire)) {
-    return absl::FailedPreconditionError("a profile of this process is being taken");
+  return BeginAny([duration_ms] { return Take(duration_ms); }, std::move(done));
+}
+
+absl::Status Profiler::BeginHeap(std::function<void(absl::StatusOr<Fd>)> done) {
+  if (!HeapIsSampled()) {
+    return absl::FailedPreconditionError(
+        "the heap of this process is not sampled: set heap_profile of its stage to true");
   }
-  std::thread([duration_ms, done = std::move(done)] {
-    // Of this thread alone, as Linux has it.
-    setpriority(PRIO_PROCESS, static_cast<id_t>(syscall(SYS_gettid)), kNiceness);
-    absl::StatusOr<Fd> profile = Take(duration_ms);
-    // release: meets the acquire in Profiler::Begin.
-    taken.store(false, std::memory_order_release);
-    done(std::move(profile));
-  }).detach();
-  return absl::OkStatus();
+  return BeginAny([] { return TakeHeap(); }, std::move(done));
 }
 
 }  // namespace millrace

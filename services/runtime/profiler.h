@@ -1,4 +1,4 @@
-// Samples of this process's stacks: where its CPU time goes.
+// Samples of this process's stacks: where its CPU time goes, and what holds its heap.
 //
 // Purpose: a profile on demand, of a process that serves meanwhile. While none is taken it costs
 //   nothing. Who may call: Begin any thread; a process has one Profiler (the sampler is the
@@ -25,6 +25,13 @@ class Profiler {
 
   // `done`, on another thread, once: a memfd that holds a Profile (common/profile.proto).
   static absl::Status Begin(int64_t duration_ms, std::function<void(absl::StatusOr<Fd>)> done);
+  // Likewise, of what holds the heap now. FAILED_PRECONDITION, too, where no allocator samples it:
+  // it was not started with one (<stage>.heap_profile).
+  static absl::Status BeginHeap(std::function<void(absl::StatusOr<Fd>)> done);
+
+ private:
+  static absl::Status BeginAny(std::function<absl::StatusOr<Fd>()> take,
+                               std::function<void(absl::StatusOr<Fd>)> done);
 };
 
 }  // namespace millrace

@@ -1,13 +1,17 @@
 #include "services/runtime/profiler.h"
 
 #include <gtest/gtest.h>
+#include <stdlib.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <atomic>
 #include <future>
+#include <memory>
 #include <string>
 #include <thread>
+#include <vector>
 
 #include "common/profile.h"
 
@@ -21,6 +25,16 @@ __attribute__((noinline)) uint64_t BurnForTheProfiler(const std::atomic<bool>& s
     for (int i = 0; i < 1000; ++i) sum = sum * 2862933555777941757u + 3037000493u;
   }
   return sum;
+}
+
+// Likewise. Blocks of one page, so many of them.
+__attribute__((noinline)) std::vector<std::unique_ptr<char[]>> HoldForTheProfiler(size_t blocks) {
+  std::vector<std::unique_ptr<char[]>> held;
+  for (size_t i = 0; i < blocks; ++i) {
+    held.push_back(std::make_unique<char[]>(4096));
+    held.back()[0] = 1;
+  }
+  return held;
 }
 
 namespace {
@@ -69,6 +83,53 @@ TEST(Profiler, OneAtATimeAndBounded) {
   EXPECT_TRUE(absl::IsInvalidArgument(Profiler::Begin(0, [](absl::StatusOr<Fd>) {})));
   EXPECT_TRUE(
       absl::IsInvalidArgument(Profiler::Begin(Profiler::kMostMs + 1, [](absl::StatusOr<Fd>) {})));
+}
+
+absl::StatusOr<Fd> TakeHeap() {
+  std::promise<absl::StatusOr<Fd>> promise;
+  const absl::Status begun = Profiler::BeginHeap(
+      [&](absl::StatusOr<Fd> profile) { promise.set_value(std::move(profile)); });
+  if (!begun.ok()) return begun;
+  return promise.get_future().get();
+}
+
+// Run by the test below, in a process with the other allocator.
+TEST(HeapProfile, DISABLED_NamesWhoHoldsTheMemory) {
+  constexpr size_t kBlocks = 16 << 10, kBytes = kBlocks * 4096;
+  auto held = HoldForTheProfiler(kBlocks);
+  const auto bytes_of = [](const Profile& profile) -> double {
+    for (const ProfileLine& line : ProfileTable(profile)) {
+      if (line.function.find("HoldForTheProfiler") == std::string::npos) continue;
+      return static_cast<double>(line.total);
+    }
+    return 0;
+  };
+  const absl::StatusOr<Fd> taken = TakeHeap();
+  ASSERT_TRUE(taken.ok()) << taken.status();
+  const Profile profile = Read(*taken);
+  EXPECT_TRUE(IsOfBytes(profile));
+  // Some 1,000 samples of them: within a fifth, six times the deviation.
+  EXPECT_NEAR(bytes_of(profile), kBytes, kBytes / 5.0) << FoldedStacks(profile);
+  held.clear();
+  const absl::StatusOr<Fd> after = TakeHeap();
+  ASSERT_TRUE(after.ok()) << after.status();
+  EXPECT_LT(bytes_of(Read(*after)), kBytes / 100.0) << "it holds it no more";
+}
+
+TEST(HeapProfile, IsOfAProcessThatWasStartedForIt) {
+  EXPECT_TRUE(absl::IsFailedPrecondition(TakeHeap().status())) << "this one was not";
+  const pid_t pid = fork();
+  ASSERT_GE(pid, 0);
+  if (pid == 0) {
+    setenv("LD_PRELOAD", "libtcmalloc.so.4", 1);
+    setenv("TCMALLOC_SAMPLE_PARAMETER", "65536", 1);
+    execl("/proc/self/exe", "profiler_test", "--gtest_filter=HeapProfile.DISABLED_*",
+          "--gtest_also_run_disabled_tests", nullptr);
+    _exit(127);
+  }
+  int status = -1;
+  ASSERT_EQ(waitpid(pid, &status, 0), pid);
+  EXPECT_EQ(status, 0);
 }
 
 }  // namespace

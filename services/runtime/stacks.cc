@@ -13,6 +13,7 @@
 
 #include "absl/debugging/symbolize.h"
 #include "common/check.h"
+#include "common/log_sink.h"
 
 namespace millrace {
 namespace {
@@ -30,8 +31,10 @@ thread_local const char* t_name = "unnamed";
 pid_t OwnTid() { return static_cast<pid_t>(syscall(SYS_gettid)); }
 
 void WriteLine(const char* line, int length, int room) {
-  const ssize_t ignored = write(STDERR_FILENO, line, static_cast<size_t>(std::min(length, room)));
+  const auto bytes = static_cast<size_t>(std::min(length, room));
+  const ssize_t ignored = write(STDERR_FILENO, line, bytes);
   static_cast<void>(ignored);
+  HandToLogSink(LogLevel::kError, {line, bytes});
 }
 
 void TellFrame(const char* thread, int frame, void* pc) {

@@ -78,6 +78,7 @@ class WorkerProcess : public StageProcess {
     while (!stop_.load(std::memory_order_relaxed)) {
       const size_t taken = worker_->Poll();
       const int64_t begin_ns = MonotonicNanos();
+      lane_->Turned(begin_ns);
       const size_t worked = work_->Work(*worker_);
       lane_->Flush();
       if (taken + worked > 0) {

@@ -25,6 +25,9 @@ Stage StageOf(const std::string& name) {
   return Stage::kNone;
 }
 
+// Of a process's lanes: the longest, not the sum.
+constexpr std::string_view kWorstTurn = kCounterNames[static_cast<size_t>(Counter::kWorstTurnNs)];
+
 json CountersOf(const Page& page) {
   json counters = json::object();
   for (size_t i = 0; i < kCounterNames.size(); ++i) {
@@ -84,7 +87,8 @@ json ProcessReport(const AdminContext& context, const FleetProcess& process, int
     silent_ns = std::max(silent_ns, lane.silent_ns);
     if (!lanes.back().contains("counters")) continue;
     for (const auto& [name, value] : lanes.back()["counters"].items()) {
-      counters[name] = counters.value(name, uint64_t{0}) + value.get<uint64_t>();
+      const auto before = counters.value(name, uint64_t{0}), one = value.get<uint64_t>();
+      counters[name] = name == kWorstTurn ? std::max(before, one) : before + one;
     }
   }
   const bool spare = IsSpare(process.stage, process.index);
@@ -240,19 +244,25 @@ std::optional<json> ChangeModels(Fleet* fleet, bool load, const json& request, i
 std::optional<json> TakeProfileOf(Fleet* fleet, const json& request, int64_t asked_ns) {
   constexpr int64_t kMostMs = 300'000;
   const auto stage = request.find("stage"), index = request.find("index");
-  const auto duration = request.find("duration_ms");
+  const auto duration = request.find("duration_ms"), kind = request.find("kind");
   if (stage == request.end() || !stage->is_string()) return Refusal("stage: must be a string");
   if (index == request.end() || !index->is_number_unsigned()) {
     return Refusal("index: must be a whole number");
   }
-  if (duration == request.end() || !duration->is_number_unsigned() || *duration < 1 ||
-      *duration > kMostMs) {
-    return Refusal("duration_ms: must be from 1 to 300000");
+  if (kind != request.end() && *kind != "cpu" && *kind != "heap") {
+    return Refusal("kind: must be cpu or heap");
   }
+  const bool heap = kind != request.end() && *kind == "heap";
+  int64_t duration_ms = 0;
+  if (duration != request.end() && duration->is_number_unsigned() && *duration <= kMostMs) {
+    duration_ms = *duration;
+  }
+  if (!heap && duration_ms < 1) return Refusal("duration_ms: must be from 1 to 300000");
   if (StageOf(*stage) == Stage::kNone) return Refusal("stage: there is no such stage");
   // As in ChangeModels: the time that a line came at is its number.
   const auto outcome =
-      fleet->ProfileForAdmin(static_cast<uint64_t>(asked_ns), StageOf(*stage), *index, *duration);
+      fleet->ProfileForAdmin(static_cast<uint64_t>(asked_ns), StageOf(*stage), *index,
+                             heap ? TakeProfile::HEAP : TakeProfile::CPU, heap ? 0 : duration_ms);
   if (!outcome.has_value()) return std::nullopt;
   if (!outcome->ok()) return Refusal(std::string(outcome->status().message()));
   return json{{"ok", true}, {"profile", absl::Base64Escape(**outcome)}};

@@ -46,6 +46,12 @@
 
 namespace millrace {
 
+// A log ring, and the pid that it is called by; no fd: there is none.
+struct LogFd {
+  SharedFd fd;
+  uint32_t pid = 0;
+};
+
 struct FleetSetup {
   Config config;
   std::string config_yaml;  // sent to every process
@@ -56,6 +62,7 @@ struct FleetSetup {
   double cores = 1;  // as many as it may keep busy: those, or its quota
   // Ingress accepts nobody before Open: another pipeline serves.
   bool hold = false;
+  LogFd own_log;                      // the supervisor's
   std::vector<std::string> unloaded;  // models that stay out until they are loaded
 };
 
@@ -93,7 +100,9 @@ struct FleetProcess {
   std::vector<uint32_t> knew_it;             // dying: keys of those who must hear of its end
   std::vector<uint64_t> told_observe;        // observer: what it was told of last
   std::vector<uint64_t> told_traces;         // likewise
-  std::string observing;                     // observer: its address
+  std::vector<uint64_t> told_logs;           // likewise
+  LogFd logs;
+  std::string observing;  // observer: its address
 };
 
 // A place for one process: what outlives its incarnations.
@@ -153,10 +162,11 @@ class Fleet {
   // Loads or unloads a model; asked again with the same `request` until it has an outcome, which is
   // then forgotten. OK: live in every process.
   std::optional<absl::Status> ChangeForAdmin(const ChangeModel& change);
-  // A Profile (common/profile.proto) of what a process does for so long. As ChangeForAdmin: nothing
-  // means not yet, ask again with the same number.
+  // A Profile (common/profile.proto) of what a process does for so long, or has in its heap. As
+  // ChangeForAdmin: nothing means not yet, ask again with the same number.
   std::optional<absl::StatusOr<std::string>> ProfileForAdmin(uint64_t request, Stage stage,
-                                                             uint32_t index, int64_t duration_ms);
+                                                             uint32_t index, TakeProfile::Kind kind,
+                                                             int64_t duration_ms);
 
   FleetPhase phase() const { return phase_; }
   int exit_code() const { return exit_code_; }  // once kDone
@@ -258,6 +268,17 @@ class Fleet {
   void OnTraces(FleetProcess* process, const Traces& traces, std::vector<Fd> fds);
   void TellTraces(FleetProcess* observer);
 
+  // fleet_logs.cc
+  struct NamedLog {
+    std::string process;
+    uint32_t incarnation = 0;
+    LogFd ring;
+  };
+  static constexpr size_t kMostEndedLogs = 16;
+  void OnLogs(FleetProcess* process, const Logs& logs, std::vector<Fd> fds);
+  void KeepLogs(const FleetProcess& process);
+  void TellLogs(FleetProcess* observer);
+
   // fleet_wait.cc
   void TakeLoad();
   CpuList CpusFor(Stage stage, uint32_t index) const;
@@ -307,6 +328,7 @@ class Fleet {
   StatsCarry carry_;
   SharedFd sums_;  // the carry's snapshot; null: there is none
   int ticks_of_view_ = 0;
+  std::vector<NamedLog> ended_logs_;  // of processes that ended since an observer was told last
   WaitPolicy wait_;
   // Of a stage that is scaled by policy.
   struct Scaling {

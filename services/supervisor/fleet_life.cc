@@ -63,6 +63,7 @@ void Fleet::OnEnd(uint32_t key, const ProcessEnd& end) {
     }
   }
   CarryOver(*process);
+  KeepLogs(*process);
   if (end.signal == 0 && end.exit_code == kExitDeviceLost) CountDeviceLoss(process);
   // Without an observer everything is served all the same.
   const bool final =

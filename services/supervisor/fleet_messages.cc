@@ -96,6 +96,9 @@ void Fleet::OnMessage(uint32_t key, const FromProcess& message, std::vector<Fd> 
     case FromProcess::kTraces:
       OnTraces(process, message.traces(), std::move(fds));
       break;
+    case FromProcess::kLogs:
+      OnLogs(process, message.logs(), std::move(fds));
+      break;
     case FromProcess::kRoutesTaken:
     case FromProcess::kPublishRoutes:
     case FromProcess::kRoutesChanged:

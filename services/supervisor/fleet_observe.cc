@@ -73,6 +73,7 @@ void Fleet::TellObserver() {
   for (auto& [key, process] : processes_) {
     if (process.stage != Stage::kObserver || process.state == ProcessState::kDying) continue;
     TellTraces(&process);
+    TellLogs(&process);
     ToProcess message;
     FdList fds;
     std::vector<uint64_t> told = {carry_.version()};

@@ -120,6 +120,66 @@ TEST_F(FleetObserveTest, AnExitCodeThatWouldEndTheServerDoesNotWhereItIsTheObser
   EXPECT_TRUE(fleet->Ready());
 }
 
+// "name pid" of the rings that the observer was told of last, and how often it was told.
+class FleetLogsTest : public FleetObserveTest {
+ protected:
+  void SayLogs(uint32_t key, uint32_t pid, size_t fds = 1) {
+    FromProcess message;
+    message.mutable_logs()->set_pid(pid);
+    Say(key, message, fds);
+  }
+  std::vector<std::string> Rings(size_t back = 0) const {
+    std::vector<std::vector<std::string>> all;
+    for (const Told& told : hands.told) {
+      if (told.key != KeyOf(Stage::kObserver) || !told.message.has_observe_logs()) continue;
+      EXPECT_EQ(told.fds, static_cast<size_t>(told.message.observe_logs().rings_size()));
+      all.emplace_back();
+      for (const ObserveLogs::Ring& ring : told.message.observe_logs().rings()) {
+        all.back().push_back(ring.process() + " " + std::to_string(ring.pid()));
+      }
+    }
+    return back < all.size() ? all[all.size() - 1 - back] : std::vector<std::string>{"never told"};
+  }
+};
+using Names = std::vector<std::string>;
+
+TEST_F(FleetLogsTest, RingsAreHandedOn) {
+  StartAll();
+  EXPECT_EQ(Rings(), Names{"never told"});
+  SayLogs(KeyOf(Stage::kRegistry), 70);
+  SayLogs(KeyOf(Stage::kExecution), 71);
+  EXPECT_EQ(Rings(), (Names{"registry0 70", "execution0 71"}));
+  const size_t told = CountTold(KeyOf(Stage::kObserver), ToProcess::kObserveLogs);
+  for (int i = 0; i < 3; ++i) Tick();
+  EXPECT_EQ(CountTold(KeyOf(Stage::kObserver), ToProcess::kObserveLogs), told) << "nothing changed";
+  const uint32_t features = KeyOf(Stage::kFeatures);
+  SayLogs(features, 72, 2);
+  EXPECT_EQ(StateOf(features), ProcessState::kDying) << "a message that is no such";
+}
+
+// Also of one that said it and died before the observer could be told.
+TEST_F(FleetLogsTest, TheRingOfAProcessThatEndedIsNamedOnceMore) {
+  StartAll();
+  const uint32_t execution = KeyOf(Stage::kExecution);
+  SayLogs(execution, 71);
+  fleet->OnDeath(execution, hands.now_ns);
+  fleet->OnEnd(execution, {0, SIGKILL});
+  Tick();
+  EXPECT_EQ(Rings(), Names{}) << "and gone, which has it read to its end";
+  // Without an observer it waits for the next one.
+  const uint32_t observer = KeyOf(Stage::kObserver), features = KeyOf(Stage::kFeatures);
+  fleet->OnDeath(observer, hands.now_ns);
+  fleet->OnEnd(observer, {0, SIGKILL});
+  SayLogs(features, 72);
+  fleet->OnDeath(features, hands.now_ns);
+  fleet->OnEnd(features, {0, SIGKILL});
+  hands.now_ns += 20 * kNanosPerSecond;
+  Tick();
+  Play();
+  EXPECT_EQ(Rings(1), Names{"features0 72"});
+  EXPECT_EQ(Rings(), Names{});
+}
+
 TEST_F(FleetObserveTest, OneThatTakesNoMessagesIsReplaced) {
   StartAll();
   const uint32_t observer = KeyOf(Stage::kObserver);

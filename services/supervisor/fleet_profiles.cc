@@ -16,6 +16,7 @@ bool Runs(ProcessState state) {
 
 std::optional<absl::StatusOr<std::string>> Fleet::ProfileForAdmin(uint64_t request, Stage stage,
                                                                   uint32_t index,
+                                                                  TakeProfile::Kind kind,
                                                                   int64_t duration_ms) {
   if (profiles_.Has(request)) return profiles_.Outcome(request, hands_->NowNs());
   if (!HasLanes(stage)) return absl::InvalidArgumentError("stage: has no lanes to profile");
@@ -26,6 +27,7 @@ std::optional<absl::StatusOr<std::string>> Fleet::ProfileForAdmin(uint64_t reque
     if (!noted.ok()) return noted;
     ToProcess message;
     message.mutable_take_profile()->set_request(request);
+    message.mutable_take_profile()->set_kind(kind);
     message.mutable_take_profile()->set_duration_ms(static_cast<uint32_t>(duration_ms));
     Send(&process, message);
     return std::nullopt;

@@ -86,6 +86,27 @@ TEST(Spawn, TheChildHasItsSocketAndNothingElse) {
   }
 }
 
+TEST(Spawn, AChildWhoseHeapIsSampledGetsAnotherAllocatorAndTheOthersDoNot) {
+  const auto preloaded = [](bool samples_heap) -> std::string {
+    auto pair = std::move(*ControlChannel::MakePair());
+    ChildPlacement place;
+    place.samples_heap = samples_heap;
+    const char* script = "echo $LD_PRELOAD $TCMALLOC_SAMPLE_PARAMETER >&3";
+    const auto child = SpawnChild({"/bin/bash", "-c", script}, std::move(pair.second), {}, place);
+    EXPECT_TRUE(child.ok());
+    EXPECT_EQ(WaitFor(*child), 0);
+    char text[256] = {};
+    EXPECT_GT(recv(pair.first.get(), text, sizeof text - 1, 0), 0);
+    return text;
+  };
+  EXPECT_EQ(preloaded(false), "\n");
+  EXPECT_EQ(preloaded(true), "libtcmalloc.so.4 65536\n");
+  setenv("LD_PRELOAD", "libm.so.6", 1);
+  EXPECT_EQ(preloaded(false), "libm.so.6\n");
+  EXPECT_EQ(preloaded(true), "libtcmalloc.so.4:libm.so.6 65536\n");
+  unsetenv("LD_PRELOAD");
+}
+
 TEST(Spawn, AProgramThatIsNotThereEndsWithItsOwnCode) {
   auto pair = std::move(*ControlChannel::MakePair());
   const auto child = SpawnChild({"/no/such/program"}, std::move(pair.second), {});

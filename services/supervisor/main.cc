@@ -9,6 +9,7 @@
 #include <string>
 
 #include "common/log.h"
+#include "services/runtime/log_ring.h"
 #include "services/supervisor/exit_codes.h"
 #include "services/supervisor/options.h"
 #include "services/supervisor/placement.h"
@@ -55,6 +56,7 @@ int Main(int argc, char** argv) {
   // Who takes over from another one has its configuration, whatever became of the file.
   if (start.exit_code != kExitStopped && !HasKeeper()) return End(start);
   SetLogProcess("supervisor");
+  LogRing::Begin();
   RaiseFileLimit();
   fcntl(kKeeperFd, F_SETFD, FD_CLOEXEC);
   absl::StatusOr<KeeperLink> keeper = KeeperLink::Connect(Fd(kKeeperFd));

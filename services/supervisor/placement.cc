@@ -34,19 +34,23 @@ struct Row {
   int64_t Config::*fifo_priority;
   int64_t Config::*numa_node;
   int64_t Config::*memory_limit_mb;
+  std::string Config::*heap_profile;
 };
 
 constexpr Row kRows[] = {
     {Stage::kIngress, &Config::ingress_user, &Config::ingress_fifo_priority,
-     &Config::ingress_numa_node, &Config::ingress_memory_limit_mb},
+     &Config::ingress_numa_node, &Config::ingress_memory_limit_mb, &Config::ingress_heap_profile},
     {Stage::kFeatures, &Config::features_user, &Config::features_fifo_priority,
-     &Config::features_numa_node, &Config::features_memory_limit_mb},
+     &Config::features_numa_node, &Config::features_memory_limit_mb,
+     &Config::features_heap_profile},
     {Stage::kExecution, &Config::execution_user, &Config::execution_fifo_priority,
-     &Config::execution_numa_node, &Config::execution_memory_limit_mb},
+     &Config::execution_numa_node, &Config::execution_memory_limit_mb,
+     &Config::execution_heap_profile},
     {Stage::kAggregation, &Config::aggregation_user, &Config::aggregation_fifo_priority,
-     &Config::aggregation_numa_node, &Config::aggregation_memory_limit_mb},
-    {Stage::kRegistry, &Config::registry_user, nullptr, nullptr, nullptr},
-    {Stage::kObserver, &Config::observer_user, nullptr, nullptr, nullptr},
+     &Config::aggregation_numa_node, &Config::aggregation_memory_limit_mb,
+     &Config::aggregation_heap_profile},
+    {Stage::kRegistry, &Config::registry_user, nullptr, nullptr, nullptr, nullptr},
+    {Stage::kObserver, &Config::observer_user, nullptr, nullptr, nullptr, nullptr},
 };
 
 std::string Field(const Row& row, const char* name) {
@@ -132,6 +136,7 @@ void Look(const Config& config, const Row& row, const PlacementRoots& roots, Chi
   const auto fault = [&](const char* field, const std::string& sentence) {
     if (!sentence.empty()) faults->push_back(absl::StrCat(Field(row, field), ": ", sentence));
   };
+  place->samples_heap = row.heap_profile != nullptr && config.*row.heap_profile == "true";
   if (const std::string& user = config.*row.user; !user.empty()) {
     fault("user", FindUser(user, place));
   }

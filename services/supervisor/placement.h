@@ -34,9 +34,10 @@ struct ChildPlacement {
   bool has_user = false;
   uid_t uid = 0;
   gid_t gid = 0;
-  int fifo_priority = 0;  // of SCHED_FIFO; 0: the usual scheduler
-  int numa_node = -1;     // that memory comes from while it has some; -1: any
-  int group_fd = -1;      // cgroup.procs of its control group; -1: ours
+  int fifo_priority = 0;      // of SCHED_FIFO; 0: the usual scheduler
+  int numa_node = -1;         // that memory comes from while it has some; -1: any
+  int group_fd = -1;          // cgroup.procs of its control group; -1: ours
+  bool samples_heap = false;  // it gets an allocator that does
 };
 
 // Where the kernel tells of itself; a test has its own.

@@ -75,6 +75,17 @@ TEST_F(PlacementTest, HugePagesThatArePartlyThereAreRefusedWhereTheyAreRequired)
   EXPECT_TRUE(Placer::Check(config, roots).empty());
 }
 
+TEST_F(PlacementTest, TheHeapIsSampledOfTheStagesThatAreNamed) {
+  Config config;
+  config.features_heap_profile = "true";
+  const Placer::Made made = Placer::Make(config, roots);
+  ASSERT_NE(made.placer, nullptr);
+  for (size_t i = 0; i < kStageCount; ++i) {
+    const auto stage = static_cast<Stage>(i);
+    EXPECT_EQ(made.placer->For(stage).samples_heap, stage == Stage::kFeatures) << StageName(stage);
+  }
+}
+
 TEST_F(PlacementTest, NothingAskedIsNothingDone) {
   const Placer::Made made = Placer::Make(Config(), roots);
   ASSERT_NE(made.placer, nullptr);

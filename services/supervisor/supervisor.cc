@@ -16,6 +16,7 @@
 #include "common/log.h"
 #include "common/short_slices.h"
 #include "ipc/memfd.h"
+#include "services/runtime/log_ring.h"
 #include "services/supervisor/admin_server.h"
 #include "services/supervisor/admin_verbs.h"
 #include "services/supervisor/exit_codes.h"
@@ -129,6 +130,10 @@ class Supervisor {
     std::sort(setup.listeners.begin(), setup.listeners.end());
     setup.hold = keeper_.role() == Handover::CANDIDATE;
     setup.unloaded = setup_.unloaded;
+    if (const LogRing* const ring = LogRing::own()) {
+      setup.own_log = {std::make_shared<const Fd>(dup(ring->fd())),
+                       static_cast<uint32_t>(getpid())};
+    }
     fleet_ = std::make_unique<Fleet>(table_.get(), std::move(setup));
     table_->SetFleet(fleet_.get());
     return kExitStopped;

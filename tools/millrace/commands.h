@@ -37,6 +37,7 @@ void AddModel(CLI::App* app, int* exit_code);
 // Of `model`: init, check, sign, keygen.
 void AddVersionCommands(CLI::App* model, int* exit_code);
 void AddStop(CLI::App* app, int* exit_code);
+void AddLogs(CLI::App* app, int* exit_code);
 void AddTop(CLI::App* app, int* exit_code);
 void AddUpgrade(CLI::App* app, int* exit_code);
 void AddWaitReady(CLI::App* app, int* exit_code);

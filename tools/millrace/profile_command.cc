@@ -1,4 +1,4 @@
-// `millrace profile`: where a process of the server spends its CPU time.
+// `millrace profile`: where a process of the server spends its CPU time, or what holds its heap.
 #include <fstream>
 #include <iostream>
 #include <memory>
@@ -17,12 +17,13 @@ namespace {
 using nlohmann::json;
 
 constexpr int64_t kPatienceMs = 25'000;  // past the profile's end
-constexpr double kMsPerSecond = 1e3;
+constexpr double kMsPerSecond = 1e3, kMebibyte = 1 << 20;
 
 struct ProfileOptions {
   std::string socket = DefaultAdminSocket();
   std::string process;
   double seconds = 10;
+  bool heap = false;
   size_t top = 20;
   std::string output;
   std::string folded;
@@ -36,10 +37,14 @@ absl::StatusOr<json> QuestionOf(const ProfileOptions& options) {
     return absl::InvalidArgumentError(
         "process: must be a stage, or one of its processes, as in execution1");
   }
-  return json{{"verb", "profile"},
-              {"stage", options.process.substr(0, digits)},
-              {"index", index},
-              {"duration_ms", static_cast<uint32_t>(options.seconds * kMsPerSecond)}};
+  json question = {
+      {"verb", "profile"}, {"stage", options.process.substr(0, digits)}, {"index", index}};
+  if (options.heap) {
+    question["kind"] = "heap";
+  } else {
+    question["duration_ms"] = static_cast<uint32_t>(options.seconds * kMsPerSecond);
+  }
+  return question;
 }
 
 absl::Status WriteFile(const std::string& path, const std::string& bytes) {
@@ -70,8 +75,12 @@ void PrintTable(const Profile& profile, size_t top) {
   const std::vector<ProfileLine> table = ProfileTable(profile);
   int64_t all = 0;
   for (const ProfileLine& line : table) all += line.self;
-  std::cout << absl::StreamFormat("%.2f s of CPU time in %.2f s\n", all / 1e9,
-                                  profile.duration_nanos() / 1e9);
+  if (IsOfBytes(profile)) {
+    std::cout << absl::StreamFormat("%.2f MiB of the heap, by samples\n", all / kMebibyte);
+  } else {
+    std::cout << absl::StreamFormat("%.2f s of CPU time in %.2f s\n", all / 1e9,
+                                    profile.duration_nanos() / 1e9);
+  }
   if (all == 0) return;
   std::cout << "   self   total  function\n";
   for (size_t i = 0; i < std::min(top, table.size()); ++i) {
@@ -99,7 +108,8 @@ int TakeProfile(const ProfileOptions& options) {
 void AddProfile(CLI::App* app, int* exit_code) {
   auto options = std::make_shared<ProfileOptions>();
   CLI::App* command = app->add_subcommand(
-      "profile", "Show which functions take the CPU time of a process, while it serves");
+      "profile",
+      "Show which functions take the CPU time of a process, or hold its heap, while it serves");
   command->add_option("process", options->process, "A stage, or one of its processes: execution1")
       ->required();
   command->add_option("--admin-socket", options->socket, "The server's admin socket")
@@ -107,6 +117,8 @@ void AddProfile(CLI::App* app, int* exit_code) {
   command->add_option("--seconds", options->seconds, "How long to look")
       ->check(CLI::Range(0.001, 300.0))
       ->capture_default_str();
+  command->add_flag("--heap", options->heap,
+                    "What holds its heap now; the configuration has <stage>.heap_profile: true");
   command->add_option("--top", options->top, "Functions that are shown")->capture_default_str();
   command->add_option("--output", options->output, "Write it there as pprof reads it");
   command->add_option("--folded", options->folded,

@@ -12,8 +12,8 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
 #include "tools/load/http_connection.h"
-#include "tools/millrace/admin_client.h"
 #include "tools/millrace/commands.h"
+#include "tools/millrace/find_observer.h"
 #include "tools/millrace/top_report.h"
 
 namespace millrace {
@@ -25,8 +25,7 @@ constexpr int64_t kAnswerMs = 5'000;
 constexpr double kMsPerSecond = 1e3;
 
 struct TopOptions {
-  std::string socket = DefaultAdminSocket();
-  std::string address;
+  ObserverOptions observer;
   bool once = false;
   bool as_json = false;
   double interval_s = 1;
@@ -83,20 +82,8 @@ class Terminal {
   bool keys_ = false;
 };
 
-absl::StatusOr<std::string> FindObserver(const TopOptions& options) {
-  if (!options.address.empty()) return options.address;
-  const absl::StatusOr<json> status = AskAdmin(options.socket, {{"verb", "status"}}, kAnswerMs);
-  if (!status.ok()) return status.status();
-  for (const json& listener : status->value("listeners", json::array())) {
-    const std::string address = listener.value("address", "");
-    if (listener.value("name", "") == "metrics" && !address.empty()) return address;
-  }
-  return absl::FailedPreconditionError(
-      "the server shows no metrics: observer.metrics is empty, or its address is taken");
-}
-
 absl::StatusOr<std::string> Ask(const TopOptions& options) {
-  const absl::StatusOr<std::string> address = FindObserver(options);
+  const absl::StatusOr<std::string> address = FindObserver(options.observer);
   if (!address.ok()) return address.status();
   return HttpConnection(*address, kAnswerMs).Get("/api/pipeline");
 }
@@ -139,10 +126,7 @@ void AddTop(CLI::App* app, int* exit_code) {
   auto options = std::make_shared<TopOptions>();
   CLI::App* command = app->add_subcommand(
       "top", "Show the pipeline as it runs: rates, waits, processes, models (q ends it)");
-  command->add_option("--admin-socket", options->socket, "The server's admin socket")
-      ->capture_default_str();
-  command->add_option("--address", options->address,
-                      "Where the observer serves, instead of asking the admin socket");
+  AddObserverFlags(command, &options->observer);
   command->add_option("--interval", options->interval_s, "Seconds between two looks")
       ->check(CLI::Range(0.2, 60.0))
       ->capture_default_str();

@@ -206,15 +206,16 @@ void AddHops(const json& all, std::vector<Line>* lines) {
 }
 
 void AddProcesses(const json& all, std::vector<Line>* lines) {
-  Table table(2, {"PROCESS", "STATE", "INCARNATION", "RESTARTS", "UP", "CPU", "MEMORY", "WAITING",
-                  "BUSY", "MESSAGES", "P50", "P99"});
+  Table table(2, {"PROCESS", "STATE", "INCARNATION", "RESTARTS", "UP", "CPU", "CORE WAIT",
+                  "WORST TURN", "MEMORY", "WAITING", "BUSY", "MESSAGES", "P50", "P99"});
   for (const json& worker : all.at("workers")) {
     const std::string state = Shown(worker.at("state"));
     const bool lanes = worker.at("lanes").get<uint64_t>() > 0;
     const json& work = worker.at("work");
     table.Add({Shown(worker.at("name")), state, Count(worker.at("incarnation")),
                Count(worker.at("restarts")), Age(worker.at("uptime_ns")),
-               Share(worker.at("cpu_cores")), Mebibytes(worker.at("resident_bytes")),
+               Share(worker.at("cpu_cores")), Share(worker.at("run_delay_cores")),
+               Time(worker.at("worst_turn_ns")), Mebibytes(worker.at("resident_bytes")),
                lanes ? Count(worker.at("queue_depth")) : kUnknown, Share(worker.at("busy_share")),
                Rate(worker.at("per_second")), Time(Of(work, "p50_ns")), Time(Of(work, "p99_ns"))},
               state == "ready" || state == "spare" ? Style::kPlain

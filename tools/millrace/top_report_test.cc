@@ -52,6 +52,8 @@ json Pipeline() {
                                     {"restarts", 3},
                                     {"uptime_ns", 7'000'000'000},
                                     {"cpu_cores", 0.61},
+                                    {"run_delay_cores", 0.07},
+                                    {"worst_turn_ns", 21'400'000},
                                     {"resident_bytes", 180 << 20},
                                     {"lanes", 1},
                                     {"queue_depth", 4},
@@ -86,7 +88,10 @@ TEST(TopReport, EverythingStandsThere) {
   EXPECT_THAT(text, HasSubstr("ingress 1/2 --1,240/s--> features 1/2\n"));
   EXPECT_THAT(text, HasSubstr("ingress > features   1,240/s   8.20 us   1.48 ms        3\n"));
   EXPECT_THAT(text, HasSubstr("features > ingress     0.5/s         -         -        -\n"));
-  EXPECT_THAT(text, HasSubstr("features0  died            12         3  7.0 s  61 %  180 MiB"));
+  EXPECT_THAT(
+      text,
+      HasSubstr(
+          "features0  died            12         3  7.0 s  61 %     7.00 %     21.4 ms  180 MiB"));
   EXPECT_THAT(text, HasSubstr("NOT RIGHT\n"));
   EXPECT_THAT(text, HasSubstr("refused under load: quota 17 (0.4/s)\n"));
   EXPECT_THAT(text, Not(HasSubstr("\033")));

@@ -59,7 +59,7 @@ class _Input(ctypes.Structure):
 class _Submit(ctypes.Structure):
     _fields_ = [("struct_bytes", ctypes.c_size_t), ("deadline_ns", ctypes.c_int64),
                 ("priority", ctypes.c_uint32), ("outputs", ctypes.c_uint32),
-                ("user", ctypes.c_void_p)]
+                ("user", ctypes.c_void_p), ("traceparent", ctypes.c_char_p)]
 
 
 class _Tensor(ctypes.Structure):
@@ -262,23 +262,24 @@ class Request:
             count = size.value // numpy.dtype(dtype).itemsize
             self.inputs[name] = _view(address, count, dtype, self.place, True).reshape(shape)
 
-    def _options(self, deadline_ns, priority, outputs):
+    def _options(self, deadline_ns, priority, outputs, traceparent):
         bits = 0
         for name in outputs or ():
             bits |= 1 << self.model.outputs[name][0]
-        return _Submit(ctypes.sizeof(_Submit), deadline_ns, priority, bits, None)
+        return _Submit(ctypes.sizeof(_Submit), deadline_ns, priority, bits, None,
+                       traceparent.encode() if traceparent else None)
 
-    def submit(self, deadline_ns=0, priority=0, outputs=None):
-        """From here on the inputs may not be written."""
+    def submit(self, deadline_ns=0, priority=0, outputs=None, traceparent=None):
+        """From here on the inputs may not be written. `traceparent`: the caller's span (W3C)."""
         client = self.model.client
-        options = self._options(deadline_ns, priority, outputs)
+        options = self._options(deadline_ns, priority, outputs, traceparent)
         client.check(client.library.mr_submit(client.handle, self.handle, ctypes.byref(options)))
         self.inputs = {}
         client.in_flight[self.handle.value] = self
 
-    def infer(self, deadline_ns=0, priority=0, outputs=None):
+    def infer(self, deadline_ns=0, priority=0, outputs=None, traceparent=None):
         client = self.model.client
-        options = self._options(deadline_ns, priority, outputs)
+        options = self._options(deadline_ns, priority, outputs, traceparent)
         code = client.library.mr_infer(client.handle, self.handle, ctypes.byref(options))
         self.inputs = {}
         client.check(code)

@@ -371,8 +371,10 @@ size_t IngressLane::Poll() {
   const uint64_t roster_before = lane_->roster().generation;
   const size_t done = lane_->Poll();
   if (lane_->roster().generation != roster_before) dispatch_again_ = true;
-  ExpireAndCancel(MonotonicNanos());
-  StepOverload(MonotonicNanos());
+  const int64_t now_ns = MonotonicNanos();
+  lane_->Turned(now_ns);
+  ExpireAndCancel(now_ns);
+  StepOverload(now_ns);
   if (faults_ != nullptr) SendHeld(MonotonicNanos());
   StepQuiescence();
   DispatchWaiting();

@@ -105,6 +105,7 @@ void LocalPeer::Infer(Flight* flight, const Message& message, absl::Span<const s
   absl::Status bad = PackView::OpenInto(payload, &pack);
   InferRequest request;
   request.trace.method = TraceMethod::kLocalInfer;
+  request.trace.parent = TraceOf(message);
   request.model = handle.model;
   request.version = handle.version;
   request.deadline_ns = message.deadline_ns;

@@ -101,6 +101,44 @@ TEST_F(LocalServerTest, DeadlinePriorityAndOutputsArrive) {
   });
 }
 
+TEST_F(LocalServerTest, AClientsTraceArrivesAndNoneWhereNoneIsNamed) {
+  Connect();
+  mr_submit_options options = {};
+  options.struct_bytes = sizeof options;
+  const std::string parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-";
+  for (const char* flags : {"01", "00"}) {
+    const std::string traceparent = parent + flags;
+    options.traceparent = traceparent.c_str();
+    mr_request* request = Begin(1);
+    EXPECT_EQ(mr_infer(client_, request, &options), MR_OK);
+    mr_release(client_, request);
+  }
+  options.traceparent = nullptr;
+  mr_request* plain = Begin(1);
+  EXPECT_EQ(mr_infer(client_, plain, &options), MR_OK);
+  mr_release(client_, plain);
+  // A program that was built before the field was there.
+  options.struct_bytes = offsetof(mr_submit_options, traceparent);
+  options.traceparent = "of no meaning";
+  mr_request* old = Begin(1);
+  EXPECT_EQ(mr_infer(client_, old, &options), MR_OK);
+  mr_release(client_, old);
+  rig_.Do([&](FakeFrontend& frontend, LocalServer&) {
+    ASSERT_EQ(frontend.seen().size(), 4u);
+    const auto of = [&](size_t i) { return frontend.seen()[i].trace.parent; };
+    EXPECT_EQ(FormatTraceParent(of(0)), parent + "01");
+    EXPECT_EQ(FormatTraceParent(of(1)), parent + "00");
+    EXPECT_FALSE(of(2).valid());
+    EXPECT_FALSE(of(3).valid());
+    EXPECT_EQ(frontend.seen()[0].trace.method, TraceMethod::kLocalInfer);
+  });
+  options.struct_bytes = sizeof options;
+  mr_request* bad = Begin(1);
+  EXPECT_EQ(mr_infer(client_, bad, &options), MR_INVALID_ARGUMENT);
+  EXPECT_THAT(mr_error(client_), testing::HasSubstr("traceparent: "));
+  mr_release(client_, bad);
+}
+
 TEST_F(LocalServerTest, AnErrorHasItsCodeAndSentence) {
   rig_.Do([](FakeFrontend& frontend, LocalServer&) {
     frontend.set_answerer([](const FakeRequest&) {

@@ -1,5 +1,5 @@
 // A flame graph: callers over callees, as wide as their share; one step deeper by Enter or click.
-import { el, setText, setAttribute } from "./base.js";
+import { el, setText, setAttribute, bytes } from "./base.js";
 import { readProfile } from "./profile.js";
 
 const kLine = 20, kMostFrames = 4000, kMostDepth = 160;
@@ -11,6 +11,7 @@ const tint = (name) => {
 };
 
 function amount(value, unit) {
+  if (unit === "bytes") return bytes(value);
   return unit === "nanoseconds" ? `${(value / 1e9).toFixed(2)} s` : `${value} samples`;
 }
 
@@ -29,7 +30,8 @@ export class Flame {
       },
     }, this.file, el("label", { for: "profile-file" }, "Open a profile"),
       el("span", null, "or drop it here. It stays in this browser. One is taken on the server by"),
-      el("code", null, "millrace profile execution --seconds 10 --output execution.pb.gz"));
+      el("code", null, "millrace profile execution --seconds 10 --output execution.pb.gz"),
+      el("span", null, "(of its memory: --heap)"));
     this.search = el("input", { type: "search", placeholder: "Find a function", "aria-label": "Find a function", oninput: () => this.mark() });
     this.found = el("span", { class: "found", role: "status" });
     this.up = el("button", { type: "button", onclick: () => this.zoom(this.root) }, "Whole profile");

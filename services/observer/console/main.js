@@ -6,6 +6,7 @@ import { el, keep, setText, setClass, clock, age } from "./base.js";
 import { Picture } from "./picture.js";
 import { showSummary, showHealth, makeModels, makeWorkers, makeHops, makeShed } from "./panels.js";
 import { Traces } from "./traces.js";
+import { Logs } from "./logs.js";
 import { Flame } from "./flame.js";
 
 const kPeriodMs = 400, kTracesMs = 2000, kPatienceMs = 4000, kFreshMs = 20_000, kMostChanges = 60;
@@ -14,6 +15,7 @@ const $ = (id) => document.getElementById(id);
 const panels = [makeModels($("models"), $("parts-legend")), makeWorkers($("workers")), makeHops($("hops")), makeShed($("shed"))];
 const picture = new Picture($("picture"), showWorker);
 const traces = new Traces($("traces"), $("why"), $("trace"));
+const logs = new Logs($("events"), $("events-filter"), $("events-about"));
 new Flame($("flame"), $("flame-about"));
 
 let paused = false, failedSinceMs = 0, before = null, changes = [];
@@ -65,6 +67,7 @@ function show(data) {
   picture.show(data, fresh);
   showSummary($("summary"), data);
   for (const panel of panels) panel(data);
+  logs.learn(data.workers.map((worker) => worker.name));
   showHealth($("health"), data);
   keep($("changes"), changes, (one) => one.key,
     (one) => el("li", null, el("time", null, clock(one.unixMs)), el("span", { class: one.kind || "" }, one.text)), () => {});
@@ -124,3 +127,4 @@ $("pause").addEventListener("click", () => {
 
 run(ask, kPeriodMs);
 run(() => traces.refresh(), kTracesMs);
+run(() => logs.refresh(), kTracesMs);

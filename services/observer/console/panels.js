@@ -4,6 +4,7 @@ import {
   rate, duration, pair, age, bytes, share, cores, count, capital,
 } from "./base.js";
 
+const kLongTurnNs = 100e6;
 const kParts = [
   ["queue", "waiting"], ["input", "input"], ["infer", "inference"], ["output", "output"], ["other", "protocol"],
 ];
@@ -130,6 +131,15 @@ export function makeWorkers(host) {
     { head: "Restarts", class: "num", cell: (td, w) => count(w.restarts) },
     { head: "Up", class: "num", cell: (td, w) => age(w.uptime_ns) },
     { head: "CPU", class: "num", cell: (td, w) => cores(w.cpu_cores) },
+    { head: "Core wait", class: "num minor", cell: (td, w) => {
+      setAttribute(td, "title", "Threads that could run and waited for a core, as a share of one");
+      return cores(w.run_delay_cores);
+    } },
+    { head: "Worst turn", class: "num", cell: (td, w) => {
+      setAttribute(td, "title", "The longest of the last ten to twenty seconds in which its loop did not look around");
+      setClass(td, w.worst_turn_ns > kLongTurnNs ? "num warn" : "num");
+      return w.lanes ? duration(w.worst_turn_ns) : kNone;
+    } },
     { head: "Memory", class: "num", cell: (td, w) => bytes(w.resident_bytes) },
     { head: "Shared", class: "num minor", cell: (td, w) => bytes(w.shared_bytes) },
     { head: "Waiting", class: "num", cell: (td, w) => (w.lanes ? count(w.queue_depth) : kNone) },

@@ -131,6 +131,6 @@ export async function readProfile(file) {
   if (data[0] === 0x1f && data[1] === 0x8b) data = await unpack(data);
   const folded = data[0] !== 0x0a;  // the first field of a profile: its first type of sample
   const profile = folded ? fromFolded(new TextDecoder().decode(data)) : fromPprof(data);
-  if (profile.root.value === 0) throw new Error("The profile is empty: the process did nothing in that time.");
+  if (profile.root.value === 0) throw new Error("The profile is empty: the process did nothing in that time, or holds nothing.");
   return profile;
 }

@@ -156,11 +156,7 @@ std::optional<std::string> TraceService::Json(std::string_view query) const {
 
 void TraceService::Show(Families* out) const {
   const TraceTally tally = Tally();
-  std::string incarnation = "0";  // not known yet
-  const Picture picture = pages_->Take();
-  for (const FleetView::Process& process : picture.view.processes()) {
-    if (process.pid() == getpid()) incarnation = std::to_string(process.incarnation());
-  }
+  const std::string incarnation = OwnIncarnation(pages_->Take());
   const auto count = [&](std::string_view name, std::string_view help, uint64_t value) {
     out->Counter(name, help, {{"incarnation", incarnation}}, static_cast<double>(value));
   };

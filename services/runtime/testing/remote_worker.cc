@@ -65,7 +65,7 @@ std::optional<FromProcess> RemoteWorker::Receive(std::vector<Fd>* fds) {
     absl::StatusOr<bool> got = channel_.Receive(&message, fds != nullptr ? fds : &ignored);
     if (absl::IsUnavailable(got.status())) return std::nullopt;
     if (Must(std::move(got))) {
-      if (message.has_traces()) {  // whenever there is time
+      if (message.has_traces() || message.has_logs()) {  // whenever there is time
         if (fds != nullptr) fds->clear();
         continue;
       }

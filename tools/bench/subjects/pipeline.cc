@@ -10,6 +10,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "tools/bench/subjects/paused_server.h"
 #include "tools/bench/subjects/pipeline_targets.h"
 #include "tools/bench/subjects/rounds.h"
 #include "tools/load/client.h"
@@ -32,7 +33,8 @@ constexpr int kChannels = 4;        // connections, where there are that many re
 struct Options {
   std::string millrace, local, grpc_echo, grpc_in_line, grpc_xgboost;  // addresses
   std::string triton, mlserver, unobserved;                            // empty: not there
-  std::string golden, json_file;  // golden: the folder of a folder for each model
+  std::string golden, json_file;    // golden: the folder of a folder for each model
+  int pid = 0, unobserved_pid = 0;  // of the two Millraces; 0: there is one, which is never stopped
   int rounds = 9;
   int64_t round_ms = 300, settle_ms = 2000;
 };
@@ -46,6 +48,7 @@ struct Server {
   bool peer = false;         // serves the demo's model alone
   bool unobserved = false;   // as a peer, and at every load
   bool four_stages = false;  // is asked for kFourStages, where the others are asked for kDemo
+  int pauses = 0;            // the server's pid that holds still meanwhile; 0: none
 };
 
 std::vector<Server> Servers(const Options& options) {
@@ -61,8 +64,11 @@ std::vector<Server> Servers(const Options& options) {
       {.name = "grpc_in_line", .address = options.grpc_in_line},
       {.name = "grpc_xgboost", .address = options.grpc_xgboost}};
   if (!options.unobserved.empty()) {
-    servers.insert(servers.begin() + 1,
-                   {.name = "unobserved", .address = options.unobserved, .unobserved = true});
+    for (Server& server : servers) server.pauses = options.unobserved_pid;
+    servers.insert(servers.begin() + 1, {.name = "unobserved",
+                                         .address = options.unobserved,
+                                         .unobserved = true,
+                                         .pauses = options.pid});
   }
   if (!options.triton.empty()) {
     servers.push_back({.name = "triton", .address = options.triton, .peer = true});
@@ -218,8 +224,14 @@ Subject SubjectOf(const Server& server, const Options& options, const std::vecto
       return run(set, load);
     };
   }
-  subject.settle = [run = server.run, set = SetFor(server, cases[0], sets),
-                    load = LoadOf(server, kInFlight[0], options.settle_ms)] { run(set, load); };
+  subject.settle = [run = server.run, set = SetFor(server, cases[0], sets), pauses = server.pauses,
+                    load = LoadOf(server, kInFlight[0], options.settle_ms)] {
+    if (pauses != 0) PausedServer(pauses).Pause();
+    run(set, load);
+  };
+  if (server.pauses != 0) {
+    subject.leave = [pauses = server.pauses] { PausedServer(pauses).Resume(); };
+  }
   return subject;
 }
 
@@ -290,6 +302,8 @@ int Main(int argc, char** argv) {
   app.add_option("--triton", options.triton);
   app.add_option("--mlserver", options.mlserver);
   app.add_option("--unobserved", options.unobserved, "Millrace without observer and traces");
+  app.add_option("--pid", options.pid, "Leader of Millrace's session, to stop it in turns");
+  app.add_option("--unobserved_pid", options.unobserved_pid, "Likewise of the unobserved one");
   app.add_option("--golden", options.golden, "Folder of the demo's golden files")->required();
   app.add_option("--json", options.json_file, "Write the figures there too");
   app.add_option("--rounds", options.rounds)->check(CLI::PositiveNumber);

@@ -9,7 +9,7 @@
 namespace millrace {
 namespace {
 
-using Metric = double Figures::*;
+using Metric = double RoundFigures::*;
 
 struct Asked {
   bool nothing;
@@ -22,9 +22,9 @@ struct Asked {
   double plus_us = 0;  // added to what the subject is held against
 };
 
-constexpr Metric kP50 = &Figures::p50_us;
-constexpr Metric kP99 = &Figures::p99_us;
-constexpr Metric kPerSecond = &Figures::requests_per_s;
+constexpr Metric kP50 = &RoundFigures::p50_us;
+constexpr Metric kP99 = &RoundFigures::p99_us;
+constexpr Metric kPerSecond = &RoundFigures::requests_per_s;
 constexpr double kEchoPlusUs = 25;
 
 const Asked kAsked[] = {
@@ -64,15 +64,27 @@ const char* NameOf(Metric metric) {
   return metric == kP50 ? "p50" : metric == kP99 ? "p99" : "requests/s";
 }
 
-std::optional<double> Find(const std::vector<CaseFigures>& cases, const Asked& asked,
-                           std::string_view subject) {
+const Figures* Find(const std::vector<CaseFigures>& cases, const Asked& asked,
+                    std::string_view subject) {
   for (const CaseFigures& c : cases) {
     if (c.nothing != asked.nothing || c.in_flight != asked.in_flight) continue;
     for (const Figures& figures : c.figures) {
-      if (figures.subject == subject) return figures.*asked.metric;
+      if (figures.subject == subject) return &figures;
     }
   }
-  return std::nullopt;
+  return nullptr;
+}
+
+// The median of the rounds' ratios: what the machine does to a whole round is in both of its parts.
+// Nothing where they were not measured in pairs.
+std::optional<double> Ratio(const Figures& of, const Figures& beside, const Asked& asked) {
+  if (of.rounds.empty() || of.rounds.size() != beside.rounds.size()) return std::nullopt;
+  std::vector<double> ratios;
+  for (size_t i = 0; i < of.rounds.size(); ++i) {
+    if (beside.rounds[i].*asked.metric <= 0) return std::nullopt;
+    ratios.push_back(of.rounds[i].*asked.metric / (beside.rounds[i].*asked.metric + asked.plus_us));
+  }
+  return Median(std::move(ratios));
 }
 
 }  // namespace
@@ -80,9 +92,11 @@ std::optional<double> Find(const std::vector<CaseFigures>& cases, const Asked& a
 std::vector<Claim> Claims(const std::vector<CaseFigures>& cases) {
   std::vector<Claim> claims;
   for (const Asked& asked : kAsked) {
-    const std::optional<double> value = Find(cases, asked, asked.subject);
-    const std::optional<double> beside = Find(cases, asked, asked.beside);
-    if (!value.has_value() || !beside.has_value() || *beside <= 0) continue;
+    const Figures* const of = Find(cases, asked, asked.subject);
+    const Figures* const beside = Find(cases, asked, asked.beside);
+    if (of == nullptr || beside == nullptr) continue;
+    const std::optional<double> ratio = Ratio(*of, *beside, asked);
+    if (!ratio.has_value()) continue;
     Claim claim;
     claim.text = absl::StrCat(NameOf(asked.metric), ", ", asked.in_flight, " in flight",
                               asked.nothing ? ", no work" : "", ": ", asked.subject, " / ");
@@ -91,7 +105,7 @@ std::vector<Claim> Claims(const std::vector<CaseFigures>& cases) {
     } else {
       absl::StrAppend(&claim.text, asked.beside);
     }
-    claim.value = *value / (*beside + asked.plus_us);
+    claim.value = *ratio;
     claim.asked = asked.ratio;
     claim.at_most = asked.at_most;
     claims.push_back(std::move(claim));

@@ -1,6 +1,8 @@
 // What the figures of the pipeline bench are to be, beside each other.
 //
-// Purpose: each claim as a ratio of two subjects of one case, printed with what was asked.
+// Purpose: each claim as a ratio of two subjects of one case (the median of the rounds'), printed
+// with what
+//   was asked.
 // Who may call: one thread. Nothing fails: a claim whose subjects were not measured is left out.
 #pragma once
 

@@ -6,7 +6,10 @@ namespace millrace {
 namespace {
 
 Figures Of(const char* subject, double p50_us, double p99_us, double requests_per_s) {
-  return {subject, p50_us, p99_us, requests_per_s, 0};
+  Figures figures;
+  figures.subject = subject;
+  figures.rounds = {{p50_us, p99_us, requests_per_s}};
+  return figures;
 }
 
 const Claim* Find(const std::vector<Claim>& claims, const std::string& text) {
@@ -38,6 +41,18 @@ TEST(PipelineTargetsTest, MoreIsBetterForThroughput) {
   };
   EXPECT_TRUE(holds(750));
   EXPECT_FALSE(holds(740));
+}
+
+// The machine was ten times slower in two rounds, for one subject or the other first.
+TEST(PipelineTargetsTest, ARatioIsTheMedianOfTheRounds) {
+  Figures ours = Of("millrace", 1, 1, 900), theirs = Of("grpc_echo", 1, 1, 1000);
+  for (const auto& [a, b] : {std::pair(90, 100), std::pair(70, 100), std::pair(900, 1000)}) {
+    ours.rounds.push_back({1, 1, static_cast<double>(a)});
+    theirs.rounds.push_back({1, 1, static_cast<double>(b)});
+  }
+  EXPECT_DOUBLE_EQ(Claims({{true, 32, {ours, theirs}}}).at(0).value, 0.9);
+  theirs.rounds.pop_back();
+  EXPECT_TRUE(Claims({{true, 32, {ours, theirs}}}).empty()) << "no pairs";
 }
 
 TEST(PipelineTargetsTest, WhatWasNotMeasuredIsNoClaim) {

@@ -22,14 +22,20 @@ namespace millrace {
 struct Subject {
   std::string name;
   std::function<void()> settle;  // what a visit begins with
+  std::function<void()> leave;   // what it ends with; may be empty
   // One for each case, the same for all subjects; empty: the subject has no part in that case.
   std::vector<std::function<LoadReport()>> cases;
 };
 
-struct Figures {
-  std::string subject;
+struct RoundFigures {
   double p50_us = 0, p99_us = 0, requests_per_s = 0;
+};
+
+// Medians over the rounds, and the rounds, in order.
+struct Figures : RoundFigures {
+  std::string subject;
   int64_t failed = 0;  // failed or mismatched, of all rounds
+  std::vector<RoundFigures> rounds;
 };
 
 // For each case the figures of the subjects that have a part in it.

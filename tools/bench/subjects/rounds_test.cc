@@ -19,6 +19,7 @@ class Recorder {
     Subject subject;
     subject.name = name;
     subject.settle = [this, name] { order_ += name; };
+    if (second_case) subject.leave = [this] { order_ += "."; };
     subject.cases.push_back([this, first_us] {
       order_ += "1";
       return Report(++visits_ > 4 ? 1000 * first_us : first_us);
@@ -50,7 +51,7 @@ class Recorder {
 TEST(RoundsTest, SubjectsTakeTurnsAndFiguresAreMedians) {
   Recorder recorder;
   const auto figures = RunRounds({recorder.Make("a", 10, true), recorder.Make("b", 20, false)}, 3);
-  EXPECT_EQ(recorder.order(), "a12b1b1a12a12b1");
+  EXPECT_EQ(recorder.order(), "a12.b1b1a12.a12.b1");
   ASSERT_EQ(figures.size(), 2u);
   ASSERT_EQ(figures[0].size(), 2u);
   EXPECT_EQ(figures[0][0].subject, "a");
@@ -59,6 +60,8 @@ TEST(RoundsTest, SubjectsTakeTurnsAndFiguresAreMedians) {
   EXPECT_NEAR(figures[0][0].requests_per_s, 300'000, 1);
   EXPECT_EQ(figures[0][0].failed, 6);
   EXPECT_EQ(figures[0][1].p50_us, 20);
+  ASSERT_EQ(figures[0][0].rounds.size(), 3u);
+  EXPECT_EQ(figures[0][0].rounds[2].p50_us, 10'000);
   ASSERT_EQ(figures[1].size(), 1u) << "b has no part in it";
   EXPECT_EQ(figures[1][0].p50_us, 20);
 }
