@@ -266,6 +266,9 @@ constexpr ConfigField kSchema[] = {
     Integer("registry", "poll_ms", &Config::poll_ms, 50, kMaxMillis,
             "Time between two looks at the repository where the kernel does not tell of changes, "
             "and at whether it is still there where it does."),
+    Text("registry", "routes_file", &Config::routes_file, TextRule::kOptionalPath,
+         "YAML file of routes (`services/registry/routes/README.md`), written by `millrace route`, "
+         "with its journal beside it. Empty: `routes.yaml` in the repository."),
     Text("registry", "user", &Config::registry_user, TextRule::kUser, kUserSentence),
 
     Text("supervisor", "admin_socket", &Config::admin_socket, TextRule::kOptionalPath,

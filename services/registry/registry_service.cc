@@ -5,6 +5,8 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
 #include "common/clock.h"
 #include "common/cpu_list.h"
 #include "common/log.h"
@@ -16,6 +18,8 @@
 
 namespace millrace {
 namespace {
+
+constexpr size_t kMostReplyBytes = 128 << 10;  // a message has at most 192 KiB
 
 void LogStatus(LogLevel level, std::string_view event, const absl::Status& status) {
   Log(level, event, {{"reason", std::string(status.message())}});
@@ -49,13 +53,14 @@ LoaderOptions OptionsOf(const Config& config, const std::string& compiler) {
 }  // namespace
 
 int RegistryService::Run() {
+  inbox_.Start([this](const ToProcess& message) { return HandleRoutes(message); });
   while (true) {
-    pollfd ready[2] = {{channel_.fd(), POLLIN, 0}, {watch_ ? watch_->fd() : -1, POLLIN, 0}};
+    pollfd ready[2] = {{inbox_.fd(), POLLIN, 0}, {watch_ ? watch_->fd() : -1, POLLIN, 0}};
     poll(ready, 2, watch_ ? watch_->TimeoutMs() : -1);
     if (const std::optional<int> code = FollowRepository()) return *code;
     ToProcess message;
     std::vector<Fd> fds;  // the roster of Configure: a registry has no use for it
-    const absl::StatusOr<bool> received = channel_.Receive(&message, &fds);
+    const absl::StatusOr<bool> received = inbox_.Receive(&message, &fds);
     if (!received.ok()) {
       LogStatus(LogLevel::kError, "control_channel", received.status());
       return absl::IsUnavailable(received.status()) ? kExitOrphan : kExitProtocol;
@@ -71,13 +76,16 @@ std::optional<int> RegistryService::Handle(const ToProcess& message) {
       return OnConfigure(message.configure());
     case ToProcess::kReload:
       if (builder_ == nullptr) return kExitProtocol;
-      return BuildAndPublish();
+      if (const std::optional<int> code = BuildAndPublish()) return code;
+      if (routes_ != nullptr) routes_->Reread();
+      return std::nullopt;
     case ToProcess::kChangeModel:
       if (builder_ == nullptr) return kExitProtocol;
       return OnChangeModel(message.change_model());
     case ToProcess::kAdopted:
-      LogRing::Say(&channel_);
+      LogRing::Say([this](const FromProcess& message, absl::Span<const int> fds) { Send(message, fds); });
       // What was published last may have been lost with the supervisor before.
+      if (routes_ != nullptr) routes_->SayAgain();
       if (newest_ == nullptr || Publish(*newest_).ok()) return std::nullopt;
       return kExitOrphan;
     case ToProcess::kDrain: {
@@ -94,7 +102,7 @@ std::optional<int> RegistryService::Handle(const ToProcess& message) {
 
 std::optional<int> RegistryService::OnConfigure(const Configure& configure) {
   if (builder_ != nullptr) return kExitProtocol;
-  LogRing::Say(&channel_);
+  LogRing::Say([this](const FromProcess& message, absl::Span<const int> fds) { Send(message, fds); });
   ConfigResult parsed = ParseConfig(configure.config_yaml());
   for (const std::string& fault : FormatFaults("configuration", parsed.faults)) {
     Log(LogLevel::kError, "configuration_refused", {{"fault", fault}});
@@ -176,7 +184,62 @@ std::optional<int> RegistryService::OnChangeModel(const ChangeModel& change) {
   return Send(message) ? std::nullopt : std::optional<int>(kExitOrphan);
 }
 
+// Routes before the first catalog: nobody is served before they are known.
+void RegistryService::UseCatalog(const Catalog& catalog) {
+  auto shared = std::make_shared<const Catalog>(catalog);
+  if (routes_ != nullptr) return routes_->SetCatalog(std::move(shared));
+  const std::string file =
+      config_.routes_file.empty() ? config_.repository + "/routes.yaml" : config_.routes_file;
+  auto desk = std::make_unique<RoutesDesk>(
+      file, RoutesDesk::Host{[this](const Routes& routes) { SayRoutes(routes); },
+                             [] { return absl::ToUnixMillis(absl::Now()); }});
+  desk->Start(std::move(shared));
+  std::lock_guard<std::mutex> lock(routes_mutex_);
+  routes_ = std::move(desk);
+}
+
+void RegistryService::SayRoutes(const Routes& routes) {
+  const std::string bytes = routes.SerializeAsString();
+  const absl::StatusOr<Fd> sealed = MakeSealedCopy("routes", bytes.data(), bytes.size());
+  if (!sealed.ok()) return LogStatus(LogLevel::kError, "routes_not_published", sealed.status());
+  FromProcess message;
+  message.mutable_publish_routes()->set_generation(routes.generation());
+  Send(message, {sealed->get()});
+}
+
+bool RegistryService::HandleRoutes(const ToProcess& message) {
+  if (!message.has_change_routes()) return false;
+  OnChangeRoutes(message.change_routes());
+  return true;
+}
+
+void RegistryService::OnChangeRoutes(const ChangeRoutes& change) {
+  RoutesDesk* desk;
+  {
+    std::lock_guard<std::mutex> lock(routes_mutex_);
+    desk = routes_.get();
+  }
+  // Of a supervisor that takes over from another build: nobody asked, and nobody is answered.
+  if (change.request() == 0) {
+    if (desk != nullptr) desk->Reread();
+    return;
+  }
+  RouteOutcome outcome;
+  outcome.status = absl::UnavailableError("the registry reads the repository for the first time");
+  if (desk != nullptr) outcome = desk->Change(change.command_json(), change.who());
+  FromProcess message;
+  RoutesChanged* changed = message.mutable_routes_changed();
+  changed->set_request(change.request());
+  changed->set_code(static_cast<int>(outcome.status.code()));
+  changed->set_message(outcome.status.ok() ? outcome.message
+                                           : std::string(outcome.status.message()));
+  changed->set_generation(outcome.generation);
+  if (outcome.reply_json.size() <= kMostReplyBytes) changed->set_reply_json(outcome.reply_json);
+  Send(message);
+}
+
 absl::Status RegistryService::Publish(const BuiltCatalog& built) {
+  UseCatalog(built.catalog);
   newest_ = &built;
   if (debt_ != nullptr) debt_->Use(built.catalog);
   const std::string bytes = built.catalog.SerializeAsString();
@@ -196,16 +259,6 @@ absl::Status RegistryService::Publish(const BuiltCatalog& built) {
        {"models", built.catalog.models_size()},
        {"failed", built.catalog.failed_size()}});
   return absl::OkStatus();
-}
-
-bool RegistryService::Send(const FromProcess& message, absl::Span<const int> fds) {
-  while (true) {
-    const absl::Status status = channel_.Send(message, fds);
-    if (status.ok()) return true;
-    if (!absl::IsResourceExhausted(status)) return false;
-    pollfd socket = {channel_.fd(), POLLOUT, 0};
-    poll(&socket, 1, -1);
-  }
 }
 
 }  // namespace millrace

@@ -20,10 +20,12 @@
 #include <stdint.h>
 
 #include <atomic>
+#include <functional>
 #include <memory>
 #include <string_view>
 
 #include "absl/status/statusor.h"
+#include "absl/types/span.h"
 #include "common/log_sink.h"
 #include "ipc/control_channel.h"
 #include "ipc/trace_ring.h"
@@ -56,7 +58,12 @@ class LogRing {
   static LogRing* own();  // null: Begin was not called, or failed
   // Tells the supervisor of the process's own ring, if there is one. Where it cannot be told now,
   // the lines are on standard error alone.
-  static void Say(ControlChannel* channel);
+  static void Say(const std::function<void(const FromProcess&, absl::Span<const int>)>& send);
+  static void Say(ControlChannel* channel) {
+    Say([channel](const FromProcess& message, absl::Span<const int> fds) {
+      channel->Send(message, fds).IgnoreError();
+    });
+  }
 
  private:
   friend class LogRingPeer;  // of the test

@@ -31,6 +31,7 @@ struct AdminContext {
   uint32_t supervisor_restarts = 0;
   DebtLimits debt;
   UpgradeDesk* upgrade = nullptr;  // null: there is no keeper that could
+  std::function<uid_t()> asker;    // who sent the line; null: not known
 };
 
 // Nothing: the line waits (wait_ready), ask again.

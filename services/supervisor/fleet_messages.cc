@@ -99,9 +99,18 @@ void Fleet::OnMessage(uint32_t key, const FromProcess& message, std::vector<Fd> 
     case FromProcess::kLogs:
       OnLogs(process, message.logs(), std::move(fds));
       break;
-    case FromProcess::kRoutesTaken:
     case FromProcess::kPublishRoutes:
+      OnPublishRoutes(process, message.publish_routes(), std::move(fds));
+      break;
+    case FromProcess::kRoutesTaken:
+      OnRoutesTaken(process, message.routes_taken());
+      break;
     case FromProcess::kRoutesChanged:
+      OnRoutesChanged(process, message.routes_changed());
+      break;
+    case FromProcess::kChangeRoutes:
+      OnChangeRoutes(process, message.change_routes());
+      break;
     case FromProcess::kWatchVersions:
     case FromProcess::MESSAGE_NOT_SET:
       process->condemned = "sent a message of no known kind";

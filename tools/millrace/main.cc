@@ -17,8 +17,9 @@ int Main(int argc, char** argv) {
   app.require_subcommand(1);
   int exit_code = kExitGood;
   for (auto* add :
-       {AddServe, AddStatus, AddDebt, AddTop, AddLogs, AddProfile, AddQuarantine, AddWaitReady, AddScale,
-        AddModel, AddUpgrade, AddStop, AddInfer, AddVerify, AddLoad, AddKey, AddConfigReference}) {
+       {AddServe, AddStatus, AddDebt, AddTop, AddLogs, AddProfile, AddQuarantine, AddWaitReady,
+        AddScale, AddModel, AddRoute, AddUpgrade, AddStop, AddInfer, AddVerify, AddLoad, AddKey,
+        AddConfigReference}) {
     add(&app, &exit_code);
   }
   if (argc < 2) {
