@@ -42,6 +42,7 @@
 #include "services/supervisor/scale_governor.h"
 #include "services/supervisor/stage_storms.h"
 #include "services/supervisor/stats_carry.h"
+#include "services/supervisor/version_watch.h"
 #include "services/supervisor/wait_policy.h"
 
 namespace millrace {
@@ -253,6 +254,8 @@ class Fleet {
   FleetView View() const;
   void ShowView();
   void OnObserving(FleetProcess* process, const Observing& observing);
+  void OnWatchVersions(FleetProcess* process, const WatchVersions& watch);
+  void TellVersions();
 
   // fleet_traces.cc
   void OnTraces(FleetProcess* process, const Traces& traces, std::vector<Fd> fds);
@@ -307,6 +310,9 @@ class Fleet {
   StatsCarry carry_;
   SharedFd sums_;  // the carry's snapshot; null: there is none
   int ticks_of_view_ = 0;
+  VersionWatch watch_;
+  uint32_t watcher_ = 0;  // key of the registry that watches
+  int ticks_of_versions_ = 0;
   WaitPolicy wait_;
   // Of a stage that is scaled by policy.
   struct Scaling {

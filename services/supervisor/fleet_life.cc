@@ -157,6 +157,7 @@ void Fleet::Tick() {
     StepScaling();
   }
   ShowView();
+  TellVersions();
   AdvanceStop();
   Settle();
 }

@@ -96,10 +96,12 @@ void Fleet::OnMessage(uint32_t key, const FromProcess& message, std::vector<Fd> 
     case FromProcess::kTraces:
       OnTraces(process, message.traces(), std::move(fds));
       break;
+    case FromProcess::kWatchVersions:
+      OnWatchVersions(process, message.watch_versions());
+      break;
     case FromProcess::kRoutesTaken:
     case FromProcess::kPublishRoutes:
     case FromProcess::kRoutesChanged:
-    case FromProcess::kWatchVersions:
     case FromProcess::MESSAGE_NOT_SET:
       process->condemned = "sent a message of no known kind";
       break;
