@@ -159,6 +159,9 @@ class Fleet {
   std::optional<absl::StatusOr<std::string>> ProfileForAdmin(uint64_t request, Stage stage,
                                                              uint32_t index, int64_t duration_ms);
 
+  // For the registry's rollouts.
+  size_t watched_versions() const { return watch_.size(); }
+
   FleetPhase phase() const { return phase_; }
   int exit_code() const { return exit_code_; }  // once kDone
   bool Ready() const;  // every stage has a ready process, and a catalog is live

@@ -28,6 +28,7 @@ class VersionWatch {
 
   absl::Status Set(const WatchVersions& watch);
   bool empty() const { return versions_.empty(); }
+  size_t size() const { return versions_.size(); }
   // `pages`: of every lane of ingress that is not carried over yet.
   VersionStatistics Sum(const StatsCarry& carry, absl::Span<const Page* const> pages,
                         int64_t now_ns) const;

@@ -113,7 +113,7 @@ void RolloutController::End(Place place, RolloutPhase way, const std::string& re
            way == RolloutPhase::kPromoting ? absl::StrCat("all requests go to ", version)
            : reason.empty()                ? absl::StrCat(version, " is taken back")
                                            : absl::StrCat(version, " is taken back: ", reason));
-  Save();  // one that fails does not hold up the way back
+  if (way == RolloutPhase::kPromoting) Save();
   GoOnEnding(place);
 }
 
@@ -137,6 +137,8 @@ void RolloutController::GoOnEnding(Place place) {
     if (up) {
       End(place, RolloutPhase::kRollingBack,
           absl::StrCat("the route cannot be set: ", set.message()), kSelf);
+    } else {
+      Save();
     }
     return;  // the way back is tried again
   }

@@ -7,9 +7,10 @@
 // Invariants:
 //   1. At most one rollout of a route runs. A route is changed by its rollout only in the rule that
 //      takes every request (step_route.h); when it is taken back it is what it was, to the byte.
-//   2. What is about to be done is saved before it is done, so that a registry that was started
-//   again
-//      does it again: a step is set anew, with a fresh window; a way back is gone to its end.
+//   2. A way up is saved before it is gone, so that a registry that was started again goes it
+//   again:
+//      a step is set anew, with a fresh window. A way back waits for no disk: the route is set
+//      first; what cannot be set is saved, and gone to its end.
 //   3. A route that somebody else changed meanwhile is left as it is, and the rollout ends.
 //   4. No step is taken by counts from before it, or by sums that went back: the window begins
 //   anew.

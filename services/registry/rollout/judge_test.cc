@@ -155,6 +155,13 @@ TEST(Judge, AnExcessBelowTheLimitIsLetThroughHoweverCertain) {
   EXPECT_EQ(KindOf(seen), Verdict::Kind::kRollBack);
 }
 
+TEST(Judge, TheLimitIsAnExcessOverTheBaseline) {
+  StepEvidence seen = Even(1000);
+  Answer(&seen.candidate, 970'000, 5), Fail(&seen.candidate, 33'000);
+  Answer(&seen.baseline, 970'000, 5), Fail(&seen.baseline, 30'000);
+  EXPECT_EQ(KindOf(seen), Verdict::Kind::kWait) << "0.3 % more, and certain of it";
+}
+
 TEST(Judge, FewCrashesAreEnoughWhereTheBaselineHasNone) {
   StepEvidence seen = Even(1000);
   seen.candidate = {};
@@ -181,6 +188,10 @@ TEST(Judge, SlowAnswersByP99AndByMedian) {
   Answer(&few.candidate, 60, 5);
   Answer(&few.candidate, 1, 400);
   EXPECT_EQ(KindOf(few), Verdict::Kind::kWait);
+  StepEvidence rare = Even(1000);  // certain, and its p99 is within the limit all the same
+  Answer(&rare.candidate, 100'000, 5);
+  Answer(&rare.candidate, 900, 40);
+  EXPECT_EQ(KindOf(rare), Verdict::Kind::kWait);
   StepEvidence within = Even(1000);
   within.candidate = {};
   Answer(&within.candidate, 1000, 7);
@@ -235,7 +246,7 @@ TEST(Judge, InTheShadowOnlyCopiesCount) {
 TEST(Judge, ManyLooksRaiseNoMoreAlarms) {
   RolloutPlan plan = MakePlan();
   plan.limits.error_excess = 0;
-  plan.limits.false_alarms = 0.2;
+  plan.limits.false_alarms = 3.2;  // of this metric, step and half: 1 in 20
   uint64_t state = 88172645463325252u;
   const auto chance = [&](double p) {
     state ^= state << 13, state ^= state >> 7, state ^= state << 17;
@@ -255,7 +266,7 @@ TEST(Judge, ManyLooksRaiseNoMoreAlarms) {
     }
     alarms += alarmed;
   }
-  EXPECT_LE(alarms, 12);  // of 300: 0.2 / 8 metrics / 4 steps / 2 would be 1
+  EXPECT_LE(alarms, 25);  // of 300: 15 are expected at the most
 }
 
 TEST(Plan, IsReadAndWritten) {
