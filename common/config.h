@@ -51,6 +51,7 @@ struct Config {
   std::string trusted_keys;               // that sign them: "HEX,HEX"
   std::string allow_unsigned = "true";    // versions: false or true
   std::string strict_manifest = "false";  // lineage and policy asked for: false or true
+  std::string routes_file;                // empty: routes.yaml in the repository
   std::string fault_rules;                // YAML list, common/fault_rule.h; empty: no faults
   std::string fast_sums = "false";        // whether a device may sum in any order: false or true
   int64_t ingress_workers = 1;            // 1..ingress_max_workers

@@ -231,6 +231,9 @@ constexpr ConfigField kSchema[] = {
     Choice(
         "registry", "strict", &Config::strict_manifest, kSwitchChoices,
         "Whether every version must have a manifest with its lineage and its compliance policy."),
+    Text("registry", "routes_file", &Config::routes_file, TextRule::kOptionalPath,
+         "YAML file of routes (`services/registry/routes/README.md`), written by `millrace route`, "
+         "with its journal beside it. Empty: `routes.yaml` in the repository."),
     Text("registry", "user", &Config::registry_user, TextRule::kUser, kUserSentence),
 
     Text("supervisor", "admin_socket", &Config::admin_socket, TextRule::kOptionalPath,

@@ -41,6 +41,42 @@ struct TensorView {
   std::string_view raw;
 };
 
+// HTTP headers or gRPC metadata of a request, looked at where a route asks for them.
+class RequestHeaders {
+ public:
+  virtual ~RequestHeaders() = default;
+  // `name` in lower case; empty: it has none.
+  virtual std::string_view Find(std::string_view name) const = 0;
+};
+
+// What routes go by (services/ingress/routes/README.md).
+struct RouteQuestion {
+  std::string_view model;
+  std::string_view version;          // not empty: the request is not routed
+  std::string_view path = {};        // HTTP: the prefix before /v1 or /v2
+  std::string_view tenant = {};      // the API key's owner
+  std::string_view client_key = {};  // the parameter millrace-client-key
+  std::string_view id = {};          // the request's own
+  const RequestHeaders* headers = nullptr;
+  bool describes = false;  // it asks about the model, and is no inference
+};
+
+struct CompiledRule;
+
+// How a request was routed.
+struct RouteUse {
+  const CompiledRule* rule = nullptr;  // null: not at all
+  uint64_t key = 0;
+  uint8_t next_fallback = 0;  // of the rule's: those before it could not answer
+};
+
+// Where a request goes. Valid as long as nothing is polled.
+struct Routed {
+  std::string_view model;
+  std::string_view version;
+  RouteUse use = {};
+};
+
 // Where a request came in, for its trace.
 struct TraceEntry {
   TraceContext parent = {};     // the client's span; not valid: it named none
@@ -59,16 +95,18 @@ struct InferRequest {
   std::string_view id = {};                    // the client's own; only its hash is kept
   std::string_view fault = {};                 // a fault on purpose that it asks for
   TraceEntry trace = {};
+  RouteUse route = {};  // as Resolve gave it, together with model and version
 };
 
 struct InferAnswer {
   absl::Status status;
-  // Valid only with an OK status. The model's name and version as served.
+  // Valid only with an OK status. The model as it was asked for, the version that answered.
   std::string_view model;
   std::string_view version;
   absl::Span<const TensorView> outputs;
-  int64_t retry_after_ms = 0;  // of UNAVAILABLE: when to come back, as predicted; 0: not known
-  TraceContext trace = {};     // our span, for the client to know; not valid: nothing is said
+  int64_t retry_after_ms = 0;      // of UNAVAILABLE: when to come back, as predicted; 0: not known
+  TraceContext trace = {};         // our span, for the client to know; not valid: nothing is said
+  std::string_view fallback = {};  // what answered where the route's target could not; empty: none
 };
 
 class Completion {
@@ -96,6 +134,15 @@ class Frontend {
 
   // Returns 0 when `completion` was already called.
   virtual RequestId Infer(const InferRequest& request, Completion* completion) = 0;
+
+  // Where a request goes, asked once, before what it brings is read by a model's signature. What
+  // comes back is what Infer is asked for in the same turn.
+  virtual Routed Resolve(const RouteQuestion& question) {
+    return {question.model, question.version};
+  }
+  // Whether a route has this name; and whether some rule is for requests below this path.
+  virtual bool IsRouted(std::string_view) const { return false; }
+  virtual bool NamesPath(std::string_view) const { return false; }
 
   // The client went away: Done follows (CANCELLED, or the answer if it was already on its way).
   virtual void Cancel(RequestId id) = 0;

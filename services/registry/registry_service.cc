@@ -5,6 +5,8 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
 #include "common/log.h"
 #include "ipc/memfd.h"
 #include "services/registry/text.h"
@@ -12,6 +14,8 @@
 
 namespace millrace {
 namespace {
+
+constexpr size_t kMostReplyBytes = 128 << 10;  // a message has at most 192 KiB
 
 void LogStatus(LogLevel level, std::string_view event, const absl::Status& status) {
   Log(level, event, {{"reason", std::string(status.message())}});
@@ -31,12 +35,13 @@ LoaderOptions OptionsOf(const Config& config, const std::string& compiler) {
 }  // namespace
 
 int RegistryService::Run() {
+  inbox_.Start([this](const ToProcess& message) { return HandleRoutes(message); });
   while (true) {
-    pollfd socket = {channel_.fd(), POLLIN, 0};
-    poll(&socket, 1, -1);
+    pollfd inbox = {inbox_.fd(), POLLIN, 0};
+    poll(&inbox, 1, -1);
     ToProcess message;
     std::vector<Fd> fds;  // the roster of Configure: a registry has no use for it
-    const absl::StatusOr<bool> received = channel_.Receive(&message, &fds);
+    const absl::StatusOr<bool> received = inbox_.Receive(&message, &fds);
     if (!received.ok()) {
       LogStatus(LogLevel::kError, "control_channel", received.status());
       return absl::IsUnavailable(received.status()) ? kExitOrphan : kExitProtocol;
@@ -52,12 +57,16 @@ std::optional<int> RegistryService::Handle(const ToProcess& message) {
       return OnConfigure(message.configure());
     case ToProcess::kReload:
       if (builder_ == nullptr) return kExitProtocol;
-      return BuildAndPublish();
+      if (const std::optional<int> code = BuildAndPublish()) return code;
+      if (routes_ != nullptr) routes_->Reread();
+      return std::nullopt;
     case ToProcess::kChangeModel:
       if (builder_ == nullptr) return kExitProtocol;
       return OnChangeModel(message.change_model());
     case ToProcess::kAdopted:
       // What was published last may have been lost with the supervisor before.
+      if (routes_ != nullptr) routes_->SayAgain();
+      if (rollouts_ != nullptr) rollouts_->WatchAgain();
       if (newest_ == nullptr || Publish(*newest_).ok()) return std::nullopt;
       return kExitOrphan;
     case ToProcess::kDrain: {
@@ -122,7 +131,85 @@ std::optional<int> RegistryService::OnChangeModel(const ChangeModel& change) {
   return Send(message) ? std::nullopt : std::optional<int>(kExitOrphan);
 }
 
+// Routes before the first catalog: nobody is served before they are known.
+void RegistryService::UseCatalog(const Catalog& catalog) {
+  auto shared = std::make_shared<const Catalog>(catalog);
+  if (routes_ != nullptr) return routes_->SetCatalog(std::move(shared));
+  const std::string file =
+      config_.routes_file.empty() ? config_.repository + "/routes.yaml" : config_.routes_file;
+  auto desk = std::make_unique<RoutesDesk>(
+      file, RoutesDesk::Host{[this](const Routes& routes) { SayRoutes(routes); },
+                             [] { return absl::ToUnixMillis(absl::Now()); }});
+  desk->Start(std::move(shared));
+  auto rollouts = std::make_unique<RolloutDesk>(RolloutsPath(file), desk.get(),
+                                                [this](const WatchVersions& versions) {
+                                                  FromProcess message;
+                                                  *message.mutable_watch_versions() = versions;
+                                                  Send(message);
+                                                });
+  rollouts->Start();
+  std::lock_guard<std::mutex> lock(routes_mutex_);
+  routes_ = std::move(desk);
+  rollouts_ = std::move(rollouts);
+}
+
+void RegistryService::SayRoutes(const Routes& routes) {
+  const std::string bytes = routes.SerializeAsString();
+  const absl::StatusOr<Fd> sealed = MakeSealedCopy("routes", bytes.data(), bytes.size());
+  if (!sealed.ok()) return LogStatus(LogLevel::kError, "routes_not_published", sealed.status());
+  FromProcess message;
+  message.mutable_publish_routes()->set_generation(routes.generation());
+  Send(message, {sealed->get()});
+}
+
+bool RegistryService::HandleRoutes(const ToProcess& message) {
+  if (message.has_version_statistics()) {
+    RolloutDesk* rollouts;
+    {
+      std::lock_guard<std::mutex> lock(routes_mutex_);
+      rollouts = rollouts_.get();
+    }
+    if (rollouts != nullptr) rollouts->OnStatistics(message.version_statistics());
+    return true;
+  }
+  if (!message.has_change_routes()) return false;
+  OnChangeRoutes(message.change_routes());
+  return true;
+}
+
+void RegistryService::OnChangeRoutes(const ChangeRoutes& change) {
+  RoutesDesk* desk;
+  RolloutDesk* rollouts;
+  {
+    std::lock_guard<std::mutex> lock(routes_mutex_);
+    desk = routes_.get();
+    rollouts = rollouts_.get();
+  }
+  // Of a supervisor that takes over from another build: nobody asked, and nobody is answered.
+  if (change.request() == 0) {
+    if (desk != nullptr) desk->Reread();
+    return;
+  }
+  RouteOutcome outcome;
+  outcome.status = absl::UnavailableError("the registry reads the repository for the first time");
+  if (desk != nullptr) {
+    outcome = IsRolloutCommand(change.command_json())
+                  ? rollouts->Command(change.command_json(), change.who())
+                  : desk->Change(change.command_json(), change.who());
+  }
+  FromProcess message;
+  RoutesChanged* changed = message.mutable_routes_changed();
+  changed->set_request(change.request());
+  changed->set_code(static_cast<int>(outcome.status.code()));
+  changed->set_message(outcome.status.ok() ? outcome.message
+                                           : std::string(outcome.status.message()));
+  changed->set_generation(outcome.generation);
+  if (outcome.reply_json.size() <= kMostReplyBytes) changed->set_reply_json(outcome.reply_json);
+  Send(message);
+}
+
 absl::Status RegistryService::Publish(const BuiltCatalog& built) {
+  UseCatalog(built.catalog);
   newest_ = &built;
   const std::string bytes = built.catalog.SerializeAsString();
   const absl::StatusOr<Fd> catalog = MakeSealedCopy("catalog", bytes.data(), bytes.size());
@@ -141,16 +228,6 @@ absl::Status RegistryService::Publish(const BuiltCatalog& built) {
        {"models", built.catalog.models_size()},
        {"failed", built.catalog.failed_size()}});
   return absl::OkStatus();
-}
-
-bool RegistryService::Send(const FromProcess& message, absl::Span<const int> fds) {
-  while (true) {
-    const absl::Status status = channel_.Send(message, fds);
-    if (status.ok()) return true;
-    if (!absl::IsResourceExhausted(status)) return false;
-    pollfd socket = {channel_.fd(), POLLOUT, 0};
-    poll(&socket, 1, -1);
-  }
 }
 
 }  // namespace millrace

@@ -1,8 +1,9 @@
 // The registry's side of the control socket.
 //
-// Purpose: answer Configure and Reload with a catalog, ChangeModel with one and ModelChanged, Drain
-//   and Stop at once.
+// Purpose: answer Configure and Reload with a catalog, ChangeModel with one and ModelChanged,
+//   ChangeRoutes with RoutesChanged; Drain and Stop at once.
 // Who may call: main(), one thread. Ownership: owns the socket and, through the builder, the plans.
+// Words: routes are changed on the inbox's thread, so that no change waits for a compilation.
 // Invariants: 1. every catalog that is sent is complete and sealed. 2. A repository that cannot be
 //   read ends the process at the first build and is only logged at a later one, when the last
 //   catalog goes on being served.
@@ -10,13 +11,16 @@
 #pragma once
 
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <string>
 
 #include "common/config.h"
 #include "ipc/control.pb.h"
-#include "ipc/control_channel.h"
 #include "services/registry/catalog_builder.h"
+#include "services/registry/control_inbox.h"
+#include "services/registry/rollout/rollout_desk.h"
+#include "services/registry/routes/routes_desk.h"
 
 namespace millrace {
 
@@ -30,7 +34,12 @@ enum RegistryExitCode : int {
 class RegistryService {
  public:
   RegistryService(Fd socket, std::string compiler)
-      : channel_(std::move(socket)), compiler_(std::move(compiler)) {}
+      : inbox_(std::move(socket)), compiler_(std::move(compiler)) {}
+
+  // Rollouts have a thread that sends.
+  ~RegistryService() {
+    if (rollouts_ != nullptr) rollouts_->Stop();
+  }
 
   // Until Stop, or until the supervisor is gone.
   int Run();
@@ -42,10 +51,19 @@ class RegistryService {
   std::optional<int> BuildAndPublish();
   std::optional<int> OnChangeModel(const ChangeModel& change);
   absl::Status Publish(const BuiltCatalog& built);
-  // Waits for a supervisor that does not read; false once it is gone.
-  bool Send(const FromProcess& message, absl::Span<const int> fds = {});
+  void UseCatalog(const Catalog& catalog);
+  bool Send(const FromProcess& message, absl::Span<const int> fds = {}) {
+    return inbox_.Send(message, fds);
+  }
+  // On the inbox's thread: whether it was about routes.
+  bool HandleRoutes(const ToProcess& message);
+  void OnChangeRoutes(const ChangeRoutes& change);
+  void SayRoutes(const Routes& routes);
 
-  ControlChannel channel_;
+  std::mutex routes_mutex_;  // guards the pointers, which are set once
+  std::unique_ptr<RoutesDesk> routes_;
+  std::unique_ptr<RolloutDesk> rollouts_;
+  ControlInbox inbox_;  // before what its thread uses goes, it has ended
   std::string compiler_;
   Config config_;
   std::unique_ptr<CatalogBuilder> builder_;

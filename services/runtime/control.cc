@@ -93,6 +93,12 @@ std::optional<int> Control::Handle(ToProcess& message, std::vector<Fd> fds) {
     case ToProcess::kCatalogLive:
       process_->OnCatalogLive(message.catalog_live().generation());
       return std::nullopt;
+    case ToProcess::kRoutes:
+      OnRoutes(message.routes(), std::move(fds));
+      return std::nullopt;
+    case ToProcess::kRoutesChanged:
+      process_->OnRoutesChanged(message.routes_changed());
+      return std::nullopt;
     case ToProcess::kAdopted:
       return OnAdopted(std::move(fds));
     case ToProcess::kModelChanged:
@@ -362,6 +368,20 @@ void Control::OnCatalog(const CatalogUpdate& update, std::vector<Fd> fds) {
     with_plans.plans.emplace(update.plan_routes(i), std::move(fds[1 + i]));
   }
   process_->OnCatalog(std::move(with_plans), std::move(ready));
+}
+
+void Control::OnRoutes(const RoutesUpdate& update, const std::vector<Fd>& fds) {
+  auto map = fds.size() == 1 ? MapImmutable(fds[0].get(), kMaxCatalogBytes)
+                             : absl::InvalidArgumentError("routes have one descriptor");
+  auto routes = std::make_shared<Routes>();
+  const bool good = map.ok() && routes->ParseFromArray(map->get_address(),
+                                                       static_cast<int>(map->get_size()));
+  if (!good) return Log(LogLevel::kError, "routes_refused", {{"why", map.status().ToString()}});
+  process_->OnRoutes(std::move(routes), [this, generation = update.generation()] {
+    FromProcess message;
+    message.mutable_routes_taken()->set_generation(generation);
+    outbox_.Send(std::move(message));
+  });
 }
 
 std::optional<int> Control::OnAdopted(std::vector<Fd> fds) {

@@ -54,6 +54,7 @@ class Control {
   void OnDrain(const Drain& drain);
   void OnPeerHalf(const PeerHalf& half, std::vector<Fd> fds);
   void OnCatalog(const CatalogUpdate& update, std::vector<Fd> fds);
+  void OnRoutes(const RoutesUpdate& update, const std::vector<Fd>& fds);
   std::optional<int> OnAdopted(std::vector<Fd> fds);
   void OnTakeProfile(const TakeProfile& take);
   void Remember(const FromProcess& message);

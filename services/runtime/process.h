@@ -23,6 +23,7 @@
 #include "ipc/catalog.pb.h"
 #include "ipc/control.pb.h"
 #include "ipc/ledger.h"
+#include "ipc/routes.pb.h"
 #include "services/runtime/lane.h"
 
 namespace millrace {
@@ -66,6 +67,10 @@ class StageProcess {
   virtual void OnCatalog(CatalogWithPlans catalog, std::function<void(absl::Status)> ready) = 0;
   // Every execution worker serves this generation (ingress: route by it from now on).
   virtual void OnCatalogLive(uint64_t generation) = 0;
+  // Ingress: the routes to go by; `taken` may be called from any thread, once each lane does.
+  virtual void OnRoutes(std::shared_ptr<const Routes>, std::function<void()>) {}
+  // The answer to a ChangeRoutes that this process told.
+  virtual void OnRoutesChanged(const RoutesChanged&) {}
   // The answer to a ChangeModel that this process told.
   virtual void OnModelChanged(const ModelChanged&) {}
   // A stage's breaker, as the supervisor has it; ingress only.

@@ -82,10 +82,11 @@ absl::StatusOr<Fd> OpenSocket(const std::string& path, bool take_over) {
   return fd;
 }
 
-bool MayAsk(int fd) {
+bool MayAsk(int fd, uid_t* user) {
   ucred peer;
   socklen_t size = sizeof peer;
   if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0) return false;
+  *user = peer.uid;
   return peer.uid == 0 || peer.uid == geteuid();
 }
 
@@ -122,7 +123,8 @@ bool AdminServer::IsOurs() const { return inode_ != 0 && InodeOf(path_) == inode
 
 void AdminServer::OnConnection() {
   Fd fd(accept4(socket_.get(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC));
-  if (!fd.valid() || !MayAsk(fd.get())) return;
+  uid_t user = 0;
+  if (!fd.valid() || !MayAsk(fd.get(), &user)) return;
   if (clients_.size() >= kMaxClients) DropOldest();
   const int number = fd.get();
   const absl::Status added =
@@ -130,6 +132,7 @@ void AdminServer::OnConnection() {
   if (!added.ok()) return;
   Client client;
   client.socket = std::move(fd);
+  client.user = user;
   client.order = next_order_++;
   clients_[number] = std::move(client);
 }
@@ -154,6 +157,7 @@ bool AdminServer::Answer(Client* client) {
     const std::string line = client->in.substr(0, end);
     client->in.erase(0, end + 1);
     client->asked_ns = MonotonicNanos();
+    asker_ = client->user;
     if (std::optional<std::string> reply = handler_(line, client->asked_ns)) {
       client->out += *reply + "\n";
     } else {
@@ -181,6 +185,7 @@ void AdminServer::Retry() {
   std::vector<int> gone;
   for (auto& [fd, client] : clients_) {
     if (client.waiting.empty()) continue;
+    asker_ = client.user;
     std::optional<std::string> reply = handler_(client.waiting, client.asked_ns);
     if (!reply.has_value()) continue;
     client.waiting.clear();

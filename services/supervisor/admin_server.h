@@ -13,6 +13,8 @@
 // What fails: Listen, where the path cannot be had.
 #pragma once
 
+#include <sys/types.h>
+
 #include <functional>
 #include <map>
 #include <memory>
@@ -39,10 +41,13 @@ class AdminServer {
 
   // Asks the handler again for every line that is not answered.
   void Retry();
+  // Of the client whose line the handler has now.
+  uid_t asker() const { return asker_; }
 
  private:
   struct Client {
     Fd socket;
+    uid_t user = 0;
     uint64_t order = 0;
     std::string in;
     std::string out;
@@ -67,6 +72,7 @@ class AdminServer {
   Fd socket_;
   uint64_t inode_ = 0;  // of the file
   uint64_t next_order_ = 1;
+  uid_t asker_ = 0;
   std::map<int, Client> clients_;
 };
 

@@ -4,6 +4,7 @@
 #include "absl/strings/str_cat.h"
 #include "services/supervisor/golden_report.h"
 #include "services/supervisor/incident_report.h"
+#include "services/supervisor/route_verbs.h"
 #include "services/supervisor/stage_table.h"
 #include "services/supervisor/upgrade_verbs.h"
 
@@ -278,12 +279,15 @@ std::optional<json> Answer(const AdminContext& context, const std::string& line,
   if (*verb == "load" || *verb == "unload") {
     return ChangeModels(context.fleet, *verb == "load", request, asked_ns);
   }
+  if (*verb == "route" || *verb == "rollout") {
+    return AnswerRoutes(context.fleet, line, context.asker ? context.asker() : 0, asked_ns);
+  }
   if (*verb == "upgrade" && context.upgrade != nullptr) {
     return AnswerUpgrade(context.upgrade, request, asked_ns);
   }
   return Refusal(
       "verb: must be status, quarantine, profile, scale, wait_ready, load, unload, reload, "
-      "upgrade or stop");
+      "route, rollout, upgrade or stop");
 }
 
 }  // namespace
@@ -323,6 +327,7 @@ json StatusReport(const AdminContext& context, int64_t now_ns) {
                  {"poisoned", fleet.incidents().poisoned()},
                  {"watched_versions", fleet.watched_versions()},
                  {"catalog", CatalogReport(context, now_ns)},
+                 {"routes", RoutesReport(fleet)},
                  {"processes", std::move(processes)},
                  {"waiting", WaitingReport(fleet, now_ns)}};
   if (context.upgrade != nullptr) {

@@ -29,6 +29,7 @@ struct AdminContext {
   int64_t started_ns = 0;
   uint32_t supervisor_restarts = 0;
   UpgradeDesk* upgrade = nullptr;  // null: there is no keeper that could
+  std::function<uid_t()> asker;    // who sent the line; null: not known
 };
 
 // Nothing: the line waits (wait_ready), ask again.

@@ -89,6 +89,7 @@ void Fleet::Settle() {
     again = TakeCatalog();
     StepStorms();
     StepChanges();
+    StepRoutes();
     again |= StartDue();
     for (const auto& [key, process] : processes_) {
       again |= !process.condemned.empty() && process.state != ProcessState::kDying;
@@ -255,6 +256,7 @@ void Fleet::Configure(FleetProcess* process) {
     }
   }
   Send(process, message, fds);
+  if (process->stage == Stage::kIngress) SendRoutes(process);
   if (!HasLanes(process->stage)) return;
   // Requests may go by the former one until the newest is live, and those in flight longer.
   for (const CatalogDesk::Kept* catalog : {&desk_.former(), &desk_.newest()}) {

@@ -39,6 +39,7 @@
 #include "services/supervisor/lifecycle.h"
 #include "services/supervisor/link_book.h"
 #include "services/supervisor/profile_desk.h"
+#include "services/supervisor/routes_broker.h"
 #include "services/supervisor/scale_governor.h"
 #include "services/supervisor/stage_storms.h"
 #include "services/supervisor/stats_carry.h"
@@ -83,6 +84,7 @@ struct FleetProcess {
   uint64_t catalog_answered = 0;     // newest generation it has taken up
   uint64_t told_live = 0;            // ingress: newest generation it was told to route by
   StageBreakers told_breakers = {};  // ingress
+  uint64_t routes_taken = 0;         // ingress: serial of the routes that it goes by
   bool drained = false;
   bool told_to_end = false;
   bool adopted = false;                      // and its registry may publish again what is known
@@ -159,6 +161,12 @@ class Fleet {
   std::optional<absl::StatusOr<std::string>> ProfileForAdmin(uint64_t request, Stage stage,
                                                              uint32_t index, int64_t duration_ms);
 
+  // As ChangeForAdmin, of routes and rollouts.
+  std::optional<RoutesChanged> RoutesForAdmin(const ChangeRoutes& change);
+  // Whether somebody at the admin socket may have an answer now; asked once.
+  bool TakeNewsForAdmin() { return std::exchange(news_for_admin_, false); }
+  const RoutesBroker& routes() const { return routes_; }
+
   // For the registry's rollouts.
   size_t watched_versions() const { return watch_.size(); }
 
@@ -230,6 +238,19 @@ class Fleet {
   void StartChange(Change* change);
   void StepChanges();
   void TellOutcome(const Change& change);
+
+  // fleet_routes.cc
+  void OnPublishRoutes(FleetProcess* process, const PublishRoutes& published, std::vector<Fd> fds);
+  void OnRoutesTaken(FleetProcess* process, const RoutesTaken& taken);
+  void OnRoutesChanged(FleetProcess* process, const RoutesChanged& changed);
+  void OnChangeRoutes(FleetProcess* process, const ChangeRoutes& change);
+  void SendRoutes(FleetProcess* ingress);
+  void RereadRoutes();
+  bool RoutesTakenEverywhere(uint64_t serial) const;
+  void AskRegistry(RoutesBroker::Question* question);
+  void StepRoutes();
+  void TellRoutesOutcomes();
+  void AdoptRoutes(const FleetState& state);
 
   // fleet_adopt.cc
   void StoreState();
@@ -309,6 +330,8 @@ class Fleet {
   LinkBook book_;
   CatalogDesk desk_;
   IncidentDesk incidents_;
+  RoutesBroker routes_;
+  bool news_for_admin_ = false;
   StageStorms storms_;
   StatsCarry carry_;
   SharedFd sums_;  // the carry's snapshot; null: there is none

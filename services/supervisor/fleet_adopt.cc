@@ -37,6 +37,7 @@ ProcessRecord RecordOf(const FleetProcess& process) {
   record.set_ready_since_ns(process.ready_since_ns);
   record.set_catalog_answered(process.catalog_answered);
   record.set_told_live(process.told_live);
+  record.set_routes_taken(process.routes_taken);
   record.set_drained(process.drained);
   record.set_told_to_end(process.told_to_end);
   record.set_device_lost(process.device_lost);
@@ -64,6 +65,7 @@ FleetProcess ProcessOf(const ProcessRecord& record) {
   process.ready_since_ns = record.ready_since_ns();
   process.catalog_answered = record.catalog_answered();
   process.told_live = record.told_live();
+  process.routes_taken = record.routes_taken();
   process.drained = record.drained();
   process.told_to_end = record.told_to_end();
   process.device_lost = record.device_lost();
@@ -120,6 +122,8 @@ FleetState Fleet::State() const {
   state.set_faults(faults_);
   state.set_hangs(hangs_);
   state.set_others_serve(others_serve_);
+  state.set_routes_serial(routes_.serial());
+  state.set_routes_asked(routes_.last_number());
   state.set_promotions(promotions_);
   for (const auto& [stage, scaling] : scaling_) {
     if (scaling.pinned) state.add_pinned_stages(static_cast<uint32_t>(stage));
@@ -171,6 +175,7 @@ void Fleet::Adopt(const FleetState& state) {
   AdoptTables(state);
   AdoptSums();
   AdoptCatalog(state);
+  AdoptRoutes(state);
   std::vector<uint32_t> gone;
   for (const ProcessRecord& record : state.processes()) AdoptProcess(record, &gone);
   AdoptLinks();
@@ -339,6 +344,9 @@ void Fleet::Resume(FleetProcess* process, const std::vector<uint32_t>& gone) {
     SendCatalog(process, desk_.newest());
   }
   if (process->stage == Stage::kIngress) RetellBreakers(process);
+  if (process->stage == Stage::kIngress && process->routes_taken < routes_.serial()) {
+    SendRoutes(process);
+  }
   if (process->stage == Stage::kIngress && !hold_) TellOpen(process);
   if (process->state == ProcessState::kLeaving) {
     process->drained = false;

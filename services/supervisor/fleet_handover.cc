@@ -27,6 +27,7 @@ void Fleet::HandOver() {
 void Fleet::Open() {
   if (!hold_) return;
   hold_ = false;
+  RereadRoutes();  // what was changed while the other one served
   for (auto& [key, process] : processes_) {
     if (process.stage == Stage::kIngress && process.state != ProcessState::kDying) {
       TellOpen(&process);

@@ -96,12 +96,21 @@ void Fleet::OnMessage(uint32_t key, const FromProcess& message, std::vector<Fd> 
     case FromProcess::kTraces:
       OnTraces(process, message.traces(), std::move(fds));
       break;
+    case FromProcess::kPublishRoutes:
+      OnPublishRoutes(process, message.publish_routes(), std::move(fds));
+      break;
+    case FromProcess::kRoutesTaken:
+      OnRoutesTaken(process, message.routes_taken());
+      break;
+    case FromProcess::kRoutesChanged:
+      OnRoutesChanged(process, message.routes_changed());
+      break;
+    case FromProcess::kChangeRoutes:
+      OnChangeRoutes(process, message.change_routes());
+      break;
     case FromProcess::kWatchVersions:
       OnWatchVersions(process, message.watch_versions());
       break;
-    case FromProcess::kRoutesTaken:
-    case FromProcess::kPublishRoutes:
-    case FromProcess::kRoutesChanged:
     case FromProcess::MESSAGE_NOT_SET:
       process->condemned = "sent a message of no known kind";
       break;

@@ -14,6 +14,7 @@ namespace millrace {
 
 inline constexpr const char* kStoredFleet = "fleet";    // a FleetState, sealed
 inline constexpr const char* kStoredSums = "sums";      // a StatsSums, sealed
+inline constexpr const char* kStoredRoutes = "routes";  // a Routes, sealed
 inline constexpr const char* kStoredRoster = "roster";  // that of the last supervisor
 
 inline std::string StoredOf(uint32_t key) { return "process/" + std::to_string(key) + "/"; }

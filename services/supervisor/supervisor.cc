@@ -72,7 +72,10 @@ class Supervisor {
     if (keeper_.stop()) fleet_->Stop();
     // What nobody asked for belongs to nothing that lives.
     if (const absl::Status s = keeper_.ForgetUntaken(); !s.ok()) Fail(kExitInternal, s);
-    while (fleet_->phase() != FleetPhase::kDone) loop_.RunOnce();
+    while (fleet_->phase() != FleetPhase::kDone) {
+      loop_.RunOnce();
+      if (fleet_->TakeNewsForAdmin() && admin_ != nullptr) admin_->Retry();
+    }
     if (admin_ != nullptr) admin_->Retry();  // whoever waits for this end
     Log(LogLevel::kInfo, "stopped", {{"code", fleet_->exit_code()}});
     return fleet_->exit_code();
@@ -174,6 +177,7 @@ class Supervisor {
       return pid == 0 ? CpuList() : AllowedCpus(pid);
     };
     context_.page_of = [this](uint32_t incarnation) { return table_->PageOf(incarnation); };
+    context_.asker = [this] { return admin_ != nullptr ? admin_->asker() : 0; };
     context_.started_ns = MonotonicNanos();
     context_.supervisor_restarts = keeper_.restarts();
   }

@@ -151,18 +151,24 @@ RequestId IngressLane::RequestIdOf(uint16_t slot) const {
   return uint64_t{flights_[slot].sequence} << 16 | slot;
 }
 
+ModelStatsWords* IngressLane::CountRefusal(const InferRequest& request, int64_t now,
+                                           const absl::Status& status) {
+  ModelStatsWords* stats = &lane_->stats().Unknown();
+  if (sending_golden_) return stats;
+  const ServedModel* const served =
+      table_ == nullptr ? nullptr : table_->Lookup(request.model, request.version);
+  if (served != nullptr) {
+    counters_[served->place]->CountFailure(MonotonicNanos() - now);
+    stats = &lane_->stats().Of(static_cast<uint16_t>(served->model->route()));
+  }
+  stats->Code(static_cast<size_t>(status.code()));
+  return stats;
+}
+
 void IngressLane::Refuse(const InferRequest& request, int64_t now, const absl::Status& status,
                          Completion* completion) {
   if (!sending_golden_) lane_->page().Add(Counter::kRefused);
-  ModelStatsWords* stats = &lane_->stats().Unknown();
-  if (table_ != nullptr && !sending_golden_) {
-    const absl::StatusOr<const ServedModel*> served = table_->Find(request.model, request.version);
-    if (served.ok()) {
-      counters_[(*served)->place]->CountFailure(MonotonicNanos() - now);
-      stats = &lane_->stats().Of(static_cast<uint16_t>((*served)->model->route()));
-    }
-  }
-  if (!sending_golden_) stats->Code(static_cast<size_t>(status.code()));
+  ModelStatsWords* const stats = CountRefusal(request, now, status);
   const FlightTrace trace =
       sending_golden_ ? FlightTrace() : tracer_.BeginRefused(request.trace, now);
   KeptTrace kept = KeepRefused(trace, status.code(), now, stats);
@@ -174,36 +180,55 @@ void IngressLane::Refuse(const InferRequest& request, int64_t now, const absl::S
   WriteTrace(&kept);
 }
 
-RequestId IngressLane::Infer(const InferRequest& request, Completion* completion) {
+IngressLane::Entry IngressLane::Enter(const InferRequest& request, int64_t now) {
+  Entry entry;
+  entry.input = Accept(request, now, &entry.checked, &entry.deadline_ns);
+  if (!entry.input.ok()) return entry;
+  absl::Status passed;
+  if (HasFallbacks(request.route)) passed = probe_.ModelReady(entry.checked.model->place);
+  if (passed.ok() && (breakers_.troubled() || gate_.troubled())) {
+    passed = PassBreakers(entry.checked, now, &entry.probes);
+  }
+  if (passed.ok()) return entry;
+  lane_->Release(*entry.input);
+  entry.input = passed;
+  return entry;
+}
+
+RequestId IngressLane::Infer(const InferRequest& asked, Completion* completion) {
   const int64_t now = MonotonicNanos();
   FaultVerdict fault;
-  if (faults_ != nullptr) fault = faults_->Meet(request, now, &lane_->page());
+  if (faults_ != nullptr) fault = faults_->Meet(asked, now, &lane_->page());
   if (!fault.status.ok()) {
-    Refuse(request, now, fault.status, completion);
+    Refuse(asked, now, fault.status, completion);
     return 0;
   }
-  CheckedRequest checked;
-  int64_t deadline_ns = 0;
-  Probes probes;
-  absl::StatusOr<BlockRef> input = Accept(request, now, &checked, &deadline_ns);
-  if (input.ok() && (breakers_.troubled() || gate_.troubled())) {
-    absl::Status passed = PassBreakers(checked, now, &probes);
-    if (!passed.ok()) {
-      lane_->Release(*input);
-      input = passed;
-    }
+  Entry entry = Enter(asked, now);
+  InferRequest moved;
+  const InferRequest* sent = &asked;
+  if (!entry.input.ok() && HasFallbacks(asked.route)) {
+    moved = asked;
+    sent = &moved;
+    if (EnterElsewhere(&moved, now, &entry, completion)) return 0;
   }
-  if (!input.ok()) {
-    Refuse(request, now, input.status(), completion);
+  const InferRequest& request = *sent;
+  if (!entry.input.ok()) {
+    Refuse(request, now, entry.input.status(), completion);
     return 0;
   }
+  return Begin(request, now, fault, std::move(entry), completion);
+}
+
+RequestId IngressLane::Begin(const InferRequest& request, int64_t now, const FaultVerdict& fault,
+                             Entry entry, Completion* completion) {
   const uint16_t slot = free_slots_.back();
   free_slots_.pop_back();
   Flight& flight = flights_[slot];
   flight.state = FlightState::kWaiting;
   flight.golden = sending_golden_;
-  flight.alone = flight.probe = probes.model;
-  flight.stage_probe = probes.stage;
+  flight.shadow = sending_shadow_;
+  flight.alone = flight.probe = entry.probes.model;
+  flight.stage_probe = entry.probes.stage;
   flight.cancelled = false;
   flight.attempt = 0;
   flight.suspicion.Clear();
@@ -212,12 +237,16 @@ RequestId IngressLane::Infer(const InferRequest& request, Completion* completion
   if (flight.sequence == 0) flight.sequence = 1;
   flight.completion = completion;
   flight.table = table_;
-  flight.request = std::move(checked);
-  flight.deadline_ns = deadline_ns;
-  flight.priority = static_cast<uint8_t>(std::min<uint32_t>(request.priority, 255));
+  flight.use = request.route;
+  if (flight.use.rule != nullptr) flight.routes = routes_;
+  flight.pairs.fill(ShadowPairs::kNone);
+  flight.request = std::move(entry.checked);
+  flight.deadline_ns = entry.deadline_ns;
+  flight.priority = static_cast<uint8_t>(
+      sending_shadow_ ? kShadowPriority : std::min(request.priority, kShadowPriority - 1));
   flight.faults = fault.asked;
   flight.fault_key = fault.key;
-  flight.input = *input;
+  flight.input = *entry.input;
   flight.counters = counters_[flight.request.model->place];
   flight.stats = &lane_->stats().Of(static_cast<uint16_t>(flight.request.model->model->route()));
   flight.trace = sending_golden_ ? FlightTrace() : tracer_.Begin(request.trace, now, slot);
@@ -231,9 +260,15 @@ RequestId IngressLane::Infer(const InferRequest& request, Completion* completion
     faults_->Hold(slot, flight.sequence, fault);
     return RequestIdOf(slot);
   }
+  const RequestId id = RequestIdOf(slot);
   // Nobody overtakes those that wait already, but by priority or deadline among them.
-  if (!waiting_.empty() || !Dispatch(slot)) Wait(slot);
-  return RequestIdOf(slot);
+  if (!waiting_.empty() || !Dispatch(slot)) {
+    // A shadow waits for nothing.
+    if (flight.shadow) return Fail(slot, absl::UnavailableError("no worker is free")), 0;
+    Wait(slot);
+  }
+  if (HasShadows(flight.use)) SendShadows(slot, request);
+  return id;
 }
 
 void IngressLane::Cancel(RequestId id) {

@@ -1,7 +1,7 @@
 // The ingress lane: requests from their first check to their one answer.
 //
 // Purpose: implements Frontend on a lane: ledger, admission, routing, replay, deadlines.
-// Who may call: the lane's thread; SetCatalog and GoLive any thread (through Lane::Post).
+// Who may call: the lane's thread; SetCatalog, GoLive and SetRoutes any thread (through Lane::Post).
 // Ownership: owns the flights (one for each ledger slot) and their input blocks.
 // Invariants:
 //   1. Each accepted request is answered exactly once: a result counts only from the last worker of
@@ -20,9 +20,13 @@
 //   7. Overload is answered, not queued: by predicted finish (DEADLINE_EXCEEDED), by a limit that
 //      adapts, by the delay of the queue and by the replay budget (UNAVAILABLE, with a hint when to
 //      come back). The lowest priority goes first; golden requests and replays are not shed.
+//   8. A request sees one route from its first byte to its last (ingress_lane_routes.cc): what Resolve
+//      said is what it keeps, also where it falls back. What is sent in its shadow is no client's: it
+//      waits for nothing, has the lowest priority, and is counted at the shadow's version alone.
 // What fails: a request, with the status of frontend.h.
 #pragma once
 
+#include <array>
 #include <memory>
 #include <vector>
 
@@ -40,6 +44,7 @@
 #include "services/ingress/core/quiescence.h"
 #include "services/ingress/core/replay_budget.h"
 #include "services/ingress/core/request_tracer.h"
+#include "services/ingress/core/shadow_pairs.h"
 #include "services/ingress/core/slot_queue.h"
 #include "services/ingress/core/stage_gate.h"
 #include "services/ingress/core/suspicion.h"
@@ -48,6 +53,10 @@
 #include "services/runtime/lane.h"
 
 namespace millrace {
+
+class RouteTable;
+struct CompiledFallback;
+struct CompiledShadow;
 
 // What the lanes of a process share; each may be null.
 struct IngressShared {
@@ -67,6 +76,8 @@ class IngressLane : public Frontend, public LaneHandler {
   void SetCatalog(std::shared_ptr<const Catalog> catalog);
   void GoLive(uint64_t generation);
   void SetStageBreaker(Stage stage, BreakerState state);
+  // `taken` is called on the lane's thread: requests go by these routes from now on.
+  void SetRoutes(std::shared_ptr<const RouteTable> routes, std::function<void()> taken);
 
   // One duty cycle of lane and requests. The count of what was done.
   size_t Poll();
@@ -82,6 +93,9 @@ class IngressLane : public Frontend, public LaneHandler {
 
   // Frontend.
   RequestId Infer(const InferRequest& request, Completion* completion) override;
+  Routed Resolve(const RouteQuestion& question) override;
+  bool IsRouted(std::string_view model) const override;
+  bool NamesPath(std::string_view prefix) const override;
   void Cancel(RequestId id) override;
   std::shared_ptr<const Catalog> catalog() const override;
   bool ServerReady() const override;
@@ -102,13 +116,19 @@ class IngressLane : public Frontend, public LaneHandler {
   // How often deadlines are looked at, and how long a lane with something in flight sleeps.
   static constexpr int64_t kSweepNs = kNanosPerMilli;
 
+  static constexpr size_t kMostShadows = 4;  // of a request
+  // Below all others: a client's 255 counts as 254.
+  static constexpr uint32_t kShadowPriority = 255;
+  using ShadowList = std::array<uint8_t, kMostShadows>;  // pairs; ShadowPairs::kNone: none
+
   enum class FlightState : uint8_t { kFree, kWaiting, kSent };
 
   struct Flight {
     FlightState state = FlightState::kFree;
     bool alone = false;  // was being executed when a worker died: runs in a batch of its own
     bool cancelled = false;
-    bool golden = false;  // of the probe: not a client's
+    bool golden = false;  // of the probe, or a shadow: not a client's
+    bool shadow = false;
     bool probe = false;   // decides over a model's breaker
     bool stage_probe = false;
     uint8_t attempt = 0;
@@ -120,6 +140,9 @@ class IngressLane : public Frontend, public LaneHandler {
     uint32_t sequence = 0;
     Completion* completion = nullptr;
     std::shared_ptr<const ModelTable> table;
+    std::shared_ptr<const RouteTable> routes;  // null: it is not routed
+    RouteUse use;                              // of its route
+    ShadowList pairs = {};
     CheckedRequest request;
     int64_t deadline_ns = 0;
     ModelCounters* counters = nullptr;
@@ -141,6 +164,48 @@ class IngressLane : public Frontend, public LaneHandler {
     if (!flight.golden) lane_->page().Add(counter);
   }
 
+  struct Probes {
+    bool model = false, stage = false;
+  };
+  // A request that is let in: everything up to the block that holds its inputs; or why it is not.
+  struct Entry {
+    CheckedRequest checked;
+    int64_t deadline_ns = 0;
+    Probes probes;
+    absl::StatusOr<BlockRef> input = absl::UnavailableError("");
+  };
+  Entry Enter(const InferRequest& request, int64_t now);
+  RequestId Begin(const InferRequest& request, int64_t now, const FaultVerdict& fault, Entry entry,
+                  Completion* completion);
+
+  // ingress_lane_routes.cc
+  struct StoredRequest {
+    std::vector<std::vector<int64_t>> shapes;
+    std::vector<TensorView> inputs;
+    std::vector<std::string_view> outputs;
+    InferRequest request;
+  };
+  Entry EnterAgain(const InferRequest& request, int64_t now);
+  bool EnterElsewhere(InferRequest* request, int64_t now, Entry* entry, Completion* completion);
+  bool FallBack(uint16_t slot, const absl::Status& status);
+  void MoveFlight(uint16_t slot, const absl::Status& why, Entry entry);
+  bool ReadStored(const Flight& flight, StoredRequest* stored) const;
+  static bool HasFallbacks(const RouteUse& use);
+  static bool HasShadows(const RouteUse& use);
+  static std::string_view FallbackSaid(const RouteUse& use);
+  static std::string_view AskedName(const RouteUse& use, const Model& model);
+  static const CompiledFallback* ConstantOf(const RouteUse& use, const absl::Status& status);
+  static bool AnswerByConstant(const CompiledFallback& constant, const RouteUse& use,
+                               absl::Span<const std::string_view> outputs, int64_t rows,
+                               Completion* completion);
+  static bool AnswerFailed(const RouteUse& use, const absl::Status& status,
+                           const CheckedRequest& request, Completion* completion);
+  void SendShadows(uint16_t slot, const InferRequest& request);
+  uint8_t SendShadow(const CompiledShadow& shadow, const InferRequest& request,
+                     int64_t deadline_ns);
+  void FailRouted(uint16_t slot, const InferAnswer& answer);
+  void TellShadows(const ShadowList& pairs, const InferAnswer* answer);
+
   PartId IdOf(uint16_t slot) const;
   RequestId RequestIdOf(uint16_t slot) const;
   absl::Status Admit(const InferRequest& request, int64_t now, CheckedRequest* checked,
@@ -152,11 +217,13 @@ class IngressLane : public Frontend, public LaneHandler {
   void StepOverload(int64_t now);
   void CountForLimit(const Flight& flight);
   int64_t RetryAfterMs(const absl::Status& status) const;
-  // Everything up to the block that holds the inputs.
   absl::StatusOr<BlockRef> Accept(const InferRequest& request, int64_t now, CheckedRequest* checked,
                                   int64_t* deadline_ns);
   void Refuse(const InferRequest& request, int64_t now, const absl::Status& status,
               Completion* completion);
+  // At its model; that model's words in the page.
+  ModelStatsWords* CountRefusal(const InferRequest& request, int64_t now,
+                                const absl::Status& status);
   absl::StatusOr<BlockRef> StoreInput(const InferRequest& request, const CheckedRequest& checked);
   static StageNeeds Needs(const CheckedRequest& request);
 
@@ -169,9 +236,6 @@ class IngressLane : public Frontend, public LaneHandler {
   void Replay(uint16_t slot, const PeerLane& dead);
   bool WasExecuting(const PeerLane& dead, uint16_t slot) const;
   // ingress_lane_poison.cc: models and requests that kill.
-  struct Probes {
-    bool model = false, stage = false;
-  };
   absl::Status PassBreakers(const CheckedRequest& request, int64_t now, Probes* probes);
   bool CountModelDeaths(const PeerLane& dead);
   void FailWaitingOfOpenModels();
@@ -226,7 +290,11 @@ class IngressLane : public Frontend, public LaneHandler {
   int64_t next_shed_ns_ = 0;
   RequestTracer tracer_;
   GoldenProbe probe_;
-  bool sending_golden_ = false;     // Infer is called by the probe
+  std::shared_ptr<const RouteTable> routes_;  // null: none came yet
+  uint64_t routed_nobody_ = 0;                // requests that named no client
+  ShadowPairs pairs_;
+  bool sending_golden_ = false;     // Infer is called by the probe, or for a shadow
+  bool sending_shadow_ = false;
   uint64_t judged_generation_ = 0;  // the newest whose golden requests had their verdicts
   size_t in_flight_ = 0;
   size_t golden_in_flight_ = 0;

@@ -30,6 +30,7 @@ Completion* IngressLane::Retire(uint16_t slot) {
   lane_->Release(flight.input);
   flight.state = FlightState::kFree;
   flight.table = nullptr;
+  flight.routes = nullptr;
   free_slots_.push_back(slot);
   if (flight.attempt > 0 && !flight.golden) replays_.GiveBack();
   --in_flight_;
@@ -56,7 +57,11 @@ void IngressLane::Fail(uint16_t slot, const absl::Status& status) {
   answer.status = status;
   answer.retry_after_ms = RetryAfterMs(status);
   answer.trace = RequestTracer::Told(flight.trace);
-  Retire(slot)->Done(answer);
+  if (flight.use.rule == nullptr) {
+    Retire(slot)->Done(answer);
+  } else {
+    FailRouted(slot, answer);
+  }
   WriteTrace(&kept);
 }
 
@@ -130,11 +135,14 @@ void IngressLane::Succeed(uint16_t slot, PeerLane& from, const Message& message)
   }
   for (const WindowUse& use : flight.route) windows_.GiveBack(use);
   flight.route.clear();
-  std::shared_ptr<const ModelTable> table =
-      std::move(flight.table);  // keeps names alive through Done
+  // Both keep names alive through Done.
+  const std::shared_ptr<const ModelTable> table = std::move(flight.table);
+  const std::shared_ptr<const RouteTable> routes = std::move(flight.routes);
+  const ShadowList pairs = flight.pairs;
   InferAnswer answer;
-  answer.model = model.name();
+  answer.model = AskedName(flight.use, model);
   answer.version = model.version();
+  answer.fallback = FallbackSaid(flight.use);
   answer.outputs = {outputs.data(), count};
   Count(flight, Counter::kAnswered);
   const int64_t counted_ns = CountSuccess(flight, message);
@@ -145,6 +153,8 @@ void IngressLane::Succeed(uint16_t slot, PeerLane& from, const Message& message)
   CountForLimit(flight);
   if (breakers_.troubled()) breakers_.Answered(*flight.request.model);
   Retire(slot)->Done(answer);
+  // Compared is what the target itself said.
+  TellShadows(pairs, answer.fallback.empty() ? &answer : nullptr);
   WriteTrace(&kept);
   if (stats == nullptr) return;
   stats->Observe(StatsTime::kWrite, static_cast<uint64_t>(MonotonicNanos() - counted_ns));
@@ -171,7 +181,8 @@ void IngressLane::OnMessage(Inbound& from, const Message& message) {
     // Its own last worker answered: the whole route is done with it.
     for (const WindowUse& use : flights_[id.slot].route) windows_.GiveBack(use);
     flights_[id.slot].route.clear();
-    Fail(id.slot, absl::Status(code, sentence));
+    const absl::Status status(code, sentence);
+    if (!FallBack(id.slot, status)) Fail(id.slot, status);
   }
   lane_->Return(from, message);
 }
@@ -210,6 +221,7 @@ void IngressLane::OnPeerLost(const std::shared_ptr<PeerLane>& peer) {
 
 void IngressLane::Replay(uint16_t slot, const PeerLane& dead) {
   Flight& flight = flights_[slot];
+  if (flight.shadow) return Fail(slot, absl::UnavailableError("its worker ended"));
   // A death in which it was not executing is another's: it proves nothing against this one.
   const bool suspect = WasExecuting(dead, slot);
   const bool poison = suspect && Suspect(flight, dead);

@@ -73,8 +73,9 @@ void IngressLane::FailWaitingOfOpenModels() {
     if (flight.state != FlightState::kWaiting) continue;
     if (!breakers_.IsOpen(*flight.request.model, now)) continue;
     if (!flight.golden) Shed(Counter::kShedBreaker);
-    Fail(static_cast<uint16_t>(slot),
-         absl::UnavailableError("the model ended worker after worker and is shut out for now"));
+    const absl::Status status =
+        absl::UnavailableError("the model ended worker after worker and is shut out for now");
+    if (!FallBack(static_cast<uint16_t>(slot), status)) Fail(static_cast<uint16_t>(slot), status);
   }
 }
 

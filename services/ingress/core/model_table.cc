@@ -262,6 +262,17 @@ absl::StatusOr<const ServedModel*> ModelTable::Find(std::string_view name,
       absl::StrCat("model '", Text(name), "' has no version '", Text(version), "'"));
 }
 
+const ServedModel* ModelTable::Lookup(std::string_view name, std::string_view version) const {
+  const auto found = by_name_.find(absl::string_view(name.data(), name.size()));
+  if (found == by_name_.end()) return nullptr;
+  for (const ServedModel* served : found->second) {
+    if (version.empty() ? served->model->latest() : served->model->version() == version) {
+      return served;
+    }
+  }
+  return nullptr;
+}
+
 absl::StatusOr<CheckedRequest> ModelTable::Check(const InferRequest& request) const {
   absl::StatusOr<const ServedModel*> served = Find(request.model, request.version);
   if (!served.ok()) return served.status();

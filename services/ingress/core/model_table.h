@@ -58,6 +58,11 @@ class ModelTable {
   const ServedModel& at(size_t place) const { return *models_[place]; }
   // NOT_FOUND names what is not there. An empty version: the latest.
   absl::StatusOr<const ServedModel*> Find(std::string_view name, std::string_view version) const;
+  // The same; null where it is not there. Allocates nothing.
+  const ServedModel* Lookup(std::string_view name, std::string_view version) const;
+  bool Has(std::string_view name, std::string_view version) const {
+    return Lookup(name, version) != nullptr;
+  }
   absl::StatusOr<CheckedRequest> Check(const InferRequest& request) const;
 
  private:

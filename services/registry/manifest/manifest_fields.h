@@ -41,7 +41,9 @@ struct ManifestField {
 // The root: a map.
 const ManifestField& ManifestTable();
 
-// The JSON Schema (draft 7) of a manifest: services/registry/manifest/manifest.schema.json.
+// A table as a JSON Schema (draft 7).
+std::string FieldsJsonSchema(const ManifestField& root, std::string_view title);
+// Of a manifest: services/registry/manifest/manifest.schema.json.
 std::string ManifestJsonSchema();
 
 }  // namespace millrace

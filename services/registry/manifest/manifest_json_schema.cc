@@ -59,11 +59,15 @@ Json SchemaOf(const ManifestField& field) {
 
 }  // namespace
 
-std::string ManifestJsonSchema() {
+std::string FieldsJsonSchema(const ManifestField& root, std::string_view title) {
   Json schema = {{"$schema", "http://json-schema.org/draft-07/schema#"},
-                 {"title", "Millrace model manifest"}};
-  schema.update(SchemaOf(ManifestTable()));
+                 {"title", std::string(title)}};
+  schema.update(SchemaOf(root));
   return schema.dump(2) + "\n";
+}
+
+std::string ManifestJsonSchema() {
+  return FieldsJsonSchema(ManifestTable(), "Millrace model manifest");
 }
 
 }  // namespace millrace

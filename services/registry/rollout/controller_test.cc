@@ -92,7 +92,16 @@ TEST(RolloutController, StepsUpAndPromotes) {
   EXPECT_EQ(rig.hands.PartsOf("churn", "2"), 1000u) << "not before its time";
   rig.Go(1);
   EXPECT_EQ(rig.hands.PartsOf("churn", "2"), 5000u);
-  rig.Go(21);
+  rig.Go(1);
+  const auto seen = [&rig] {
+    return json::parse(*rig.Tell({{"action", "status"}}))["rollouts"][0]["seen"];
+  };
+  EXPECT_EQ(seen()["baseline"]["requests"], 0) << "a window of its own";
+  rig.Go(3);
+  EXPECT_GT(seen()["compared_copies"], 300);
+  EXPECT_GT(seen()["compared_rows"], seen()["compared_copies"].get<int>() + 500)
+      << "comparisons of the step before count on";
+  rig.Go(17);
   EXPECT_EQ(rig.phase(), RolloutPhase::kPromoted);
   const NamedRoute after = rig.hands.routes["churn"];
   EXPECT_EQ(after.rules(0).SerializeAsString(), rig.before.rules(0).SerializeAsString());

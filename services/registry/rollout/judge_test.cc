@@ -339,6 +339,9 @@ TEST(Counts, OfWordsAndOfStretches) {
   EXPECT_EQ(stretch.answered[3], 89u);
   EXPECT_EQ(stretch.errors, 0u);
   EXPECT_FALSE(Since(now, then, &stretch));
+  then = now;
+  then.copies += 1;  // a sum alone, while every time goes on
+  EXPECT_FALSE(Since(then, now, &stretch));
   EXPECT_EQ(CountsOf({words.data(), 5}).requests, 0u);
 }
 

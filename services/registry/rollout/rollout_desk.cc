@@ -20,7 +20,7 @@ namespace millrace {
 RolloutDesk::RolloutDesk(std::string file, RoutesDesk* routes, WatchFn watch)
     : file_(std::move(file)), routes_(routes), watch_(std::move(watch)) {}
 
-RolloutDesk::~RolloutDesk() {
+void RolloutDesk::Stop() {
   {
     std::lock_guard<std::mutex> lock(mutex_);
     stop_ = true;

@@ -27,10 +27,12 @@ class RolloutDesk : private RolloutHands {
 
   // `file`: rollouts.json.
   RolloutDesk(std::string file, RoutesDesk* routes, WatchFn watch);
-  ~RolloutDesk() override;
+  ~RolloutDesk() override { Stop(); }
 
   // Goes on with what was saved. Once; the routes are there.
   void Start();
+  // Ends its thread, which may call `watch` until then.
+  void Stop();
   // A command of the verb "rollout". Its generation is that of the routes that it leads to.
   RouteOutcome Command(const std::string& command_json, const std::string& who);
   void OnStatistics(const VersionStatistics& statistics);

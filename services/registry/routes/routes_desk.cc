@@ -1,0 +1,398 @@
+#include "services/registry/routes/routes_desk.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <map>
+#include <nlohmann/json.hpp>
+#include <set>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "common/log.h"
+#include "ipc/fd.h"
+#include "services/registry/routes/routes_check.h"
+#include "services/registry/routes/routes_file.h"
+#include "services/registry/text.h"
+#include "services/registry/write_file.h"
+
+namespace millrace {
+namespace {
+
+using Json = nlohmann::ordered_json;
+using Action = RouteCommand::Action;
+
+constexpr size_t kMostBytes = 4 << 20;
+constexpr size_t kHistoryShown = 100;
+constexpr char kByHand[] = ".by-hand";
+
+// Without it a rename may be lost with the machine.
+void SyncFolderOf(const std::string& path) {
+  const size_t slash = path.rfind('/');
+  const std::string folder = slash == std::string::npos ? "." : path.substr(0, slash + 1);
+  const Fd fd(open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (fd.valid()) fsync(fd.get());
+}
+
+std::map<std::string, NamedRoute> ByName(const Routes& routes) {
+  std::map<std::string, NamedRoute> by_name;
+  for (const NamedRoute& route : routes.routes()) by_name[route.name()] = route;
+  return by_name;
+}
+
+bool Same(const std::optional<NamedRoute>& a, const std::optional<NamedRoute>& b) {
+  if (a.has_value() != b.has_value()) return false;
+  return !a.has_value() || a->SerializeAsString() == b->SerializeAsString();
+}
+
+Routes With(const Routes& routes, const std::string& name, const std::optional<NamedRoute>& after) {
+  Routes changed;
+  bool done = false;
+  for (const NamedRoute& route : routes.routes()) {
+    if (route.name() != name) {
+      *changed.add_routes() = route;
+    } else if (after.has_value()) {
+      *changed.add_routes() = *after;
+      done = true;
+    } else {
+      done = true;
+    }
+  }
+  if (!done && after.has_value()) *changed.add_routes() = *after;
+  return changed;
+}
+
+// Whether every version that `route` names stands in `before` too, as a target or in the shadow.
+bool NamesOnly(const NamedRoute& route, const std::optional<NamedRoute>& before) {
+  using Names = std::set<std::pair<std::string, std::string>>;
+  const auto names = [](const NamedRoute& of) {
+    Names all;
+    for (const RouteRule& rule : of.rules()) {
+      for (const RouteTarget& target : rule.targets())
+        all.insert({target.model(), target.version()});
+      for (const ShadowTarget& target : rule.shadows()) {
+        all.insert({target.model(), target.version()});
+      }
+      for (const Fallback& fallback : rule.fallbacks()) {
+        if (!fallback.has_target()) continue;
+        all.insert({fallback.target().model(), fallback.target().version()});
+      }
+    }
+    return all;
+  };
+  if (!before.has_value()) return false;
+  const Names now = names(route), then = names(*before);
+  return std::includes(then.begin(), then.end(), now.begin(), now.end());
+}
+
+std::string Sentence(const std::vector<std::string>& faults) { return absl::StrJoin(faults, "; "); }
+
+Json ChangeJson(const RouteChange& change) {
+  return Json::parse(ChangeLine(change), nullptr, false);
+}
+
+}  // namespace
+
+std::string JournalPath(const std::string& file) {
+  constexpr std::string_view kYaml = ".yaml";
+  std::string stem = file;
+  if (stem.size() > kYaml.size() && std::string_view(stem).substr(stem.size() - 5) == kYaml) {
+    stem.resize(stem.size() - kYaml.size());
+  }
+  return stem + ".journal";
+}
+
+RoutesDesk::RoutesDesk(std::string file, Host host)
+    : file_(std::move(file)),
+      host_(std::move(host)),
+      journal_(JournalPath(file_)),
+      catalog_(std::make_shared<const Catalog>()),
+      routes_(std::make_shared<const Routes>()) {}
+
+std::shared_ptr<const Routes> RoutesDesk::routes() const {
+  std::lock_guard<std::mutex> lock(mutex_);
+  return routes_;
+}
+
+std::shared_ptr<const Catalog> RoutesDesk::catalog() const {
+  std::lock_guard<std::mutex> lock(mutex_);
+  return catalog_;
+}
+
+void RoutesDesk::Start(std::shared_ptr<const Catalog> catalog) {
+  std::lock_guard<std::mutex> lock(mutex_);
+  catalog_ = std::move(catalog);
+  journal_.Read();
+  if (journal_.skipped() > 0) {
+    Log(LogLevel::kWarning, "routes_journal", {{"lines_skipped", journal_.skipped()}});
+  }
+  // What was good last, until the file has been read.
+  Routes good = journal_.Fold();
+  good.set_generation(journal_.changes().empty() ? 1 : journal_.changes().back().generation);
+  routes_ = std::make_shared<const Routes>(std::move(good));
+  TakeFile(/*first=*/true);
+  host_.publish(*routes_);
+}
+
+void RoutesDesk::SetCatalog(std::shared_ptr<const Catalog> catalog) {
+  std::lock_guard<std::mutex> lock(mutex_);
+  catalog_ = std::move(catalog);
+  const RouteFaults faults = CheckRoutes(*routes_, *catalog_);
+  for (const std::string& fault : faults.missing) {
+    Log(LogLevel::kWarning, "route_without_version", {{"why", fault}});
+  }
+}
+
+void RoutesDesk::Reread() {
+  std::lock_guard<std::mutex> lock(mutex_);
+  const uint64_t before = routes_->generation();
+  TakeFile(/*first=*/false);
+  if (routes_->generation() != before) host_.publish(*routes_);
+}
+
+void RoutesDesk::SayAgain() {
+  std::lock_guard<std::mutex> lock(mutex_);
+  host_.publish(*routes_);
+}
+
+RoutesDesk::FileText RoutesDesk::ReadFile() const {
+  FileText file;
+  const Fd fd(open(file_.c_str(), O_RDONLY | O_CLOEXEC));
+  if (!fd.valid()) {
+    if (errno != ENOENT) file.unreadable = absl::StrCat(file_, ": ", strerror(errno));
+    return file;
+  }
+  file.there = true;
+  char block[16 << 10];
+  while (true) {
+    const ssize_t n = read(fd.get(), block, sizeof block);
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) file.unreadable = absl::StrCat(file_, ": ", strerror(errno));
+    if (n <= 0) return file;
+    file.text.append(block, n);
+    if (file.text.size() > kMostBytes) {
+      file.unreadable = absl::StrCat(file_, " has more than ", kMostBytes, " bytes");
+      return file;
+    }
+  }
+}
+
+// A version that is not loaded is no fault of the file at the start: models come and go, and who
+// has been sent to one that is gone is answered by the next.
+void RoutesDesk::TakeFile(bool first) {
+  FileText file = ReadFile();
+  file_faults_.clear();
+  if (!file.unreadable.empty()) {
+    file_faults_.push_back(file.unreadable);
+  } else {
+    RoutesResult read;
+    if (file.there) read = ReadRoutes(file.text);
+    for (const std::string& fault : FormatFaults("routes.yaml", read.faults)) {
+      file_faults_.push_back(fault);
+    }
+    if (read.faults.empty()) {
+      RouteFaults faults = CheckRoutes(read.routes, *catalog_);
+      file_faults_ = std::move(faults.wrong);
+      const bool fatal = !first && file.text != known_.text;
+      for (std::string& fault : faults.missing) {
+        Log(LogLevel::kWarning, "route_without_version", {{"why", fault}});
+        if (fatal) file_faults_.push_back(std::move(fault));
+      }
+    }
+    if (file_faults_.empty()) {
+      RecordFile(read.routes);
+      known_ = std::move(file);
+      not_kept_.clear();
+      return;
+    }
+  }
+  for (const std::string& fault : file_faults_) {
+    Log(LogLevel::kError, "routes_refused", {{"why", fault}});
+  }
+  if (first) known_ = std::move(file);
+}
+
+// What the file says and the journal does not know.
+void RoutesDesk::RecordFile(const Routes& now) {
+  const std::map<std::string, NamedRoute> before = ByName(*routes_), after = ByName(now);
+  std::vector<std::string> changed;
+  for (const auto& [name, route] : after) {
+    const auto old = before.find(name);
+    if (old == before.end() || !Same(old->second, route)) changed.push_back(name);
+  }
+  for (const auto& [name, route] : before) {
+    if (after.count(name) == 0) changed.push_back(name);
+  }
+  if (changed.empty()) return;
+  Routes routes = now;
+  routes.set_generation(routes_->generation() + 1);
+  for (const std::string& name : changed) {
+    RouteChange change;
+    change.generation = routes.generation();
+    change.wall_ms = host_.wall_ms();
+    change.who = change.action = "file";
+    change.why = "routes.yaml was changed by hand";
+    change.name = name;
+    if (before.count(name) > 0) change.before = before.at(name);
+    if (after.count(name) > 0) change.after = after.at(name);
+    const absl::Status kept = journal_.Append(change);
+    if (!kept.ok()) Log(LogLevel::kError, "routes_journal", {{"why", kept.ToString()}});
+  }
+  routes_ = std::make_shared<const Routes>(std::move(routes));
+}
+
+void RoutesDesk::Publish(Routes routes) {
+  routes.set_generation(routes_->generation() + 1);
+  routes_ = std::make_shared<const Routes>(std::move(routes));
+  host_.publish(*routes_);
+}
+
+absl::Status RoutesDesk::Keep() {
+  const FileText file = ReadFile();
+  if (file.there && file.unreadable.empty() && file.text != known_.text) {
+    const std::string aside = file_ + kByHand;
+    if (rename(file_.c_str(), aside.c_str()) == 0) {
+      Log(LogLevel::kWarning, "routes_changed_by_hand", {{"kept_as", aside}});
+    }
+  }
+  std::string text = WriteRoutes(*routes_);
+  const absl::Status written = WriteWholeFile(file_, text, 0644, /*may_replace=*/true);
+  if (!written.ok()) return written;
+  SyncFolderOf(file_);
+  known_ = {true, std::move(text), ""};
+  file_faults_.clear();
+  return absl::OkStatus();
+}
+
+RouteOutcome RoutesDesk::Change(const std::string& command_json, const std::string& who) {
+  const absl::StatusOr<RouteCommand> command = ParseRouteCommand(command_json);
+  if (!command.ok()) return {command.status(), 0, "", ""};
+  std::lock_guard<std::mutex> lock(mutex_);
+  if (command->action == Action::kList) return {absl::OkStatus(), 0, "", List()};
+  if (command->action == Action::kHistory) return {absl::OkStatus(), 0, "", History(command->name)};
+  return DoChange(*command, who);
+}
+
+RouteOutcome RoutesDesk::DoChange(const RouteCommand& command, const std::string& who) {
+  const std::optional<NamedRoute> before = Find(command.name);
+  const absl::StatusOr<std::optional<NamedRoute>> after = After(command, before);
+  if (!after.ok()) return {after.status(), 0, "", ""};
+  const bool rollback = command.action == Action::kRollback;
+  if (absl::Status good = CheckAfter(*after, rollback); !good.ok()) return {good, 0, "", ""};
+  if (Same(before, *after) && !rollback) {
+    return {absl::OkStatus(), 0, "it is so already", List()};
+  }
+  RouteOutcome outcome = Commit({0, 0, Printable(who), command.why, ActionName(command.action),
+                                 command.name, before, *after});
+  outcome.reply_json = List();
+  return outcome;
+}
+
+RouteOutcome RoutesDesk::Replace(const std::string& name, const std::optional<NamedRoute>& route,
+                                 const std::string& who, const std::string& why) {
+  std::lock_guard<std::mutex> lock(mutex_);
+  const std::optional<NamedRoute> before = Find(name);
+  if (Same(before, route)) return {absl::OkStatus(), 0, "it is so already", ""};
+  // The way back is never refused for what is missing.
+  const bool fewer = !route.has_value() || NamesOnly(*route, before);
+  if (absl::Status good = CheckAfter(route, fewer); !good.ok()) return {good, 0, "", ""};
+  return Commit({0, 0, Printable(who), why, "rollout", name, before, route});
+}
+
+// Published first, kept after.
+RouteOutcome RoutesDesk::Commit(RouteChange change) {
+  Publish(With(*routes_, change.name, change.after));
+  change.generation = routes_->generation();
+  change.wall_ms = host_.wall_ms();
+  absl::Status kept = Keep();
+  kept.Update(journal_.Append(change));
+  not_kept_ = kept.ok() ? "" : std::string(kept.message());
+  Log(LogLevel::kInfo, "route_changed",
+      {{"name", change.name},
+       {"action", change.action},
+       {"who", change.who},
+       {"why", Printable(change.why)},
+       {"generation", change.generation},
+       {"kept", kept.ok() ? "yes" : not_kept_}});
+  RouteOutcome outcome;
+  outcome.generation = change.generation;
+  if (!kept.ok()) outcome.message = absl::StrCat("in force, not kept: ", not_kept_);
+  return outcome;
+}
+
+absl::StatusOr<std::optional<NamedRoute>> RoutesDesk::After(
+    const RouteCommand& command, const std::optional<NamedRoute>& before) const {
+  if (command.action != Action::kRollback) return ApplyCommand(command, before, *catalog_);
+  const std::optional<RouteChange> last = journal_.ToRollBack(command.name);
+  if (!last.has_value()) {
+    return absl::FailedPreconditionError(absl::StrCat("route '", command.name,
+                                                      "' was never changed, or every change of it "
+                                                      "was rolled back: see route history"));
+  }
+  return last->before;
+}
+
+// A rollback is never refused for what is missing: then the next in the chain answers.
+absl::Status RoutesDesk::CheckAfter(const std::optional<NamedRoute>& after, bool rollback) const {
+  if (!after.has_value()) return absl::OkStatus();
+  RouteFaults faults;
+  // Not only of the catalog: a command may have made what no file could say.
+  RoutesResult again;
+  Routes alone;
+  *alone.add_routes() = *after;
+  again = ReadRoutes(WriteRoutes(alone));
+  for (const ConfigFault& fault : again.faults) {
+    faults.wrong.push_back(absl::StrCat(fault.field, " ", fault.message));
+  }
+  CheckRoute(*after, *catalog_, &faults);
+  if (rollback) faults.missing.clear();
+  if (faults.none()) return absl::OkStatus();
+  for (std::string& fault : faults.missing) faults.wrong.push_back(std::move(fault));
+  return absl::InvalidArgumentError(Sentence(faults.wrong));
+}
+
+std::optional<NamedRoute> RoutesDesk::Find(const std::string& name) const {
+  for (const NamedRoute& route : routes_->routes()) {
+    if (route.name() == name) return route;
+  }
+  return std::nullopt;
+}
+
+std::string RoutesDesk::List() const {
+  Json list = {{"generation", routes_->generation()}, {"file", file_}};
+  list["routes"] = Json::array();
+  for (const NamedRoute& route : routes_->routes()) {
+    Json one = Json::parse(RouteJson(route), nullptr, false);
+    one["last"] = nullptr;
+    for (auto change = journal_.changes().rbegin(); change != journal_.changes().rend(); ++change) {
+      if (change->name != route.name()) continue;
+      one["last"] = ChangeJson(*change);
+      one["last"].erase("before");
+      one["last"].erase("after");
+      break;
+    }
+    RouteFaults faults;
+    CheckRoute(route, *catalog_, &faults);
+    one["missing"] = faults.missing;
+    list["routes"].push_back(std::move(one));
+  }
+  list["file_faults"] = file_faults_;
+  list["not_kept"] = not_kept_;
+  return list.dump(-1, ' ', false, Json::error_handler_t::replace);
+}
+
+std::string RoutesDesk::History(const std::string& name) const {
+  Json changes = Json::array();
+  for (auto change = journal_.changes().rbegin();
+       change != journal_.changes().rend() && changes.size() < kHistoryShown; ++change) {
+    if (name.empty() || change->name == name) changes.push_back(ChangeJson(*change));
+  }
+  return Json{{"changes", std::move(changes)}}.dump(-1, ' ', false, Json::error_handler_t::replace);
+}
+
+}  // namespace millrace

@@ -1,0 +1,105 @@
+// The routes that are in force, who changed them last, and where they are kept.
+//
+// Purpose: the one owner of routes: reads routes.yaml, checks it against the catalog, does
+// commands,
+//   publishes, keeps. Who may call: any thread; a call holds the desk for its whole length, so
+//   changes come one after the other.
+// Ownership: owns the journal. The host's functions are called with the desk held.
+// Invariants:
+//   1. A change is published first and kept after: a rollback waits for no disk. What was published
+//      and could not be kept is said.
+//   2. What is wrong leaves the routes as they are, is logged, and is told by `list` until it is
+//      right.
+//   3. Generations grow, also over restarts: the journal has the last one.
+//   4. The file is replaced by rename. One that was changed by hand since it was read is never
+//      overwritten: it stays beside ours as routes.yaml.by-hand.
+// What fails: Change, with a sentence.
+#pragma once
+
+#include <stdint.h>
+
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "ipc/catalog.pb.h"
+#include "ipc/routes.pb.h"
+#include "services/registry/routes/route_command.h"
+#include "services/registry/routes/routes_journal.h"
+
+namespace millrace {
+
+struct RouteOutcome {
+  absl::Status status;
+  uint64_t generation = 0;  // that is published with it; 0: nothing had to be
+  std::string message;      // beside OK: what to know ("in force, not kept: ...")
+  std::string reply_json;
+};
+
+class RoutesDesk {
+ public:
+  struct Host {
+    std::function<void(const Routes& routes)> publish;
+    std::function<int64_t()> wall_ms;
+  };
+  // `file`: routes.yaml; the journal is beside it.
+  RoutesDesk(std::string file, Host host);
+
+  // Reads what is kept and publishes it. Once, with the first catalog.
+  void Start(std::shared_ptr<const Catalog> catalog);
+  // Another catalog; routes stay as they are.
+  void SetCatalog(std::shared_ptr<const Catalog> catalog);
+  // The file again, which somebody may have changed by hand.
+  void Reread();
+  // Publishes what is in force once more.
+  void SayAgain();
+
+  RouteOutcome Change(const std::string& command_json, const std::string& who);
+  // The whole route, as a rollout makes it and puts it back; nothing: without it. A version that it
+  // names and that is not loaded is no fault where it names none that the route did not name
+  // before. Its reply is empty.
+  RouteOutcome Replace(const std::string& name, const std::optional<NamedRoute>& route,
+                       const std::string& who, const std::string& why);
+  // What is published; never null.
+  std::shared_ptr<const Routes> routes() const;
+  std::shared_ptr<const Catalog> catalog() const;
+
+ private:
+  struct FileText {
+    bool there = false;
+    std::string text;
+    std::string unreadable;  // why; empty: it was read
+  };
+  FileText ReadFile() const;
+  void TakeFile(bool first);
+  void RecordFile(const Routes& now);
+  void Publish(Routes routes);
+  absl::Status Keep();
+  RouteOutcome DoChange(const RouteCommand& command, const std::string& who);
+  RouteOutcome Commit(RouteChange change);
+  absl::StatusOr<std::optional<NamedRoute>> After(const RouteCommand& command,
+                                                  const std::optional<NamedRoute>& before) const;
+  absl::Status CheckAfter(const std::optional<NamedRoute>& after, bool rollback) const;
+  std::optional<NamedRoute> Find(const std::string& name) const;
+  std::string List() const;
+  std::string History(const std::string& name) const;
+
+  const std::string file_;
+  const Host host_;
+  mutable std::mutex mutex_;
+  RoutesJournal journal_;
+  std::shared_ptr<const Catalog> catalog_;
+  std::shared_ptr<const Routes> routes_;
+  FileText known_;                        // as read or written last
+  std::vector<std::string> file_faults_;  // of the file as it is; empty: it is in force
+  std::string not_kept_;                  // why what is in force is not in the file
+};
+
+// "repository/routes.yaml" to "repository/routes.journal".
+std::string JournalPath(const std::string& file);
+
+}  // namespace millrace
