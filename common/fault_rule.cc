@@ -89,6 +89,8 @@ std::string Set(const std::string& key, const std::string& text, FaultRule* rule
     return Choose(kKinds, text, &rule->kind);
   } else if (key == "model") {
     rule->model = text;
+  } else if (key == "version") {
+    rule->version = text;
   } else if (key == "header") {
     if (text.empty() || text.size() > 64) return "must be a name of 1 to 64 characters";
     rule->header = text;
@@ -110,8 +112,8 @@ std::string Set(const std::string& key, const std::string& text, FaultRule* rule
     fault = ReadNumber(text, 0, kMostActive, &number);
     rule->max_active = static_cast<int64_t>(number);
   } else {
-    return "is not a key of a rule; a rule has stage, kind, model, fraction, header, delay_ms, "
-           "per, busy, once, signal, max_active";
+    return "is not a key of a rule; a rule has stage, kind, model, version, fraction, header, "
+           "delay_ms, per, busy, once, signal, max_active";
   }
   return fault;
 }
@@ -136,6 +138,9 @@ std::string RuleFault(const FaultRule& rule, const std::vector<std::string>& key
   }
   if (rule.kind == FaultKind::kDeviceLost && rule.stage != "execution") {
     return "kind: device_lost is of execution only";
+  }
+  if (!rule.version.empty() && (rule.model.empty() || ingress)) {
+    return "version: belongs to model, at a stage behind ingress";
   }
   const bool holds = ingress && (delays || rule.kind == FaultKind::kLoss);
   if (has("max_active") && !holds) return "max_active: belongs to delay and loss of ingress";

@@ -33,8 +33,9 @@ enum class FaultKind : uint8_t {
 inline constexpr size_t kMaxFaultRules = 32;
 
 struct FaultRule {
-  std::string stage;  // "ingress", "features", "execution" or "aggregation"
-  std::string model;  // of which the request is; empty: of any
+  std::string stage;    // "ingress", "features", "execution" or "aggregation"
+  std::string model;    // of which the request is; empty: of any
+  std::string version;  // of that model; empty: of all
   FaultKind kind = FaultKind::kDelay;
   double fraction = 1;     // of the requests that match; of 0 to 1
   std::string header;      // only for requests that ask for this name; empty: for any

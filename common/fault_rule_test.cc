@@ -56,6 +56,8 @@ TEST(FaultRule, EveryFaultIsToldByItsLine) {
                      "    - {stage: ingress, kind: wrong_output}\n"
                      "    - {stage: features, kind: loss, max_active: 1}\n"
                      "    - {stage: features, kind: loss, signal: SEGV}\n"
+                     "    - {stage: features, kind: loss, version: 2}\n"
+                     "    - {stage: ingress, kind: loss, model: m, version: 2}\n"
                      "    - loss\n"),
               ElementsAre(HasSubstr("f:3: faults.rules[0].stage: must be one of ingress"),
                           HasSubstr("f:4: faults.rules[1].kind: must be one of delay"),
@@ -69,7 +71,9 @@ TEST(FaultRule, EveryFaultIsToldByItsLine) {
                           HasSubstr("f:12: faults.rules[9]: kind: wrong_output"),
                           HasSubstr("f:13: faults.rules[10]: max_active"),
                           HasSubstr("f:14: faults.rules[11]: signal"),
-                          HasSubstr("f:15: faults.rules[12]: must be a map")));
+                          HasSubstr("f:15: faults.rules[12]: version: belongs to model"),
+                          HasSubstr("f:16: faults.rules[13]: version: belongs to model"),
+                          HasSubstr("f:17: faults.rules[14]: must be a map")));
   EXPECT_THAT(Faults("    {a: 1}\n"), ElementsAre(HasSubstr("must be a list of rules")));
   std::string many;
   for (int i = 0; i < 33; ++i) many += "    - {stage: features, kind: loss}\n";

@@ -86,6 +86,7 @@ std::optional<int> RegistryService::Handle(const ToProcess& message) {
       LogRing::Say([this](const FromProcess& message, absl::Span<const int> fds) { Send(message, fds); });
       // What was published last may have been lost with the supervisor before.
       if (routes_ != nullptr) routes_->SayAgain();
+      if (rollouts_ != nullptr) rollouts_->WatchAgain();
       if (newest_ == nullptr || Publish(*newest_).ok()) return std::nullopt;
       return kExitOrphan;
     case ToProcess::kDrain: {
@@ -194,8 +195,16 @@ void RegistryService::UseCatalog(const Catalog& catalog) {
       file, RoutesDesk::Host{[this](const Routes& routes) { SayRoutes(routes); },
                              [] { return absl::ToUnixMillis(absl::Now()); }});
   desk->Start(std::move(shared));
+  auto rollouts = std::make_unique<RolloutDesk>(RolloutsPath(file), desk.get(),
+                                                [this](const WatchVersions& versions) {
+                                                  FromProcess message;
+                                                  *message.mutable_watch_versions() = versions;
+                                                  Send(message);
+                                                });
+  rollouts->Start();
   std::lock_guard<std::mutex> lock(routes_mutex_);
   routes_ = std::move(desk);
+  rollouts_ = std::move(rollouts);
 }
 
 void RegistryService::SayRoutes(const Routes& routes) {
@@ -208,6 +217,15 @@ void RegistryService::SayRoutes(const Routes& routes) {
 }
 
 bool RegistryService::HandleRoutes(const ToProcess& message) {
+  if (message.has_version_statistics()) {
+    RolloutDesk* rollouts;
+    {
+      std::lock_guard<std::mutex> lock(routes_mutex_);
+      rollouts = rollouts_.get();
+    }
+    if (rollouts != nullptr) rollouts->OnStatistics(message.version_statistics());
+    return true;
+  }
   if (!message.has_change_routes()) return false;
   OnChangeRoutes(message.change_routes());
   return true;
@@ -215,9 +233,11 @@ bool RegistryService::HandleRoutes(const ToProcess& message) {
 
 void RegistryService::OnChangeRoutes(const ChangeRoutes& change) {
   RoutesDesk* desk;
+  RolloutDesk* rollouts;
   {
     std::lock_guard<std::mutex> lock(routes_mutex_);
     desk = routes_.get();
+    rollouts = rollouts_.get();
   }
   // Of a supervisor that takes over from another build: nobody asked, and nobody is answered.
   if (change.request() == 0) {
@@ -226,7 +246,11 @@ void RegistryService::OnChangeRoutes(const ChangeRoutes& change) {
   }
   RouteOutcome outcome;
   outcome.status = absl::UnavailableError("the registry reads the repository for the first time");
-  if (desk != nullptr) outcome = desk->Change(change.command_json(), change.who());
+  if (desk != nullptr) {
+    outcome = IsRolloutCommand(change.command_json())
+                  ? rollouts->Command(change.command_json(), change.who())
+                  : desk->Change(change.command_json(), change.who());
+  }
   FromProcess message;
   RoutesChanged* changed = message.mutable_routes_changed();
   changed->set_request(change.request());

@@ -19,6 +19,7 @@
 #include "ipc/control.pb.h"
 #include "services/registry/catalog_builder.h"
 #include "services/registry/control_inbox.h"
+#include "services/registry/rollout/rollout_desk.h"
 #include "services/registry/routes/routes_desk.h"
 #include "services/registry/watch/repository_watch.h"
 #include "services/registry/debt/debt_watch.h"
@@ -36,6 +37,11 @@ class RegistryService {
  public:
   RegistryService(Fd socket, std::string compiler)
       : inbox_(std::move(socket)), compiler_(std::move(compiler)) {}
+
+  // Rollouts have a thread that sends.
+  ~RegistryService() {
+    if (rollouts_ != nullptr) rollouts_->Stop();
+  }
 
   // Until Stop, or until the supervisor is gone.
   int Run();
@@ -58,8 +64,9 @@ class RegistryService {
   void OnChangeRoutes(const ChangeRoutes& change);
   void SayRoutes(const Routes& routes);
 
-  std::mutex routes_mutex_;  // guards the pointer, which is set once
+  std::mutex routes_mutex_;  // guards the pointers, which are set once
   std::unique_ptr<RoutesDesk> routes_;
+  std::unique_ptr<RolloutDesk> rollouts_;
   ControlInbox inbox_;  // before what its thread uses goes, it has ended
   std::string compiler_;
   Config config_;

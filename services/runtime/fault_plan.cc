@@ -69,7 +69,16 @@ uint32_t FaultPlan::Asked(std::string_view header) const {
 uint32_t FaultPlan::OfName(std::string_view model) const {
   uint32_t rules = any_model_;
   for (size_t i = 0; i < rules_.size(); ++i) {
-    if (rules_[i].model == model) rules |= 1u << i;
+    if (rules_[i].model == model && rules_[i].version.empty()) rules |= 1u << i;
+  }
+  return rules;
+}
+
+uint32_t FaultPlan::OfModel(const Model& model) const {
+  uint32_t rules = OfName(model.name());
+  for (size_t i = 0; i < rules_.size(); ++i) {
+    const bool version = !rules_[i].version.empty() && rules_[i].version == model.version();
+    if (version && rules_[i].model == model.name()) rules |= 1u << i;
   }
   return rules;
 }
@@ -82,7 +91,7 @@ uint32_t FaultPlan::OfRoute(uint16_t route) const {
 FaultPlan::Models FaultPlan::Match(const Catalog& catalog) const {
   Models models;
   for (const Model& model : catalog.models()) {
-    models.emplace(model.route(), std::make_shared<const uint32_t>(OfName(model.name())));
+    models.emplace(model.route(), std::make_shared<const uint32_t>(OfModel(model)));
   }
   return models;
 }

@@ -45,7 +45,7 @@ class FaultPlan {
 
   // Sets of rules, a bit each.
   uint32_t Asked(std::string_view header) const;
-  uint32_t OfName(std::string_view model) const;
+  uint32_t OfName(std::string_view model) const;  // without those of one version
   uint32_t OfRoute(uint16_t route) const;
 
   // A new catalog: Match anywhere, Use on the lane's thread.
@@ -69,6 +69,7 @@ class FaultPlan {
 
  private:
   FaultPlan(std::vector<FaultRule> rules, uint64_t seed, Stage stage, bool without_device);
+  uint32_t OfModel(const Model& model) const;
   bool Chosen(size_t rule, const FaultSubject& subject) const;
   void Delay(const FaultRule& rule, size_t rows) const;
 

@@ -90,6 +90,22 @@ TEST(FaultPlan, ARuleWithAModelBefallsItsRoutesAlone) {
   EXPECT_EQ(plan->OfRoute(99), 0u);
 }
 
+TEST(FaultPlan, ARuleWithAVersionBefallsThatVersionAlone) {
+  const auto plan = FaultPlan::Make(
+      WithRules("- {stage: execution, kind: error, model: m, version: 2}"), Stage::kExecution);
+  Catalog catalog = TwoModels();
+  catalog.mutable_models(0)->set_version("1");
+  catalog.mutable_models(1)->set_version("2");
+  plan->Use(plan->Match(catalog));
+  EXPECT_EQ(plan->OfRoute(kRoute), 0u);
+  EXPECT_EQ(plan->OfRoute(kOther), 0u) << "another model";
+  EXPECT_EQ(plan->OfName("m"), 0u);
+  catalog.mutable_models(1)->set_name("m");
+  plan->Use(plan->Match(catalog));
+  EXPECT_EQ(plan->OfRoute(kRoute), 0u);
+  EXPECT_NE(plan->OfRoute(kOther), 0u);
+}
+
 class FaultedWorkerTest : public ::testing::Test {
  protected:
   FaultedWorkerTest() {

@@ -338,6 +338,7 @@ json StatusReport(const AdminContext& context, int64_t now_ns) {
                  {"breakers", BreakersReport(fleet.incidents())},
                  {"stage_breakers", StageBreakersReport(fleet.storms())},
                  {"poisoned", fleet.incidents().poisoned()},
+                 {"watched_versions", fleet.watched_versions()},
                  {"catalog", CatalogReport(context, now_ns)},
                  {"routes", RoutesReport(fleet)},
                  {"processes", std::move(processes)},

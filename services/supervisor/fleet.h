@@ -43,6 +43,7 @@
 #include "services/supervisor/scale_governor.h"
 #include "services/supervisor/stage_storms.h"
 #include "services/supervisor/stats_carry.h"
+#include "services/supervisor/version_watch.h"
 #include "services/supervisor/wait_policy.h"
 
 namespace millrace {
@@ -176,6 +177,9 @@ class Fleet {
   bool TakeNewsForAdmin() { return std::exchange(news_for_admin_, false); }
   const RoutesBroker& routes() const { return routes_; }
 
+  // For the registry's rollouts.
+  size_t watched_versions() const { return watch_.size(); }
+
   FleetPhase phase() const { return phase_; }
   int exit_code() const { return exit_code_; }  // once kDone
   bool Ready() const;  // every stage has a ready process, and a catalog is live
@@ -284,6 +288,8 @@ class Fleet {
   FleetView View() const;
   void ShowView();
   void OnObserving(FleetProcess* process, const Observing& observing);
+  void OnWatchVersions(FleetProcess* process, const WatchVersions& watch);
+  void TellVersions();
 
   // fleet_traces.cc
   void OnTraces(FleetProcess* process, const Traces& traces, std::vector<Fd> fds);
@@ -352,6 +358,9 @@ class Fleet {
   SharedFd sums_;  // the carry's snapshot; null: there is none
   int ticks_of_view_ = 0;
   std::vector<NamedLog> ended_logs_;  // of processes that ended since an observer was told last
+  VersionWatch watch_;
+  uint32_t watcher_ = 0;  // key of the registry that watches
+  int ticks_of_versions_ = 0;
   WaitPolicy wait_;
   // Of a stage that is scaled by policy.
   struct Scaling {

@@ -158,6 +158,7 @@ void Fleet::Tick() {
     StepScaling();
   }
   ShowView();
+  TellVersions();
   AdvanceStop();
   Settle();
 }

@@ -112,6 +112,8 @@ void Fleet::OnMessage(uint32_t key, const FromProcess& message, std::vector<Fd> 
       OnChangeRoutes(process, message.change_routes());
       break;
     case FromProcess::kWatchVersions:
+      OnWatchVersions(process, message.watch_versions());
+      break;
     case FromProcess::MESSAGE_NOT_SET:
       process->condemned = "sent a message of no known kind";
       break;

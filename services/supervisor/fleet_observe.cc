@@ -11,6 +11,7 @@ namespace millrace {
 namespace {
 
 constexpr int kTicksAView = 5;
+constexpr int kTicksAWatch = 20;  // once a second
 constexpr size_t kMaxSumsBytes = 64 << 20;
 
 SharedFd SealSums(const StatsSums& sums) {
@@ -143,6 +144,34 @@ void Fleet::ShowView() {
     *message.mutable_fleet_view() = View();
     Send(&process, message);
   }
+}
+
+void Fleet::OnWatchVersions(FleetProcess* process, const WatchVersions& watch) {
+  const absl::Status status = process->stage == Stage::kRegistry
+                                  ? watch_.Set(watch)
+                                  : absl::PermissionDeniedError("is no registry");
+  if (!status.ok()) {
+    process->condemned = std::string(status.message());
+    return;
+  }
+  watcher_ = process->key;
+}
+
+// A registry that was started again has to ask again.
+void Fleet::TellVersions() {
+  if (watch_.empty() || ++ticks_of_versions_ % kTicksAWatch != 0) return;
+  FleetProcess* const registry = Find(watcher_);
+  if (registry == nullptr || registry->state != ProcessState::kReady) return;
+  std::vector<const Page*> pages;
+  for (const auto& [key, process] : processes_) {
+    if (process.stage != Stage::kIngress) continue;
+    for (const FleetLane& lane : process.lanes) {
+      if (const Page* page = hands_->PageOf(lane.incarnation)) pages.push_back(page);
+    }
+  }
+  ToProcess message;
+  *message.mutable_version_statistics() = watch_.Sum(carry_, pages, hands_->NowNs());
+  Send(registry, message);
 }
 
 void Fleet::OnObserving(FleetProcess* process, const Observing& observing) {

@@ -2,9 +2,12 @@
 #include <signal.h>
 
 #include <memory>
+#include <string>
+#include <vector>
 
 #include "gtest/gtest.h"
 #include "ipc/memfd.h"
+#include "ipc/stats.h"
 #include "services/supervisor/fleet_fake.h"
 
 namespace millrace {
@@ -193,6 +196,76 @@ TEST_F(FleetObserveTest, ViewsComeSomeTimesASecond) {
   StartAll();
   for (int i = 0; i < 20; ++i) Tick();
   EXPECT_EQ(CountTold(KeyOf(Stage::kObserver), ToProcess::kFleetView), 4u);
+}
+
+// The sums of versions that the registry asked for: of the living, of the dying, of the ended.
+TEST_F(FleetObserveTest, TheRegistryIsSentWhatItWatches) {
+  StartAll();
+  const uint32_t registry = KeyOf(Stage::kRegistry), ingress = KeyOf(Stage::kIngress);
+  Count(ingress, 1);
+  std::vector<std::unique_ptr<StatsWriter>> writers;
+  for (uint32_t incarnation : lanes[ingress]) {
+    writers.push_back(std::make_unique<StatsWriter>(&pages_[incarnation]->stats));
+    writers.back()->Name(4, "churn", "1");
+    writers.back()->Name(5, "churn", "2");
+    writers.back()->Of(5).Code(0);
+  }
+  writers[0]->Of(5).Add(StatsSum::kCompared, 3);
+  const auto sent = [&] {
+    const VersionStatistics* last = nullptr;
+    for (const Told& told : hands.told) {
+      if (told.message.has_version_statistics()) last = &told.message.version_statistics();
+    }
+    return last;
+  };
+  for (int i = 0; i < 25; ++i) Tick();
+  EXPECT_EQ(sent(), nullptr) << "nobody asked";
+  FromProcess message;
+  for (const char* version : {"2", "3"}) {
+    WatchVersions::Version* one = message.mutable_watch_versions()->add_versions();
+    one->set_model("churn");
+    one->set_version(version);
+  }
+  Say(registry, message);
+  const auto expect = [&](uint64_t answers) {
+    for (int i = 0; i < 20; ++i) Tick();
+    const VersionStatistics* last = sent();
+    ASSERT_NE(last, nullptr);
+    ASSERT_EQ(last->versions_size(), 2);
+    EXPECT_EQ(last->taken_ns(), hands.now_ns);
+    ASSERT_EQ(last->versions(0).words_size(), static_cast<int>(kStatsWords));
+    EXPECT_EQ(last->versions(0).words(StatsCodeAt(0)), answers);
+    EXPECT_EQ(last->versions(0).words(static_cast<int>(StatsSumAt(StatsSum::kCompared))), 3u);
+    EXPECT_EQ(last->versions(1).words(StatsCodeAt(0)), 0u);
+  };
+  expect(2);
+  writers[1]->Of(5).Code(0);
+  expect(3);
+  fleet->OnDeath(ingress, hands.now_ns);
+  expect(3);
+  fleet->OnEnd(ingress, {0, SIGKILL});
+  expect(3);
+  // Nothing more once nothing is watched.
+  message.mutable_watch_versions()->clear_versions();
+  Say(registry, message);
+  const size_t told = CountTold(registry, ToProcess::kVersionStatistics);
+  for (int i = 0; i < 40; ++i) Tick();
+  EXPECT_EQ(CountTold(registry, ToProcess::kVersionStatistics), told);
+}
+
+TEST_F(FleetObserveTest, WhoMayNotWatchOrWatchesTooMuchIsEnded) {
+  StartAll();
+  FromProcess message;
+  message.mutable_watch_versions()->add_versions()->set_model("churn");
+  Say(KeyOf(Stage::kExecution), message);
+  EXPECT_EQ(StateOf(KeyOf(Stage::kRegistry)), ProcessState::kReady);
+  EXPECT_NE(fleet->Ready(), true);
+  const uint32_t registry = KeyOf(Stage::kRegistry);
+  for (size_t i = 0; i < VersionWatch::kMost; ++i) {
+    message.mutable_watch_versions()->add_versions()->set_version(std::to_string(i));
+  }
+  Say(registry, message);
+  EXPECT_EQ(StateOf(registry), ProcessState::kDying);
 }
 
 TEST_F(FleetObserveTest, TheNextSupervisorGoesOnWithTheSums) {

@@ -47,6 +47,12 @@ void StatsCarry::CountEnd(Stage stage, uint32_t index) {
   ++version_;
 }
 
+const std::vector<uint64_t>* StatsCarry::Find(Stage stage, const std::string& model,
+                                              const std::string& version) const {
+  const auto found = models_.find({static_cast<uint32_t>(stage), model, version});
+  return found == models_.end() ? nullptr : &found->second;
+}
+
 StatsSums StatsCarry::Snapshot() const {
   StatsSums sums;
   sums.set_layout(kPageType.layout_hash);

@@ -38,6 +38,10 @@ class StatsCarry {
   // A process of this place ended, and nobody had asked it to.
   void CountEnd(Stage stage, uint32_t index);
 
+  // Null: nothing was carried over of it.
+  const std::vector<uint64_t>* Find(Stage stage, const std::string& model,
+                                    const std::string& version) const;
+
   uint64_t version() const { return version_; }  // of the sums; 0: nothing was ever added
   StatsSums Snapshot() const;
   // Goes on from an earlier supervisor's snapshot.

@@ -7,6 +7,7 @@
 #include "common/clock.h"
 #include "tools/millrace/admin_client.h"
 #include "tools/millrace/commands.h"
+#include "tools/millrace/rollout_report.h"
 #include "tools/millrace/status_report.h"
 
 namespace millrace {
@@ -39,6 +40,16 @@ int Refused(const absl::Status& status) {
   return absl::IsFailedPrecondition(status) ? kExitNo : code;
 }
 
+// Asked only where the registry watches versions, so that status waits for nobody else.
+std::string RunningRollouts(const std::string& socket, const json& status) {
+  constexpr int64_t kPatienceMs = 2'000;
+  if (status.value("watched_versions", 0) == 0) return "";
+  const absl::StatusOr<json> answer =
+      AskAdmin(socket, {{"verb", "rollout"}, {"action", "status"}}, kPatienceMs);
+  if (!answer.ok()) return "";
+  return RenderRollouts(*answer, /*running=*/true).value_or("");
+}
+
 int Status(const AdminOptions& options) {
   const absl::StatusOr<json> answer = AskAdmin(options.socket, {{"verb", "status"}}, kAnswerMs);
   if (!answer.ok()) return Refused(answer.status());
@@ -48,7 +59,7 @@ int Status(const AdminOptions& options) {
   }
   const absl::StatusOr<std::string> report = RenderStatus(*answer);
   if (!report.ok()) return Fail(report.status());
-  std::cout << *report;
+  std::cout << *report << RunningRollouts(options.socket, *answer);
   return kExitGood;
 }
 

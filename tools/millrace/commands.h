@@ -37,6 +37,7 @@ void AddScale(CLI::App* app, int* exit_code);
 void AddModel(CLI::App* app, int* exit_code);
 // Of `model`: init, check, sign, keygen.
 void AddVersionCommands(CLI::App* model, int* exit_code);
+void AddRollout(CLI::App* app, int* exit_code);
 void AddStop(CLI::App* app, int* exit_code);
 void AddLogs(CLI::App* app, int* exit_code);
 void AddTop(CLI::App* app, int* exit_code);

@@ -18,8 +18,8 @@ int Main(int argc, char** argv) {
   int exit_code = kExitGood;
   for (auto* add :
        {AddServe, AddStatus, AddDebt, AddTop, AddLogs, AddProfile, AddQuarantine, AddWaitReady,
-        AddScale, AddModel, AddRoute, AddUpgrade, AddStop, AddInfer, AddVerify, AddLoad, AddKey,
-        AddConfigReference}) {
+        AddScale, AddModel, AddRoute, AddRollout, AddUpgrade, AddStop, AddInfer, AddVerify, AddLoad,
+        AddKey, AddConfigReference}) {
     add(&app, &exit_code);
   }
   if (argc < 2) {

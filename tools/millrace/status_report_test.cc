@@ -1,6 +1,7 @@
 #include "tools/millrace/status_report.h"
 
 #include "gtest/gtest.h"
+#include "tools/millrace/rollout_report.h"
 
 namespace millrace {
 namespace {
@@ -165,6 +166,59 @@ TEST(StatusReportTest, AnotherFormIsAFaultNotACrash) {
   status = Status();
   status["processes"][2]["kernels"] = {7};
   EXPECT_TRUE(absl::IsInternal(RenderStatus(status).status()));
+}
+
+json RolloutReply() {
+  json running = {{"name", "churn"},
+                  {"from", "1"},
+                  {"to", "2"},
+                  {"phase", "running"},
+                  {"step", 1},
+                  {"of_steps", 5},
+                  {"share", 5.0},
+                  {"reason", ""},
+                  {"waits_for", "the step's time"},
+                  {"journal", {{{"ms", 1'700'000'000'123}, {"who", "ann"}, {"what", "began"}}}}};
+  running["seen"] = {{"baseline", {{"requests", 900}, {"errors", 3}, {"internal", 0}}},
+                     {"candidate", {{"requests", 50}, {"errors", 1}, {"internal", 1}}},
+                     {"compared_copies", 49},
+                     {"changed_rows", 2},
+                     {"compared_rows", 80}};
+  json ended = {{"name", "fraud"},
+                {"from", "7"},
+                {"to", "8"},
+                {"phase", "rolled_back"},
+                {"step", 0},
+                {"of_steps", 5},
+                {"share", 0.0},
+                {"reason", "slow: 9 of 10"},
+                {"journal", json::array()}};
+  return {{"rollouts", {running, ended}}};
+}
+
+TEST(RolloutReportTest, SaysWhereEachStandsAndWhy) {
+  const std::string line =
+      "rollout of churn: version 1 to 2, running, step 2 of 5, 5 % of the requests; waits for the "
+      "step's time\n";
+  EXPECT_EQ(*RenderRollouts(RolloutReply(), true), line);
+  EXPECT_EQ(*RenderRollouts(RolloutReply(), false),
+            line +
+                "  baseline   900 requests, 3 errors, 0 of them crashes\n"
+                "  candidate  50 requests, 1 errors, 1 of them crashes\n"
+                "  compared   49 copies in this step; 2 of 80 rows changed so far\n"
+                "  2023-11-14T22:13:20.123Z  ann: began\n"
+                "rollout of fraud: version 7 to 8, rolled_back, step 1 of 5, 0 % of the requests\n"
+                "  because    slow: 9 of 10\n");
+}
+
+TEST(RolloutReportTest, AnotherFormIsAFaultNotACrash) {
+  EXPECT_TRUE(absl::IsInternal(RenderRollouts(json::object(), true).status()));
+  json reply = RolloutReply();
+  reply["rollouts"][0].erase("step");
+  EXPECT_TRUE(absl::IsInternal(RenderRollouts(reply, true).status()));
+  reply = RolloutReply();
+  reply["rollouts"][0]["seen"]["baseline"] = 7;
+  EXPECT_TRUE(absl::IsInternal(RenderRollouts(reply, false).status()));
 }
 
 }  // namespace

@@ -9,6 +9,8 @@
 #include <algorithm>
 #include <map>
 #include <nlohmann/json.hpp>
+#include <set>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
@@ -63,6 +65,29 @@ Routes With(const Routes& routes, const std::string& name, const std::optional<N
   }
   if (!done && after.has_value()) *changed.add_routes() = *after;
   return changed;
+}
+
+// Whether every version that `route` names stands in `before` too, as a target or in the shadow.
+bool NamesOnly(const NamedRoute& route, const std::optional<NamedRoute>& before) {
+  using Names = std::set<std::pair<std::string, std::string>>;
+  const auto names = [](const NamedRoute& of) {
+    Names all;
+    for (const RouteRule& rule : of.rules()) {
+      for (const RouteTarget& target : rule.targets())
+        all.insert({target.model(), target.version()});
+      for (const ShadowTarget& target : rule.shadows()) {
+        all.insert({target.model(), target.version()});
+      }
+      for (const Fallback& fallback : rule.fallbacks()) {
+        if (!fallback.has_target()) continue;
+        all.insert({fallback.target().model(), fallback.target().version()});
+      }
+    }
+    return all;
+  };
+  if (!before.has_value()) return false;
+  const Names now = names(route), then = names(*before);
+  return std::includes(then.begin(), then.end(), now.begin(), now.end());
 }
 
 std::string Sentence(const std::vector<std::string>& faults) { return absl::StrJoin(faults, "; "); }
@@ -262,23 +287,41 @@ RouteOutcome RoutesDesk::DoChange(const RouteCommand& command, const std::string
   if (Same(before, *after) && !rollback) {
     return {absl::OkStatus(), 0, "it is so already", List()};
   }
-  Publish(With(*routes_, command.name, *after));
-  RouteChange change = {routes_->generation(), host_.wall_ms(), Printable(who), command.why,
-                        ActionName(command.action), command.name, before, *after};
+  RouteOutcome outcome = Commit({0, 0, Printable(who), command.why, ActionName(command.action),
+                                 command.name, before, *after});
+  outcome.reply_json = List();
+  return outcome;
+}
+
+RouteOutcome RoutesDesk::Replace(const std::string& name, const std::optional<NamedRoute>& route,
+                                 const std::string& who, const std::string& why) {
+  std::lock_guard<std::mutex> lock(mutex_);
+  const std::optional<NamedRoute> before = Find(name);
+  if (Same(before, route)) return {absl::OkStatus(), 0, "it is so already", ""};
+  // The way back is never refused for what is missing.
+  const bool fewer = !route.has_value() || NamesOnly(*route, before);
+  if (absl::Status good = CheckAfter(route, fewer); !good.ok()) return {good, 0, "", ""};
+  return Commit({0, 0, Printable(who), why, "rollout", name, before, route});
+}
+
+// Published first, kept after.
+RouteOutcome RoutesDesk::Commit(RouteChange change) {
+  Publish(With(*routes_, change.name, change.after));
+  change.generation = routes_->generation();
+  change.wall_ms = host_.wall_ms();
   absl::Status kept = Keep();
   kept.Update(journal_.Append(change));
   not_kept_ = kept.ok() ? "" : std::string(kept.message());
   Log(LogLevel::kInfo, "route_changed",
-      {{"name", command.name},
+      {{"name", change.name},
        {"action", change.action},
        {"who", change.who},
-       {"why", Printable(command.why)},
+       {"why", Printable(change.why)},
        {"generation", change.generation},
        {"kept", kept.ok() ? "yes" : not_kept_}});
   RouteOutcome outcome;
   outcome.generation = change.generation;
   if (!kept.ok()) outcome.message = absl::StrCat("in force, not kept: ", not_kept_);
-  outcome.reply_json = List();
   return outcome;
 }
 

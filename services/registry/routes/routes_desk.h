@@ -1,6 +1,7 @@
 // The routes that are in force, who changed them last, and where they are kept.
 //
-// Purpose: the one owner of routes: reads routes.yaml, checks it against the catalog, does commands,
+// Purpose: the one owner of routes: reads routes.yaml, checks it against the catalog, does
+// commands,
 //   publishes, keeps. Who may call: any thread; a call holds the desk for its whole length, so
 //   changes come one after the other.
 // Ownership: owns the journal. The host's functions are called with the desk held.
@@ -58,6 +59,11 @@ class RoutesDesk {
   void SayAgain();
 
   RouteOutcome Change(const std::string& command_json, const std::string& who);
+  // The whole route, as a rollout makes it and puts it back; nothing: without it. A version that it
+  // names and that is not loaded is no fault where it names none that the route did not name
+  // before. Its reply is empty.
+  RouteOutcome Replace(const std::string& name, const std::optional<NamedRoute>& route,
+                       const std::string& who, const std::string& why);
   // What is published; never null.
   std::shared_ptr<const Routes> routes() const;
   std::shared_ptr<const Catalog> catalog() const;
@@ -74,6 +80,7 @@ class RoutesDesk {
   void Publish(Routes routes);
   absl::Status Keep();
   RouteOutcome DoChange(const RouteCommand& command, const std::string& who);
+  RouteOutcome Commit(RouteChange change);
   absl::StatusOr<std::optional<NamedRoute>> After(const RouteCommand& command,
                                                   const std::optional<NamedRoute>& before) const;
   absl::Status CheckAfter(const std::optional<NamedRoute>& after, bool rollback) const;

@@ -1,0 +1,386 @@
+#include "services/registry/rollout/controller.h"
+
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <string>
+
+#include "gtest/gtest.h"
+#include "services/registry/rollout/step_route.h"
+#include "services/registry/rollout/testing/versions.h"
+
+namespace millrace {
+namespace {
+
+using nlohmann::json;
+
+// A controller with version 1 as the route's, and what it is told.
+struct Rig {
+  Rig() {
+    NamedRoute& route = hands.routes["churn"];
+    route.set_name("churn");
+    RouteRule* vip = route.add_rules();
+    vip->add_tenants("vip");
+    *vip->add_targets() = Target("1", 10'000);
+    RouteRule* rest = route.add_rules();
+    *rest->add_targets() = Target("1", 10'000);
+    ShadowTarget* other = rest->add_shadows();
+    other->set_model("audit");
+    other->set_version("7");
+    other->set_parts(100);
+    before = route;
+    controller = std::make_unique<RolloutController>(&hands);
+  }
+  static RouteTarget Target(const std::string& version, uint32_t weight) {
+    RouteTarget target;
+    target.set_model("churn");
+    target.set_version(version);
+    target.set_weight(weight);
+    return target;
+  }
+  absl::StatusOr<std::string> Tell(json command) {
+    command["verb"] = "rollout";
+    if (!command.contains("name")) command["name"] = "churn";
+    return controller->Command(command.dump(), "ann");
+  }
+  void Start(json more = json::object()) {
+    json command = {
+        {"action", "start"}, {"to", "2"}, {"every_ms", 20'000}, {"steps", {10, 50, 100}}};
+    command.update(more);
+    const auto started = Tell(command);
+    ASSERT_TRUE(started.ok()) << started.status();
+  }
+  const Rollout& rollout() { return controller->rollouts().at("churn"); }
+  RolloutPhase phase() { return rollout().phase; }
+  std::string Reason() { return rollout().reason; }
+  void Go(int seconds) {
+    for (int i = 0; i < seconds && !HasEnded(phase()); ++i) {
+      controller->OnStatistics(versions.Second(300));
+      controller->Tick();
+    }
+  }
+  void Restart() {
+    controller = std::make_unique<RolloutController>(&hands);
+    hands.watched.Clear();
+    const absl::Status resumed = controller->Resume(hands.saved);
+    ASSERT_TRUE(resumed.ok()) << resumed;
+  }
+  bool AsBefore() {
+    return hands.routes["churn"].SerializeAsString() == before.SerializeAsString();
+  }
+  std::string Refusal(json command) { return std::string(Tell(command).status().message()); }
+
+  FakeHands hands;
+  NamedRoute before;
+  Behaviour good;
+  Versions versions{&hands, 7, good, {}};
+  std::unique_ptr<RolloutController> controller;
+};
+
+TEST(RolloutController, StepsUpAndPromotes) {
+  Rig rig;
+  rig.Start();
+  EXPECT_EQ(rig.hands.PartsOf("churn", "2"), 1000u);
+  EXPECT_EQ(rig.hands.PartsOf("churn", "1"), 9000u);
+  const RouteRule rule = rig.hands.routes["churn"].rules(1);
+  ASSERT_EQ(rule.shadows_size(), 2);
+  EXPECT_EQ(rule.shadows(0).model(), "audit");
+  EXPECT_EQ(rule.shadows(1).version(), "1");
+  EXPECT_EQ(rule.shadows(1).beside_version(), "2");
+  EXPECT_EQ(rule.shadows(1).parts(), 10'000u);
+  ASSERT_EQ(rig.hands.watched.versions_size(), 2);
+  rig.Go(20);
+  EXPECT_EQ(rig.hands.PartsOf("churn", "2"), 1000u) << "not before its time";
+  rig.Go(1);
+  EXPECT_EQ(rig.hands.PartsOf("churn", "2"), 5000u);
+  rig.Go(1);
+  const auto seen = [&rig] {
+    return json::parse(*rig.Tell({{"action", "status"}}))["rollouts"][0]["seen"];
+  };
+  EXPECT_EQ(seen()["baseline"]["requests"], 0) << "a window of its own";
+  rig.Go(3);
+  EXPECT_GT(seen()["compared_copies"], 300);
+  EXPECT_GT(seen()["compared_rows"], seen()["compared_copies"].get<int>() + 500)
+      << "comparisons of the step before count on";
+  rig.Go(17);
+  EXPECT_EQ(rig.phase(), RolloutPhase::kPromoted);
+  const NamedRoute after = rig.hands.routes["churn"];
+  EXPECT_EQ(after.rules(0).SerializeAsString(), rig.before.rules(0).SerializeAsString());
+  ASSERT_EQ(after.rules(1).targets_size(), 1);
+  EXPECT_EQ(after.rules(1).targets(0).version(), "2");
+  EXPECT_EQ(after.rules(1).shadows_size(), 1) << "the audit's, not ours";
+  EXPECT_EQ(rig.hands.watched.versions_size(), 0);
+  EXPECT_EQ(rig.rollout().journal.front().who, "ann");
+  const size_t changes = rig.hands.changes.size();
+  rig.controller->OnStatistics(rig.versions.Second(300));
+  rig.controller->Tick();
+  EXPECT_EQ(rig.hands.changes.size(), changes) << "nothing is done after the end";
+}
+
+TEST(RolloutController, TakenBackTheRouteIsWhatItWasToTheByte) {
+  Rig rig;
+  Behaviour bad;
+  bad.errors = 0.5;
+  rig.Start();
+  Versions failing(&rig.hands, 3, bad, {});
+  for (int i = 0; i < 5; ++i) rig.controller->OnStatistics(failing.Second(300));
+  EXPECT_EQ(rig.phase(), RolloutPhase::kRolledBack);
+  EXPECT_TRUE(rig.AsBefore());
+  EXPECT_EQ(rig.Reason().find("errors:"), 0u) << rig.Reason();
+  EXPECT_NE(rig.hands.changes.back().second.find("errors:"), std::string::npos);
+  EXPECT_EQ(rig.rollout().step, 0u);
+}
+
+TEST(RolloutController, WithoutARouteTheWayBackLeadsToTheVersionBefore) {
+  for (const char* latest : {"1", "2"}) {
+    Rig rig;
+    rig.hands.routes.clear();
+    rig.hands.latest = latest;
+    rig.Start({{"from", "1"}});
+    EXPECT_EQ(rig.hands.PartsOf("churn", "2"), 1000u);
+    ASSERT_TRUE(rig.Tell({{"action", "abort"}}).ok());
+    EXPECT_EQ(rig.hands.PartsOf("churn", "1"), 10'000u) << latest;
+    EXPECT_EQ(rig.hands.routes.empty(), latest == std::string("1"));
+    EXPECT_EQ(rig.phase(), RolloutPhase::kAborted);
+  }
+}
+
+TEST(RolloutController, InTheShadowFirst) {
+  Rig rig;
+  rig.Start({{"shadow_first", true}});
+  EXPECT_EQ(rig.hands.PartsOf("churn", "2"), 0u);
+  const ShadowTarget shadow = rig.hands.routes["churn"].rules(1).shadows(1);
+  EXPECT_EQ(shadow.version(), "2");
+  EXPECT_EQ(shadow.beside_version(), "1");
+  rig.Go(21);
+  EXPECT_EQ(rig.hands.PartsOf("churn", "2"), 1000u);
+}
+
+TEST(RolloutController, WithoutCopiesOrCountsItIsTakenBackAfterItsPatience) {
+  Rig rig;
+  rig.Start({{"patience_ms", 5000}});
+  rig.versions.copies = false;
+  rig.Go(25);
+  EXPECT_EQ(rig.phase(), RolloutPhase::kRunning);
+  rig.Go(1);
+  EXPECT_EQ(rig.phase(), RolloutPhase::kRolledBack);
+  EXPECT_NE(rig.Reason().find("0 compared copies"), std::string::npos) << rig.Reason();
+  Rig silent;
+  silent.Start({{"patience_ms", 5000}});
+  for (int i = 0; i < 25; ++i) {
+    EXPECT_EQ(silent.phase(), RolloutPhase::kRunning);
+    silent.hands.now_ns += kNanosPerSecond;
+    silent.controller->Tick();
+  }
+  EXPECT_EQ(silent.phase(), RolloutPhase::kRolledBack);
+  EXPECT_TRUE(silent.AsBefore());
+}
+
+TEST(RolloutController, PausedItGoesNoFurtherButIsStillTakenBack) {
+  Rig rig;
+  rig.Start();
+  ASSERT_TRUE(rig.Tell({{"action", "pause"}}).ok());
+  EXPECT_NE(rig.Refusal({{"action", "pause"}}), "");
+  rig.Go(60);
+  EXPECT_EQ(rig.rollout().step, 0u);
+  rig.Restart();
+  EXPECT_EQ(rig.phase(), RolloutPhase::kPaused);
+  ASSERT_TRUE(rig.Tell({{"action", "resume"}}).ok());
+  rig.Go(20);
+  EXPECT_EQ(rig.rollout().step, 0u) << "a fresh window";
+  rig.Go(1);
+  EXPECT_EQ(rig.rollout().step, 1u);
+  ASSERT_TRUE(rig.Tell({{"action", "pause"}}).ok());
+  Behaviour bad;
+  bad.crashes = 1;
+  Versions crashing(&rig.hands, 3, bad, {});
+  for (int i = 0; i < 5; ++i) rig.controller->OnStatistics(crashing.Second(300));
+  EXPECT_EQ(rig.phase(), RolloutPhase::kRolledBack);
+}
+
+TEST(RolloutController, ByHandUpAndBack) {
+  Rig rig;
+  rig.Start();
+  ASSERT_TRUE(rig.Tell({{"action", "promote"}}).ok());
+  EXPECT_EQ(rig.hands.PartsOf("churn", "2"), 10'000u);
+  EXPECT_EQ(rig.phase(), RolloutPhase::kPromoted);
+  EXPECT_NE(rig.Refusal({{"action", "abort"}}), "");
+  Rig back;
+  back.Start();
+  back.Go(30);
+  ASSERT_TRUE(back.Tell({{"action", "abort"}}).ok());
+  EXPECT_TRUE(back.AsBefore());
+  EXPECT_EQ(back.phase(), RolloutPhase::kAborted);
+}
+
+TEST(RolloutController, GoesOnAfterARestartWithAFreshWindow) {
+  Rig rig;
+  rig.Start();
+  rig.Go(30);
+  EXPECT_EQ(rig.rollout().step, 1u);
+  rig.Restart();
+  EXPECT_EQ(rig.hands.watched.versions_size(), 2);
+  EXPECT_EQ(rig.rollout().step, 1u);
+  EXPECT_EQ(rig.hands.PartsOf("churn", "2"), 5000u);
+  rig.Go(20);
+  EXPECT_EQ(rig.phase(), RolloutPhase::kRunning);
+  rig.Go(1);
+  EXPECT_EQ(rig.phase(), RolloutPhase::kPromoted);
+  rig.Restart();
+  EXPECT_EQ(rig.phase(), RolloutPhase::kPromoted);
+  EXPECT_EQ(rig.hands.watched.versions_size(), 0);
+}
+
+// The way back was saved, and the registry died before the route was set.
+TEST(RolloutController, AWayBackThatWasCutShortIsGoneToItsEnd) {
+  Rig rig;
+  rig.Start();
+  rig.hands.routes_fail = "not now";
+  ASSERT_TRUE(rig.Tell({{"action", "abort"}}).ok());
+  EXPECT_EQ(rig.phase(), RolloutPhase::kAborting);
+  EXPECT_FALSE(rig.AsBefore());
+  rig.controller->Tick();
+  EXPECT_EQ(rig.phase(), RolloutPhase::kAborting);
+  rig.hands.routes_fail.clear();
+  rig.Restart();
+  EXPECT_EQ(rig.phase(), RolloutPhase::kAborted);
+  EXPECT_TRUE(rig.AsBefore());
+}
+
+TEST(RolloutController, SumsThatGoBackBeginTheWindowAnew) {
+  Rig rig;
+  rig.Start();
+  rig.Go(15);
+  rig.versions.ForgetAll();
+  rig.Go(20);
+  EXPECT_EQ(rig.rollout().step, 0u);
+  rig.Go(1);
+  EXPECT_EQ(rig.rollout().step, 1u);
+}
+
+TEST(RolloutController, StatisticsFromBeforeTheStepCountNothing) {
+  Rig rig;
+  VersionStatistics old;
+  old.set_taken_ns(rig.hands.now_ns - 1);
+  rig.Start({{"patience_ms", 0}});
+  rig.controller->OnStatistics(old);
+  rig.hands.now_ns += 20 * kNanosPerSecond;
+  rig.controller->Tick();
+  EXPECT_NE(rig.Reason().find("nothing was counted"), std::string::npos) << rig.Reason();
+}
+
+TEST(RolloutController, ARouteThatSomebodyElseChangesStaysSo) {
+  Rig rig;
+  rig.Start();
+  rig.Go(3);
+  NamedRoute mine;
+  mine.set_name("churn");
+  *mine.add_rules()->add_targets() = Rig::Target("2", 10'000);
+  rig.hands.routes["churn"] = mine;
+  rig.Go(1);
+  EXPECT_EQ(rig.phase(), RolloutPhase::kOverruled);
+  EXPECT_EQ(rig.hands.routes["churn"].SerializeAsString(), mine.SerializeAsString());
+}
+
+TEST(RolloutController, AVersionThatIsUnloadedIsTakenBack) {
+  Rig rig;
+  rig.Start();
+  rig.Go(3);
+  rig.hands.served.erase({"churn", "2"});
+  rig.Go(1);
+  EXPECT_EQ(rig.phase(), RolloutPhase::kRolledBack);
+  EXPECT_TRUE(rig.AsBefore());
+}
+
+TEST(RolloutController, WhatCannotBeSavedOrSetGoesNoFurther) {
+  Rig full;
+  full.hands.disk_full = true;
+  ASSERT_TRUE(full.Tell({{"action", "start"}, {"to", "2"}}).ok());
+  EXPECT_EQ(full.phase(), RolloutPhase::kRolledBack);
+  EXPECT_TRUE(full.AsBefore());
+  Rig unset;
+  unset.hands.routes_fail = "no room";
+  ASSERT_TRUE(unset.Tell({{"action", "start"}, {"to", "2"}}).ok());
+  EXPECT_EQ(unset.phase(), RolloutPhase::kRollingBack);
+  EXPECT_NE(unset.Reason().find("no room"), std::string::npos);
+  unset.hands.routes_fail.clear();
+  unset.controller->Tick();
+  EXPECT_EQ(unset.phase(), RolloutPhase::kRolledBack);
+}
+
+TEST(RolloutController, RefusalsNameWhatIsWrong) {
+  Rig rig;
+  const auto refused = [&](json command, const char* what) {
+    const std::string why = rig.Refusal(command);
+    EXPECT_NE(why.find(what), std::string::npos) << command << ": " << why;
+  };
+  refused({{"action", "start"}}, "to:");
+  refused({{"action", "start"}, {"to", "3"}}, "version 3 of model 'churn' is not served");
+  refused({{"action", "start"}, {"to", "1"}}, "has all requests already");
+  refused({{"action", "start"}, {"to", "2"}, {"from", "9"}}, "goes to version 1");
+  refused({{"action", "start"}, {"to", "2"}, {"model", "other"}}, "goes to model 'churn'");
+  refused({{"action", "start"}, {"to", "2"}, {"stepps", 1}}, "stepps:");
+  refused({{"action", "begin"}}, "action:");
+  refused({{"action", 5}}, "action:");
+  refused({{"action", "pause"}}, "no rollout of 'churn' is running");
+  EXPECT_FALSE(rig.controller->Command("[1]", "ann").ok());
+  EXPECT_FALSE(rig.controller->Command("{", "ann").ok());
+  rig.Start();
+  refused({{"action", "start"}, {"to", "2"}}, "is running");
+  rig.hands.routes["split"] = rig.hands.routes["churn"];
+  refused({{"action", "start"}, {"name", "split"}, {"to", "2"}}, "splits its requests already");
+  rig.hands.routes.clear();
+  refused({{"action", "start"}, {"name", "other"}, {"model", "churn"}, {"to", "2"}},
+          "it is the latest");
+}
+
+TEST(RolloutController, StatusTellsWhereItStands) {
+  Rig rig;
+  rig.Start();
+  rig.Go(5);
+  const json all = json::parse(*rig.Tell({{"action", "status"}, {"name", ""}}));
+  ASSERT_EQ(all["rollouts"].size(), 1u);
+  const json one = all["rollouts"][0];
+  EXPECT_EQ(one["phase"], "running");
+  EXPECT_EQ(one["share"], 10);
+  EXPECT_EQ(one["step"], 0);
+  EXPECT_EQ(one["of_steps"], 3);
+  EXPECT_EQ(one["waits_for"], "the step's time");
+  EXPECT_GT(one["seen"]["baseline"]["requests"], 500);
+  EXPECT_EQ(json::parse(*rig.Tell({{"action", "status"}, {"name", "x"}}))["rollouts"].size(), 0u);
+}
+
+TEST(RolloutState, IsReadBackAsItWasWritten) {
+  Rig rig;
+  rig.Start();
+  rig.Go(3);
+  const std::string text = WriteRollouts(rig.controller->rollouts());
+  const auto read = ReadRollouts(text);
+  ASSERT_TRUE(read.ok()) << read.status();
+  EXPECT_EQ(WriteRollouts(*read), text);
+  EXPECT_EQ(read->at("churn").before->SerializeAsString(), rig.before.SerializeAsString());
+}
+
+// Every way of cutting or bending the file is refused, and none brings the process down.
+TEST(RolloutState, ADamagedFileIsRefused) {
+  Rig rig;
+  rig.Start();
+  const std::string text = rig.hands.saved;
+  ASSERT_TRUE(ReadRollouts(text).ok());
+  for (size_t size = 0; size + 2 < text.size(); size += 7) {
+    EXPECT_FALSE(ReadRollouts(text.substr(0, size)).ok()) << size;
+  }
+  for (const auto& [good, bad] : {std::pair("running", "jogging"),
+                                  {"\"step\": 0", "\"step\": 9"},
+                                  {"\"step\": 0", "\"step\": \"0\""},
+                                  {"rollouts_form\": 1", "x\": 1"},
+                                  {"\"every_ms\"", "\"evry_ms\""},
+                                  {"\"reason\"", "\"season\""}}) {
+    std::string bent = text;
+    ASSERT_NE(bent.find(good), std::string::npos) << good;
+    bent.replace(bent.find(good), std::string(good).size(), bad);
+    EXPECT_FALSE(ReadRollouts(bent).ok()) << bad;
+  }
+}
+
+}  // namespace
+}  // namespace millrace
