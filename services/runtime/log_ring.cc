@@ -96,4 +96,10 @@ void LogRing::Say(const std::function<void(const FromProcess&, absl::Span<const 
   send(message, {&fd, 1});
 }
 
+void LogRing::Say(ControlChannel* channel) {
+  Say([channel](const FromProcess& message, absl::Span<const int> fds) {
+    channel->Send(message, fds).IgnoreError();
+  });
+}
+
 }  // namespace millrace

@@ -27,6 +27,7 @@
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
 #include "common/log_sink.h"
+#include "ipc/control.pb.h"
 #include "ipc/control_channel.h"
 #include "ipc/trace_ring.h"
 
@@ -59,11 +60,7 @@ class LogRing {
   // Tells the supervisor of the process's own ring, if there is one. Where it cannot be told now,
   // the lines are on standard error alone.
   static void Say(const std::function<void(const FromProcess&, absl::Span<const int>)>& send);
-  static void Say(ControlChannel* channel) {
-    Say([channel](const FromProcess& message, absl::Span<const int> fds) {
-      channel->Send(message, fds).IgnoreError();
-    });
-  }
+  static void Say(ControlChannel* channel);
 
  private:
   friend class LogRingPeer;  // of the test
