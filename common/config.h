@@ -94,7 +94,10 @@ struct Config {
   int64_t memory_budget_mb = 4'096;   // a scale beyond it is refused
   int64_t compile_memory_mb = 2'048;  // of the child that compiles one model
   int64_t compile_timeout_ms = 60'000;
-  int64_t storm_intensity = 5;        // deaths without an answer before a breaker opens
+  std::string watch = "off";    // of the repository: off, auto, inotify or poll
+  int64_t settle_ms = 2'000;    // without a change before a version without a manifest is whole
+  int64_t poll_ms = 5'000;      // between two looks at the repository
+  int64_t storm_intensity = 5;  // deaths without an answer before a breaker opens
   int64_t storm_period_ms = 30'000;   // within which they count
   int64_t storm_rest_ms = 5'000;      // from a breaker's opening to its probe
   int64_t slo_ms = 100;               // what an answer should take at the most

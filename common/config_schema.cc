@@ -231,6 +231,20 @@ constexpr ConfigField kSchema[] = {
     Choice(
         "registry", "strict", &Config::strict_manifest, kSwitchChoices,
         "Whether every version must have a manifest with its lineage and its compliance policy."),
+    Choice(
+        "registry", "watch", &Config::watch, kWatchChoices,
+        "Whether versions that come, change or go in the repository are taken up without being "
+        "asked for (`services/registry/watch/README.md`). `off`: only on `millrace reload`, "
+        "SIGHUP and load, so that what is served changes only when somebody says so, as users "
+        "of Triton are used to; `auto`: the kernel tells of changes (inotify), and a file system "
+        "that other machines write to is looked at from time to time; `inotify`, `poll`: that "
+        "one."),
+    Integer("registry", "settle_ms", &Config::settle_ms, 10, kMaxMillis,
+            "While it watches: how long a version must stand still before it is taken for whole. "
+            "One whose `manifest.yaml` was renamed into place, or that was itself, is at once."),
+    Integer("registry", "poll_ms", &Config::poll_ms, 50, kMaxMillis,
+            "Time between two looks at the repository where the kernel does not tell of changes, "
+            "and at whether it is still there where it does."),
     Text("registry", "user", &Config::registry_user, TextRule::kUser, kUserSentence),
 
     Text("supervisor", "admin_socket", &Config::admin_socket, TextRule::kOptionalPath,

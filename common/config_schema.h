@@ -56,6 +56,8 @@ inline constexpr std::array<std::string_view, 3> kDeviceChoices = {"auto", "cpu"
 inline constexpr std::array<std::string_view, 3> kHugePageChoices = {"off", "try", "require"};
 // What `registry.manifest` may be.
 inline constexpr std::array<std::string_view, 3> kManifestChoices = {"off", "accept", "require"};
+// What `registry.watch` may be.
+inline constexpr std::array<std::string_view, 4> kWatchChoices = {"off", "auto", "inotify", "poll"};
 inline constexpr std::array<std::string_view, 2> kSwitchChoices = {"false", "true"};
 
 absl::Span<const ConfigField> ConfigSchema();

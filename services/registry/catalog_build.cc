@@ -1,13 +1,11 @@
 #include "services/registry/catalog_build.h"
 
-#include <string.h>
-
 #include <algorithm>
 #include <tuple>
 
 #include "absl/strings/str_cat.h"
 #include "common/log.h"
-#include "ipc/memfd.h"
+#include "services/registry/route_before.h"
 #include "services/registry/text.h"
 
 namespace millrace {
@@ -16,31 +14,12 @@ namespace {
 constexpr uint32_t kMaxRoute = 0xffff;
 constexpr char kStandIn[] = "; served instead: version ";
 
-// A model without what its place in a catalog gave it.
-std::string Identity(Model model) {
-  model.clear_route();
-  model.clear_latest();
-  model.clear_config_json();  // has no effect of its own
-  model.clear_golden();       // changes no answer
-  model.clear_provenance();   // nor does who signed it
-  return model.SerializeAsString();
-}
-
-bool SamePlan(const Fd& a, const Fd& b) {
-  if (!a.valid() || !b.valid()) return a.valid() == b.valid();
-  const auto map_a = MapImmutable(a.get(), SIZE_MAX);
-  const auto map_b = MapImmutable(b.get(), SIZE_MAX);
-  return map_a.ok() && map_b.ok() && map_a->get_size() == map_b->get_size() &&
-         memcmp(map_a->get_address(), map_b->get_address(), map_a->get_size()) == 0;
-}
-
 // The state of one build.
 class Build {
  public:
   // `reread` null: everything.
   Build(const Repository& repository, const LoaderOptions& options, const BuiltCatalog& last,
-        const std::set<std::string>* reread, const std::set<std::string>& unloaded,
-        uint32_t* next_route)
+        const Reread* reread, const std::set<std::string>& unloaded, uint32_t* next_route)
       : repository_(repository),
         loader_(repository, options),
         last_(last),
@@ -53,7 +32,9 @@ class Build {
     if (reread_ == nullptr) {
       if (absl::Status s = ReadAll(&ensembles); !s.ok()) return s;
     } else {
-      for (const std::string& name : *reread_) ReadOne(name, &ensembles);
+      others_ = CountOthers();
+      for (const auto& [name, versions] : reread_->models) ReadOne(name, &ensembles);
+      others_ = 0;
       KeepOthers(&ensembles);
     }
     for (const ModelDefinition& ensemble : ensembles) AddEnsemble(ensemble);
@@ -78,6 +59,12 @@ class Build {
   absl::Status ReadAll(std::vector<ModelDefinition>* ensembles) {
     absl::StatusOr<Repository::Listing> listing = repository_.ListModels();
     if (!listing.ok()) return listing.status();
+    if (listing->models.empty() && listing->refused.empty() && !last_.models.empty()) {
+      return absl::FailedPreconditionError(
+          "the repository shows no model, as a file system does that is not mounted; what is "
+          "served "
+          "stays");
+    }
     for (const Repository::RefusedFolder& folder : listing->refused) {
       Fail(folder.name, "", folder.reason);
     }
@@ -100,7 +87,35 @@ class Build {
   }
 
   bool StaysOut(const std::string& name) const {
-    return reread_->count(name) > 0 || unloaded_.count(name) > 0;
+    return reread_->Names(name) || unloaded_.count(name) > 0;
+  }
+
+  // Plans that KeepOthers will bring.
+  size_t CountOthers() const {
+    return std::count_if(last_.models.begin(), last_.models.end(), [&](const BuiltModel& model) {
+      return !StaysOut(model.loaded.model.name()) && !model.definition.IsEnsemble();
+    });
+  }
+
+  // Of a model that is read again, what did not change; of one that is being written, what is
+  // served.
+  bool StaysAsBuilt(const std::string& name, int64_t version) const {
+    if (reread_ == nullptr) return false;
+    if (reread_->unsettled.count({name, version}) > 0) return true;
+    const auto read = reread_->models.find(name);
+    return read != reread_->models.end() && !read->second.all &&
+           read->second.some.count(version) == 0 && ServedBefore(name, version) != nullptr;
+  }
+
+  // As far as they are settled: what is being written is not there yet, or still there.
+  void LeaveOutUnsettled(const std::string& name, std::vector<int64_t>* versions) const {
+    if (reread_ == nullptr) return;
+    for (const auto& [model, version] : reread_->unsettled) {
+      if (model != name) continue;
+      std::erase(*versions, version);
+      if (ServedBefore(name, version) != nullptr) versions->push_back(version);
+    }
+    std::sort(versions->begin(), versions->end());
   }
 
   // As they were built last; an ensemble that names what was read again is made anew.
@@ -114,7 +129,7 @@ class Build {
       if (StaysOut(name)) continue;
       const std::vector<std::string>& members = model.definition.ensemble.members;
       if (std::any_of(members.begin(), members.end(),
-                      [&](const std::string& member) { return reread_->count(member) > 0; })) {
+                      [&](const std::string& member) { return reread_->Names(member); })) {
         if (anew.insert(name).second) ensembles->push_back(model.definition);
         continue;
       }
@@ -156,6 +171,7 @@ class Build {
       Fail(name, "", present.status().message());
       return {};
     }
+    LeaveOutUnsettled(name, &*present);
     // An ensemble has no file, and some tools do not keep empty folders.
     if (present->empty() && definition.IsEnsemble()) present->push_back(1);
     if (present->empty()) Fail(name, "", "there is no version folder");
@@ -171,7 +187,11 @@ class Build {
     const std::vector<int64_t> wanted = Versions(definition);
     size_t missing = 0;
     for (int64_t version : wanted) {
-      if (!AddVersion(definition, version) && !KeepVersion(name, version)) ++missing;
+      if (StaysAsBuilt(name, version)) {
+        KeepAsBuilt(*ServedBefore(name, version));
+      } else if (!AddVersion(definition, version) && !KeepVersion(name, version)) {
+        ++missing;
+      }
     }
     using Policy = registry::ModelVersionPolicy;
     const auto policy = definition.config.version_policy().policy_choice_case();
@@ -183,7 +203,7 @@ class Build {
 
   bool AddVersion(const ModelDefinition& definition, int64_t version) {
     absl::StatusOr<LoadedModel> loaded =
-        served_.size() < CatalogBuilder::kMaxPlans
+        served_.size() + others_ < CatalogBuilder::kMaxPlans
             ? loader_.LoadPlain(definition, version)
             : absl::ResourceExhaustedError(
                   absl::StrCat("the server holds at most ", CatalogBuilder::kMaxPlans, " plans"));
@@ -193,8 +213,9 @@ class Build {
   // How many are still missing.
   size_t AddOlder(const ModelDefinition& definition, int64_t below, size_t missing) {
     const std::string& name = definition.config.name();
-    const absl::StatusOr<std::vector<int64_t>> present = repository_.ListVersions(name);
+    absl::StatusOr<std::vector<int64_t>> present = repository_.ListVersions(name);
     if (!present.ok()) return missing;
+    LeaveOutUnsettled(name, &*present);
     for (auto version = present->rbegin(); version != present->rend() && missing > 0; ++version) {
       if (*version >= below || !AddVersion(definition, *version)) continue;
       --missing;
@@ -219,7 +240,7 @@ class Build {
   bool KeepVersion(const std::string& name, int64_t version) {
     const BuiltModel* const before = ServedBefore(name, version);
     if (before == nullptr || before->definition.IsEnsemble()) return false;
-    if (served_.size() >= CatalogBuilder::kMaxPlans) return false;
+    if (served_.size() + others_ >= CatalogBuilder::kMaxPlans) return false;
     KeepAsBuilt(*before);
     TellStandIn(name, version, "as it was before");
     return true;
@@ -331,16 +352,8 @@ class Build {
   }
 
   absl::Status GiveRoute(LoadedModel* loaded) {
-    const std::string identity = Identity(loaded->model);
-    for (const Model& model : last_.catalog.models()) {
-      if (model.name() != loaded->model.name() || model.version() != loaded->model.version()) {
-        continue;
-      }
-      const auto plan = last_.plans.find(model.route());
-      const Fd none;
-      const Fd& last_plan = plan == last_.plans.end() ? none : plan->second;
-      if (Identity(model) != identity || !SamePlan(last_plan, loaded->plan)) break;
-      loaded->model.set_route(model.route());
+    if (const uint32_t route = RouteBefore(last_, *loaded); route != 0) {
+      loaded->model.set_route(route);
       return absl::OkStatus();
     }
     if (next_route_ > kMaxRoute) {
@@ -363,9 +376,10 @@ class Build {
   const Repository& repository_;
   const ModelLoader loader_;
   const BuiltCatalog& last_;
-  const std::set<std::string>* const reread_;
+  const Reread* const reread_;
   const std::set<std::string>& unloaded_;
   uint32_t& next_route_;
+  size_t others_ = 0;
   std::vector<BuiltModel> served_;
   BuiltCatalog built_;
 };
@@ -374,7 +388,7 @@ class Build {
 
 absl::StatusOr<BuiltCatalog> BuildCatalog(const Repository& repository,
                                           const LoaderOptions& options, const BuiltCatalog& last,
-                                          const std::set<std::string>* reread,
+                                          const Reread* reread,
                                           const std::set<std::string>& unloaded,
                                           uint32_t* next_route) {
   Build build(repository, options, last, reread, unloaded, next_route);

@@ -19,10 +19,10 @@
 
 namespace millrace {
 
-// `reread` null: everything, else these models alone. `next_route`: counted up.
+// `reread` null: everything, else what it names alone. `next_route`: counted up.
 absl::StatusOr<BuiltCatalog> BuildCatalog(const Repository& repository,
                                           const LoaderOptions& options, const BuiltCatalog& last,
-                                          const std::set<std::string>* reread,
+                                          const Reread* reread,
                                           const std::set<std::string>& unloaded,
                                           uint32_t* next_route);
 

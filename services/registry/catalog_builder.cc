@@ -15,8 +15,7 @@ CatalogBuilder::CatalogBuilder(LoaderOptions options, uint32_t first_route,
       next_generation_(std::max<uint64_t>(first_generation, 1)),
       unloaded_(std::move(unloaded)) {}
 
-absl::StatusOr<BuiltCatalog> CatalogBuilder::Make(const std::string& root,
-                                                  const std::set<std::string>* reread,
+absl::StatusOr<BuiltCatalog> CatalogBuilder::Make(const std::string& root, const Reread* reread,
                                                   const std::set<std::string>& unloaded) {
   absl::StatusOr<Repository> repository = Repository::Open(root);
   if (!repository.ok()) return repository.status();
@@ -35,6 +34,15 @@ absl::StatusOr<const BuiltCatalog*> CatalogBuilder::Build(const std::string& roo
   return Keep(std::move(*built));
 }
 
+absl::StatusOr<const BuiltCatalog*> CatalogBuilder::Update(const std::string& root,
+                                                           const Reread& reread) {
+  Reread loaded = reread;
+  for (const std::string& name : unloaded_) loaded.models.erase(name);
+  absl::StatusOr<BuiltCatalog> built = Make(root, &loaded, unloaded_);
+  if (!built.ok()) return built.status();
+  return Keep(std::move(*built));
+}
+
 absl::StatusOr<const BuiltCatalog*> CatalogBuilder::Load(const std::string& root,
                                                          const std::string& name) {
   if (!IsPlainName(name)) return absl::InvalidArgumentError("model_name: is no model's name");
@@ -46,10 +54,12 @@ absl::StatusOr<const BuiltCatalog*> CatalogBuilder::Load(const std::string& root
     return absl::NotFoundError(absl::StrCat("model \"", name, "\" is not in the repository"));
   }
   if (!definition.ok()) return definition.status();
-  std::set<std::string> unloaded = unloaded_, reread = {name};
+  std::set<std::string> unloaded = unloaded_;
+  Reread reread;
+  reread.models[name].all = true;
   unloaded.erase(name);
   for (const std::string& member : definition->ensemble.members) {
-    if (unloaded.erase(member) > 0) reread.insert(member);
+    if (unloaded.erase(member) > 0) reread.models[member].all = true;
   }
   absl::StatusOr<BuiltCatalog> built = Make(root, &reread, unloaded);
   if (!built.ok()) return built.status();
@@ -58,7 +68,7 @@ absl::StatusOr<const BuiltCatalog*> CatalogBuilder::Load(const std::string& root
     const auto served = [&](const BuiltModel& model) {
       return model.loaded.model.name() == failed.name();
     };
-    if (reread.count(failed.name()) == 0 &&
+    if (!reread.Names(failed.name()) &&
         std::none_of(last_.models.begin(), last_.models.end(), served)) {
       continue;
     }
@@ -108,7 +118,7 @@ absl::StatusOr<const BuiltCatalog*> CatalogBuilder::Unload(const std::string& ro
       if (EnsembleThatNeeds(member, {name}).empty()) unloaded.insert(member);
     }
   }
-  const std::set<std::string> nothing;
+  const Reread nothing;
   absl::StatusOr<BuiltCatalog> built = Make(root, &nothing, unloaded);
   if (!built.ok()) return built.status();
   unloaded_ = std::move(unloaded);

@@ -36,6 +36,7 @@
 #include "ipc/catalog.pb.h"
 #include "ipc/control_channel.h"
 #include "services/registry/model_loader.h"
+#include "services/registry/reread.h"
 
 namespace millrace {
 
@@ -60,6 +61,9 @@ class CatalogBuilder {
                  std::set<std::string> unloaded = {});
 
   absl::StatusOr<const BuiltCatalog*> Build(const std::string& root);
+  // What changed, and what is gone; everything else stays as it was built last. What fails is stood
+  // in for, as in Build.
+  absl::StatusOr<const BuiltCatalog*> Update(const std::string& root, const Reread& reread);
   // NOT_FOUND: the repository has no such model; INVALID_ARGUMENT and others: why it, or an
   // ensemble that names it, cannot be served.
   absl::StatusOr<const BuiltCatalog*> Load(const std::string& root, const std::string& name);
@@ -74,7 +78,7 @@ class CatalogBuilder {
   uint32_t next_route_;
   uint64_t next_generation_;
   // Reads again what `reread` names, or everything where it is null.
-  absl::StatusOr<BuiltCatalog> Make(const std::string& root, const std::set<std::string>* reread,
+  absl::StatusOr<BuiltCatalog> Make(const std::string& root, const Reread* reread,
                                     const std::set<std::string>& unloaded);
   const BuiltCatalog* Keep(BuiltCatalog built);
   // The names of an ensemble's members as it was built; none for another model.

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "common/clock.h"
 #include "common/log.h"
 #include "ipc/memfd.h"
 #include "services/registry/text.h"
@@ -32,8 +33,9 @@ LoaderOptions OptionsOf(const Config& config, const std::string& compiler) {
 
 int RegistryService::Run() {
   while (true) {
-    pollfd socket = {channel_.fd(), POLLIN, 0};
-    poll(&socket, 1, -1);
+    pollfd ready[2] = {{channel_.fd(), POLLIN, 0}, {watch_ ? watch_->fd() : -1, POLLIN, 0}};
+    poll(ready, 2, watch_ ? watch_->TimeoutMs() : -1);
+    if (const std::optional<int> code = FollowRepository()) return *code;
     ToProcess message;
     std::vector<Fd> fds;  // the roster of Configure: a registry has no use for it
     const absl::StatusOr<bool> received = channel_.Receive(&message, &fds);
@@ -83,16 +85,36 @@ std::optional<int> RegistryService::OnConfigure(const Configure& configure) {
   builder_ = std::make_unique<CatalogBuilder>(
       OptionsOf(config_, compiler_), configure.first_route(), configure.first_generation(),
       std::set<std::string>(configure.unloaded().begin(), configure.unloaded().end()));
+  watch_ = std::make_unique<RepositoryWatch>(RepositoryWatch::OptionsOf(config_), MonotonicNanos);
   return BuildAndPublish();
+}
+
+std::optional<int> RegistryService::FollowRepository() {
+  if (watch_ == nullptr || !published_) return std::nullopt;
+  const std::optional<Reread> due = watch_->Step();
+  if (!due.has_value()) return std::nullopt;
+  const absl::StatusOr<const BuiltCatalog*> built = builder_->Update(config_.repository, *due);
+  if (!built.ok()) {
+    watch_->NotTried();
+    LogStatus(LogLevel::kError, "repository_unreadable", built.status());
+    return std::nullopt;
+  }
+  watch_->Built(*due);
+  const absl::Status status = Publish(**built);
+  if (status.ok()) return std::nullopt;
+  LogStatus(LogLevel::kError, "catalog_not_published", status);
+  return absl::IsUnavailable(status) ? kExitOrphan : kExitMemory;
 }
 
 std::optional<int> RegistryService::BuildAndPublish() {
   const bool first = !published_;
+  watch_->BeforeBuild();
   const absl::StatusOr<const BuiltCatalog*> built = builder_->Build(config_.repository);
   if (!built.ok()) {
     LogStatus(LogLevel::kError, "repository_unreadable", built.status());
     return first ? std::optional<int>(kExitRepositoryUnreadable) : std::nullopt;
   }
+  watch_->AfterBuild();
   const absl::Status status = Publish(**built);
   if (status.ok()) {
     published_ = true;
@@ -104,11 +126,17 @@ std::optional<int> RegistryService::BuildAndPublish() {
 
 // The catalog first, so that whoever hears that it was changed has it.
 std::optional<int> RegistryService::OnChangeModel(const ChangeModel& change) {
+  if (change.load()) watch_->BeforeLoad(change.model());
   const absl::StatusOr<const BuiltCatalog*> built =
       change.load()
           ? builder_->Load(config_.repository, change.model())
           : builder_->Unload(config_.repository, change.model(), change.unload_dependents());
   absl::Status status = built.status();
+  if (status.ok() && change.load()) {
+    Reread read;
+    read.models[change.model()].all = true;
+    watch_->Built(read);
+  }
   if (status.ok()) status = Publish(**built);
   FromProcess message;
   ModelChanged* changed = message.mutable_model_changed();

@@ -17,6 +17,7 @@
 #include "ipc/control.pb.h"
 #include "ipc/control_channel.h"
 #include "services/registry/catalog_builder.h"
+#include "services/registry/watch/repository_watch.h"
 
 namespace millrace {
 
@@ -41,6 +42,8 @@ class RegistryService {
   std::optional<int> OnConfigure(const Configure& configure);
   std::optional<int> BuildAndPublish();
   std::optional<int> OnChangeModel(const ChangeModel& change);
+  // Builds what the watch says is due.
+  std::optional<int> FollowRepository();
   absl::Status Publish(const BuiltCatalog& built);
   // Waits for a supervisor that does not read; false once it is gone.
   bool Send(const FromProcess& message, absl::Span<const int> fds = {});
@@ -49,6 +52,7 @@ class RegistryService {
   std::string compiler_;
   Config config_;
   std::unique_ptr<CatalogBuilder> builder_;
+  std::unique_ptr<RepositoryWatch> watch_;
   bool published_ = false;
   const BuiltCatalog* newest_ = nullptr;  // the builder's, published or about to be
 };

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 #include <poll.h>
 
+#include <filesystem>
 #include <thread>
 
 #include "ipc/memfd.h"
@@ -145,6 +146,134 @@ TEST_F(RegistryServiceTest, ARepositoryThatGoesAwayLaterIsSurvived) {
   Say([](ToProcess* m) { m->mutable_reload(); });
   Say([](ToProcess* m) { m->mutable_drain(); });
   EXPECT_TRUE(Hear().has_drained());
+}
+
+// Watches; nothing here is ever said to it.
+class WatchingTest : public RegistryServiceTest {
+ protected:
+  void ConfigureWatch(const std::string& how = "inotify") {
+    Configure("repository: " + temp_.root() +
+              "\nregistry: {settle_ms: 50, poll_ms: 100, watch: " + how + "}\n");
+  }
+  // Versions that answer, as "a/2".
+  static std::vector<std::string> Served(const Catalog& catalog) {
+    std::vector<std::string> names;
+    for (const Model& model : catalog.models())
+      names.push_back(model.name() + "/" + model.version());
+    return names;
+  }
+  // A version that loads, put there as a careful writer does.
+  void AddVersion(const std::string& model, int version, const std::string& plan = "PLAN") {
+    const std::string folder = model + "/" + std::to_string(version);
+    temp_.Write(model + "/.new/model.json", FakeReport{}.Line() + "\n" + plan + "\n");
+    std::filesystem::rename(temp_.root() + "/" + model + "/.new", temp_.root() + "/" + folder);
+  }
+};
+
+TEST_F(WatchingTest, ANewVersionIsServedAndTheOthersKeepTheirRoutes) {
+  temp_.AddModel("a", kPlain, FakeReport{}.Line());
+  temp_.AddModel("b", kPlain, FakeReport{}.Line());
+  ConfigureWatch();
+  EXPECT_THAT(Served(HearCatalog()), ElementsAre("a/1", "b/1"));
+  AddVersion("a", 2);
+  EXPECT_THAT(Served(HearCatalog()), ElementsAre("a/2", "b/1"));
+  EXPECT_THAT(routes_, ElementsAre(8, 9));  // b is where it was: 8
+}
+
+TEST_F(WatchingTest, PolicyAllKeepsTheOthersAsTheyWereBuilt) {
+  temp_.AddModel("a", std::string(kPlain) + "version_policy { all {} }\n", FakeReport{}.Line());
+  ConfigureWatch();
+  HearCatalog();
+  AddVersion("a", 2);
+  EXPECT_THAT(Served(HearCatalog()), ElementsAre("a/1", "a/2"));
+  AddVersion("a", 3);
+  EXPECT_THAT(Served(HearCatalog()), ElementsAre("a/1", "a/2", "a/3"));
+  EXPECT_THAT(routes_, ElementsAre(7, 8, 9));
+  std::filesystem::remove_all(temp_.root() + "/a/2");
+  EXPECT_THAT(Served(HearCatalog()), ElementsAre("a/1", "a/3"));
+}
+
+TEST_F(WatchingTest, AVersionThatFailsLeavesTheOldOneAndSaysWhy) {
+  temp_.AddModel("a", kPlain, FakeReport{}.Line());
+  ConfigureWatch();
+  HearCatalog();
+  temp_.Write("a/2/model.json", "crash\n");
+  const Catalog catalog = HearCatalog();
+  EXPECT_THAT(Served(catalog), ElementsAre("a/1"));
+  EXPECT_THAT(routes_, ElementsAre(7));
+  ASSERT_EQ(catalog.failed_size(), 1);
+  EXPECT_EQ(catalog.failed(0).version(), "2");
+  EXPECT_THAT(catalog.failed(0).reason(), ::testing::HasSubstr("signal"));
+  EXPECT_THAT(catalog.failed(0).reason(), ::testing::HasSubstr("served instead: version 1"));
+  // Mended, it is taken.
+  temp_.Write("a/2/model.json", FakeReport{}.Line());
+  const Catalog mended = HearCatalog();
+  EXPECT_THAT(Served(mended), ElementsAre("a/2"));
+  EXPECT_EQ(mended.failed_size(), 0);
+}
+
+TEST_F(WatchingTest, AVersionThatIsBeingWrittenDoesNotHoldUpTheOthers) {
+  temp_.AddModel("a", std::string(kPlain) + "version_policy { all {} }\n", FakeReport{}.Line());
+  ConfigureWatch();
+  HearCatalog();
+  // Version 3 is half there, and version 1 is being overwritten, when version 2 comes.
+  temp_.Write("a/1/model.json", "crash\n");
+  temp_.Write("a/3/model.json", "crash\n");
+  AddVersion("a", 2);
+  const Catalog catalog = HearCatalog();
+  EXPECT_THAT(Served(catalog), ElementsAre("a/1", "a/2"));
+  EXPECT_EQ(catalog.failed_size(), 0);
+  EXPECT_THAT(routes_, ElementsAre(7, 8));
+  // Left like that they are tried, refused, and stood in for.
+  const Catalog tried = HearCatalog();
+  EXPECT_THAT(Served(tried), ElementsAre("a/1", "a/2"));
+  EXPECT_EQ(tried.failed_size(), 2);
+  EXPECT_THAT(routes_, ElementsAre(7, 8));
+}
+
+TEST_F(WatchingTest, AModelWhoseFolderIsGoneIsGoneAndOneThatComesComes) {
+  temp_.AddModel("a", kPlain, FakeReport{}.Line());
+  temp_.AddModel("b", kPlain, FakeReport{}.Line());
+  ConfigureWatch("poll");
+  HearCatalog();
+  std::filesystem::remove_all(temp_.root() + "/a");
+  EXPECT_THAT(Served(HearCatalog()), ElementsAre("b/1"));
+  temp_.AddModel("c", kPlain, FakeReport{}.Line());
+  EXPECT_THAT(Served(HearCatalog()), ElementsAre("b/1", "c/1"));
+}
+
+TEST_F(WatchingTest, ARepositoryThatVanishesTakesNothingAwayAndIsTakenUpAgain) {
+  temp_.AddModel("a", kPlain, FakeReport{}.Line());
+  ConfigureWatch();
+  HearCatalog();
+  const std::string aside = temp_.root() + ".aside";
+  std::filesystem::rename(temp_.root(), aside);
+  Say([](ToProcess* m) { m->mutable_reload(); });
+  Say([](ToProcess* m) { m->mutable_drain(); });
+  EXPECT_TRUE(Hear().has_drained());  // and no catalog before it
+  std::filesystem::create_directory(temp_.root());
+  Say([](ToProcess* m) { m->mutable_reload(); });
+  Say([](ToProcess* m) { m->mutable_drain(); });
+  EXPECT_TRUE(Hear().has_drained());
+  std::filesystem::remove(temp_.root());
+  std::filesystem::rename(aside, temp_.root());
+  AddVersion("a", 2);
+  EXPECT_THAT(Served(HearCatalog()), ElementsAre("a/2"));
+}
+
+TEST_F(WatchingTest, WhatIsUnloadedStaysOutWhateverChanges) {
+  temp_.AddModel("a", kPlain, FakeReport{}.Line());
+  temp_.AddModel("b", kPlain, FakeReport{}.Line());
+  ConfigureWatch();
+  HearCatalog();
+  Say([](ToProcess* m) { m->mutable_change_model()->set_model("a"); });
+  EXPECT_THAT(Served(HearCatalog()), ElementsAre("b/1"));
+  EXPECT_TRUE(Hear().has_model_changed());
+  AddVersion("a", 2);
+  AddVersion("b", 2);
+  Catalog catalog = HearCatalog();
+  if (catalog.models(0).version() == "1") catalog = HearCatalog();  // told apart
+  EXPECT_THAT(Served(catalog), ElementsAre("b/2"));
 }
 
 TEST_F(RegistryServiceTest, AnEmptyRepositoryIsServed) {
