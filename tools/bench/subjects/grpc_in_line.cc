@@ -9,6 +9,7 @@
 #include <iterator>
 #include <map>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <utility>
 #include <vector>
@@ -95,32 +96,62 @@ void BurnUs(int64_t us) {
   }
 }
 
+// As servers of one process do it: the new one is made on the heap beside the old one, by another
+// thread than serves, and takes its place.
+class Models {
+ public:
+  bool Load(const std::string& name, const std::string& path) {
+    absl::StatusOr<std::unique_ptr<Model>> model = Model::Open(path);
+    if (!model.ok()) {
+      std::cerr << path << ": " << model.status().message() << "\n";
+      return false;
+    }
+    std::shared_ptr<Model> taken = std::move(*model);
+    const std::lock_guard<std::mutex> lock(mutex_);
+    models_[name].swap(taken);
+    return true;
+  }
+  std::shared_ptr<Model> Find(const std::string& name) {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    const auto found = models_.find(name);
+    return found == models_.end() ? nullptr : found->second;
+  }
+
+ private:
+  std::mutex mutex_;
+  std::map<std::string, std::shared_ptr<Model>> models_;
+};
+
 int Main(int argc, char** argv) {
-  CLI::App app("Serves models by Millrace's kernel in line. Ends with its standard input.");
-  std::map<std::string, std::unique_ptr<Model>> models;
+  CLI::App app(
+      "Serves models by Millrace's kernel in line. Ends with its standard input. A line \"NAME "
+      "FILE\" there "
+      "loads that model again; \"loaded NAME\" is the answer.");
+  Models models;
   std::vector<std::pair<std::string, std::string>> files;
   app.add_option("--model", files, "NAME FILE, with one prediction a row")->required();
   int64_t busy_us = 0;
   app.add_option("--busy_us_per_row", busy_us, "CPU time that each row costs beside the model's");
   CLI11_PARSE(app, argc, argv);
   for (const auto& [name, path] : files) {
-    auto model = Model::Open(path);
-    if (!model.ok()) {
-      std::cerr << path << ": " << model.status().message() << "\n";
-      return 1;
-    }
-    models[name] = std::move(*model);
+    if (!models.Load(name, path)) return 1;
   }
   UnaryServer<Service, ModelInferRequest, ModelInferResponse> server(
       [&models, busy_us](const ModelInferRequest& request, ModelInferResponse* response) {
-        const auto model = models.find(request.model_name());
-        if (model == models.end()) {
+        const std::shared_ptr<Model> model = models.Find(request.model_name());
+        if (model == nullptr) {
           return grpc::Status(grpc::StatusCode::NOT_FOUND, "no such model");
         }
-        grpc::Status status = model->second->Predict(request, response);
+        grpc::Status status = model->Predict(request, response);
         if (busy_us > 0 && status.ok()) BurnUs(busy_us * request.inputs(0).shape(0));
         return status;
       });
+  server.OnLine([&models](const std::string& line) {
+    const size_t space = line.find(' ');
+    const std::string name = line.substr(0, space);
+    const bool loaded = space != std::string::npos && models.Load(name, line.substr(space + 1));
+    std::cout << (loaded ? "loaded " : "refused ") << name << std::endl;
+  });
   return server.Serve(1) ? 0 : 1;
 }
 

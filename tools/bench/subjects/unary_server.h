@@ -30,6 +30,9 @@ class UnaryServer {
 
   explicit UnaryServer(Handler handler) : handler_(std::move(handler)) {}
 
+  // Each line of the standard input, on the thread that Serve is called on.
+  void OnLine(std::function<void(const std::string&)> on_line) { on_line_ = std::move(on_line); }
+
   // Prints "127.0.0.1:PORT" once it listens; returns at the end of the standard input.
   bool Serve(int threads) {
     constexpr int kWaitingCalls = 64;
@@ -47,8 +50,14 @@ class UnaryServer {
       loops.emplace_back([&queue] { Loop(queue.get()); });
     }
     std::cout << "127.0.0.1:" << port << std::endl;
-    char byte;
-    while (read(STDIN_FILENO, &byte, 1) > 0) {
+    std::string line;
+    for (char byte; read(STDIN_FILENO, &byte, 1) > 0;) {
+      if (byte != '\n') {
+        line += byte;
+        continue;
+      }
+      if (on_line_) on_line_(line);
+      line.clear();
     }
     server->Shutdown();
     for (const auto& queue : queues) queue->Shutdown();
@@ -99,6 +108,7 @@ class UnaryServer {
   }
 
   const Handler handler_;
+  std::function<void(const std::string&)> on_line_;
   Service service_;
 };
 
