@@ -1,5 +1,6 @@
 #include "services/execution/plan_shelf.h"
 
+#include <malloc.h>
 #include <string.h>
 
 #include <algorithm>
@@ -10,6 +11,7 @@
 #include "ipc/memfd.h"
 #include "kernels/device/device_kernel.h"
 #include "services/execution/golden_run.h"
+#include "services/runtime/background.h"
 #include "services/runtime/liveness.h"
 
 namespace millrace {
@@ -120,6 +122,8 @@ absl::Status PlanShelf::Start(const Config& config, bool without_device,
 }
 
 absl::StatusOr<PlanShelf::Routes> PlanShelf::Take(const CatalogWithPlans& catalog) {
+  // The first catalog is taken up before there are requests.
+  if (!kept_.empty() && !std::exchange(gives_way_, true)) GiveWay();
   Routes routes;
   std::vector<const Model*> fresh;
   for (const Model& model : catalog.catalog->models()) {
@@ -150,6 +154,7 @@ absl::StatusOr<PlanShelf::Routes> PlanShelf::Take(const CatalogWithPlans& catalo
   }
   kept_.push_back(routes);
   if (kept_.size() > kKept) kept_.pop_front();
+  malloc_trim(0);  // what was let go would be kept in pieces, for the next plan not to fit in
   return routes;
 }
 

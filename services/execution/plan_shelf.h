@@ -10,7 +10,10 @@
 //   1. A machine without a device, or whose device cannot take a plan, serves it from the CPU, and
 //      the supervisor is told why in one sentence.
 //   2. A plan that is open has run its model's golden row once, where it has one.
-//   3. A lost device ends the process at once with kExitDeviceLost, here as on the lane.
+//   3. From the second catalog on the thread gives way to the lane (services/runtime/background.h):
+//   a
+//      batch that comes while a plan is opened has the core within 0.1 ms.
+//   4. A lost device ends the process at once with kExitDeviceLost, here as on the lane.
 // Fails: Start with FailedPrecondition where `execution.device: cuda` has no device; Take with
 //   InvalidArgument for a plan that does not check.
 #pragma once
@@ -68,6 +71,7 @@ class PlanShelf {
   std::function<void(FromProcess)> tell_;
   std::deque<Routes> kept_;
   bool told_of_copies_ = false;
+  bool gives_way_ = false;
 };
 
 // The device failed for good: logs `why`, says so in the page and ends the process.

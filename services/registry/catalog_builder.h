@@ -60,6 +60,9 @@ class CatalogBuilder {
   CatalogBuilder(LoaderOptions options, uint32_t first_route, uint64_t first_generation,
                  std::set<std::string> unloaded = {});
 
+  // From now on others are served meanwhile: what is compiled gives way to them.
+  void RunInBackground() { options_.compile.background = true; }
+
   absl::StatusOr<const BuiltCatalog*> Build(const std::string& root);
   // What changed, and what is gone; everything else stays as it was built last. What fails is stood
   // in for, as in Build.

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <spawn.h>
 #include <string.h>
@@ -16,7 +17,9 @@
 #include "absl/strings/str_cat.h"
 #include "common/check.h"
 #include "common/clock.h"
+#include "common/cpu_list.h"
 #include "ipc/fd.h"
+#include "services/runtime/background.h"
 
 namespace millrace {
 namespace {
@@ -117,8 +120,10 @@ bool Drain(int fd, size_t max, std::string* kept) {
 }
 
 // Reads both streams until the child has ended or its time is over.
-void Watch(int pidfd, const ChildRequest& request, int output, int errors, ChildResult* result) {
+void Watch(pid_t pid, int pidfd, const ChildRequest& request, int output, int errors,
+           ChildResult* result) {
   const int64_t end_ns = MonotonicNanos() + request.timeout_ns;
+  bool waits_for_idle = request.background;
   std::array<pollfd, 3> polls = {{{pidfd, POLLIN, 0}, {output, POLLIN, 0}, {errors, POLLIN, 0}}};
   while (true) {
     const int64_t left_ns = end_ns - MonotonicNanos();
@@ -126,7 +131,12 @@ void Watch(int pidfd, const ChildRequest& request, int output, int errors, Child
       result->timed_out = true;
       return;
     }
-    const int64_t wait_ms = left_ns / kNanosPerMilli + 1;
+    if (waits_for_idle && left_ns < request.timeout_ns / 2) {
+      waits_for_idle = false;
+      RunALittle(pid);
+    }
+    const int64_t until_ns = waits_for_idle ? left_ns - request.timeout_ns / 2 : left_ns;
+    const int64_t wait_ms = until_ns / kNanosPerMilli + 1;
     poll(polls.data(), polls.size(), static_cast<int>(std::min<int64_t>(wait_ms, 60'000)));
     if (polls[1].revents != 0 && !Drain(output, request.max_output, &result->output)) {
       polls[1].fd = -1;
@@ -161,6 +171,11 @@ absl::StatusOr<ChildResult> RunChild(const ChildRequest& request) {
   if (!errors.ok()) return errors.status();
   absl::StatusOr<pid_t> pid = Spawn(request, output->write.get(), errors->write.get());
   if (!pid.ok()) return pid.status();
+  if (request.background) RunWhenIdle(*pid);
+  if (!request.cpus.empty()) {
+    const cpu_set_t mask = MaskOf(request.cpus);
+    sched_setaffinity(*pid, sizeof mask, &mask);  // one that is refused costs latency
+  }
   output->write.reset();
   errors->write.reset();
   ChildResult result;
@@ -171,7 +186,7 @@ absl::StatusOr<ChildResult> RunChild(const ChildRequest& request) {
     Reap(*pid, &result);
     return Exhausted("pidfd_open", error);
   }
-  Watch(pidfd.get(), request, output->read.get(), errors->read.get(), &result);
+  Watch(*pid, pidfd.get(), request, output->read.get(), errors->read.get(), &result);
   Reap(*pid, &result);
   // What it wrote just before its end.
   Drain(output->read.get(), request.max_output, &result.output);

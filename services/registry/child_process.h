@@ -28,6 +28,9 @@ struct ChildRequest {
   std::vector<int> fds;
   int64_t timeout_ns = 0;
   size_t max_output = 64 * 1024;
+  std::vector<int> cpus;  // that it may use; empty: as its parent
+  bool background =
+      false;  // it runs when nobody else wants the core; a little, after half its time
 };
 
 struct ChildResult {

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "common/clock.h"
+#include "common/cpu_list.h"
 #include "ipc/fd.h"
 
 namespace millrace {
@@ -132,6 +133,25 @@ TEST(RunChild, LeaksNoDescriptor) {
   request.program = "/nonexistent/compiler";
   ASSERT_FALSE(RunChild(request).ok());
   EXPECT_EQ(count(), before);
+}
+
+TEST(RunChild, InTheBackgroundItGivesWayAndUsesTheCpusThatItIsGiven) {
+  ChildRequest request;
+  request.program = "/bin/sh";
+  // Given time: it waits on its input, which is empty, and its parent sets it back meanwhile.
+  request.arguments = {
+      "-c",
+      "until [ \"$(chrt -p $$ | head -n 1 | sed 's/.*: //')\" = SCHED_IDLE ]; do :; "
+      "done; nice; taskset -cp $$"};
+  request.timeout_ns = 20'000'000'000;
+  request.background = true;
+  request.cpus = {AllowedCpus(0).front()};
+  const absl::StatusOr<ChildResult> result = RunChild(request);
+  ASSERT_TRUE(result.ok());
+  EXPECT_FALSE(result->timed_out) << result->errors;
+  EXPECT_EQ(result->output.rfind("19\n", 0), 0u) << result->output;
+  const std::string cpus = ": " + std::to_string(request.cpus[0]) + "\n";
+  EXPECT_NE(result->output.find(cpus), std::string::npos) << result->output;
 }
 
 }  // namespace

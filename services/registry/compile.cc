@@ -66,6 +66,8 @@ absl::StatusOr<ChildResult> StartCompiler(const CompileOptions& options, std::ve
   request.program = options.compiler;
   request.fds = std::move(fds);
   request.timeout_ns = options.timeout_ms * kNanosPerMilli;
+  request.cpus = options.cpus;
+  request.background = options.background;
   request.arguments = std::move(arguments);
   request.arguments.push_back(absl::StrCat("--max_memory_mb=", options.max_memory_mb));
   request.arguments.push_back(absl::StrCat("--max_cpu_s=", options.timeout_ms / 1000 + 1));

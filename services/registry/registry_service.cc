@@ -6,9 +6,11 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/clock.h"
+#include "common/cpu_list.h"
 #include "common/log.h"
 #include "ipc/memfd.h"
 #include "services/registry/text.h"
+#include "services/runtime/background.h"
 #include "services/runtime/process.h"
 
 namespace millrace {
@@ -18,11 +20,25 @@ void LogStatus(LogLevel level, std::string_view event, const absl::Status& statu
   Log(level, event, {{"reason", std::string(status.message())}});
 }
 
+// CPUs that are given to no stage; empty: there are none, or no stage has any to itself.
+CpuList CpusOfNoStage(const Config& config) {
+  CpuList cpus = AllowedCpus(0);
+  bool given = false;
+  for (const std::string* text : {&config.ingress_cpus, &config.features_cpus,
+                                  &config.execution_cpus, &config.aggregation_cpus}) {
+    const absl::StatusOr<CpuList> stage = ParseCpuList(*text);
+    if (!stage.ok()) continue;  // was checked
+    for (int cpu : *stage) given = std::erase(cpus, cpu) > 0 || given;
+  }
+  return given ? cpus : CpuList();
+}
+
 LoaderOptions OptionsOf(const Config& config, const std::string& compiler) {
   LoaderOptions options;
   options.compile.compiler = compiler;
   options.compile.max_memory_mb = config.compile_memory_mb;
   options.compile.timeout_ms = config.compile_timeout_ms;
+  options.compile.cpus = CpusOfNoStage(config);
   options.limits.max_batch_rows = config.max_batch_rows;
   options.limits.max_request_bytes = config.max_request_bytes;
   options.manifest = ManifestOptionsOf(config);
@@ -117,6 +133,8 @@ std::optional<int> RegistryService::BuildAndPublish() {
   watch_->AfterBuild();
   const absl::Status status = Publish(**built);
   if (status.ok()) {
+    if (!published_) GiveWay();
+    builder_->RunInBackground();
     published_ = true;
     return std::nullopt;
   }

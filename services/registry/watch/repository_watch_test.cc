@@ -230,6 +230,7 @@ TEST_F(RepositoryWatchTest, WithInotifyFoldersThatAreRenamedIntoPlaceAreDueAtOnc
 TEST_F(RepositoryWatchTest, AManifestThatIsWrittenInPlaceWaits) {
   Start(Mode::kInotify);
   Write("m/2/model.json", "two");
+  EXPECT_EQ(Within(100), "");  // the folder is watched by now
   Write("m/2/manifest.yaml", "...");
   EXPECT_EQ(Within(900), "");
   EXPECT_EQ(Within(200), "m/2");

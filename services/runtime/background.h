@@ -1,0 +1,24 @@
+// Work that must not be felt by what serves, on the same cores.
+//
+// Purpose: a thread, or a child, that gives way: to be told once, before the work.
+// Who may call: any thread. Ownership: none.
+// Invariants: 1. nothing here needs privileges. 2. What the kernel refuses is left as it was: only
+//   latency depends on it.
+// What fails: nothing.
+#pragma once
+
+#include <sys/types.h>
+
+namespace millrace {
+
+// The calling thread wakes without taking the core from another, and once it runs is interrupted
+// after 0.1 ms by one that wakes (before Linux 6.12: as soon as the scheduler finds that fair).
+// Threads that it makes inherit it.
+void GiveWay();
+
+// That process runs when nobody else wants the core. It can be taken back with privileges only.
+void RunWhenIdle(pid_t process);
+// As far as is allowed: a small share of the core, whoever else wants it.
+void RunALittle(pid_t process);
+
+}  // namespace millrace
