@@ -21,7 +21,7 @@ namespace {
 using ::testing::ElementsAre;
 
 constexpr int64_t kDay = 86'400;
-int64_t now_s = 1'795'000'000;
+std::atomic<int64_t> now_s{1'795'000'000};
 int64_t Now() { return now_s; }
 
 // Answers each connection with the next of its answers (the last for ever), and keeps what came.
