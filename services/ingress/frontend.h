@@ -137,8 +137,14 @@ class Frontend {
 
   // Where a request goes, asked once, before what it brings is read by a model's signature. What
   // comes back is what Infer is asked for in the same turn.
-  virtual Routed Resolve(const RouteQuestion& question) {
+  virtual Routed Resolve(const RouteQuestion& question) const {
     return {question.model, question.version};
+  }
+  // The version that a question about a model is about.
+  Routed Described(std::string_view model, std::string_view version) const {
+    RouteQuestion question = {model, version};
+    question.describes = true;
+    return Resolve(question);
   }
   // Whether a route has this name; and whether some rule is for requests below this path.
   virtual bool IsRouted(std::string_view) const { return false; }

@@ -10,6 +10,7 @@
 #include "common/clock.h"
 #include "services/ingress/incidents.h"
 #include "services/ingress/lane_thread.h"
+#include "services/ingress/routes/routing_table.h"
 #include "services/runtime/process.h"
 #include "services/runtime/stacks.h"
 
@@ -111,6 +112,12 @@ class IngressProcess : public StageProcess {
 
   void OnCatalogLive(uint64_t generation) override {
     for (auto& thread : threads_) thread->ingress().GoLive(generation);
+  }
+
+  void OnRoutes(std::shared_ptr<const Routes> routes, std::function<void()> taken) override {
+    const std::shared_ptr<const RoutingTable> table = RoutingTable::Make(*routes);
+    const auto one = OneOfAll(std::move(taken));
+    for (auto& thread : threads_) thread->ingress().SetRoutes(table, one);
   }
 
   void OnModelChanged(const ModelChanged& changed) override { changes_.Answer(changed); }

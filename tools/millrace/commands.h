@@ -31,6 +31,7 @@ void AddConfigReference(CLI::App* app, int* exit_code);
 void AddStatus(CLI::App* app, int* exit_code);
 void AddProfile(CLI::App* app, int* exit_code);
 void AddQuarantine(CLI::App* app, int* exit_code);
+void AddRoute(CLI::App* app, int* exit_code);
 void AddScale(CLI::App* app, int* exit_code);
 void AddModel(CLI::App* app, int* exit_code);
 // Of `model`: init, check, sign, keygen.

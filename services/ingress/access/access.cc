@@ -165,7 +165,7 @@ Verdict Gate::Use(const Permit& permit, int64_t now_ns) {
   if (entry == nullptr) return {absl::StatusCode::kUnauthenticated, kUnknownKey, 0};
   if ((entry->scopes & permit.scope) == 0) return Denied(kLacksScope);
   const int64_t wait_ns = entry->usage->TakeNanos(entry->limits, now_ns);
-  if (wait_ns == 0) return {};
+  if (wait_ns == 0) return {absl::StatusCode::kOk, "", 0, entry->name};
   return {absl::StatusCode::kResourceExhausted, "the API key is over its rate or quota", wait_ns};
 }
 

@@ -77,6 +77,8 @@ struct Verdict {
   absl::StatusCode code = absl::StatusCode::kOk;
   const char* sentence = "";
   int64_t retry_after_ns = 0;  // of RESOURCE_EXHAUSTED
+  // Of an OK verdict by a key: whose it is, until the gate is asked again.
+  std::string_view owner = {};
 
   bool ok() const { return code == absl::StatusCode::kOk; }
   absl::Status status() const { return absl::Status(code, sentence); }

@@ -96,7 +96,8 @@ bool IngressLane::PipelineUp() const {
 
 absl::Status IngressLane::ModelReady(std::string_view model, std::string_view version) const {
   if (table_ == nullptr) return absl::UnavailableError("no catalog is live yet");
-  absl::StatusOr<const ServedModel*> served = table_->Find(model, version);
+  const Routed asked = Described(model, version);
+  absl::StatusOr<const ServedModel*> served = table_->Find(asked.model, asked.version);
   if (!served.ok()) return served.status();
   if (!PipelineUp() || gate_.any_open()) {
     return absl::UnavailableError("a stage has no ready worker");

@@ -54,7 +54,7 @@
 
 namespace millrace {
 
-class RouteTable;
+class RoutingTable;
 struct CompiledFallback;
 struct CompiledShadow;
 
@@ -77,7 +77,7 @@ class IngressLane : public Frontend, public LaneHandler {
   void GoLive(uint64_t generation);
   void SetStageBreaker(Stage stage, BreakerState state);
   // `taken` is called on the lane's thread: requests go by these routes from now on.
-  void SetRoutes(std::shared_ptr<const RouteTable> routes, std::function<void()> taken);
+  void SetRoutes(std::shared_ptr<const RoutingTable> routes, std::function<void()> taken);
 
   // One duty cycle of lane and requests. The count of what was done.
   size_t Poll();
@@ -93,7 +93,7 @@ class IngressLane : public Frontend, public LaneHandler {
 
   // Frontend.
   RequestId Infer(const InferRequest& request, Completion* completion) override;
-  Routed Resolve(const RouteQuestion& question) override;
+  Routed Resolve(const RouteQuestion& question) const override;
   bool IsRouted(std::string_view model) const override;
   bool NamesPath(std::string_view prefix) const override;
   void Cancel(RequestId id) override;
@@ -140,7 +140,7 @@ class IngressLane : public Frontend, public LaneHandler {
     uint32_t sequence = 0;
     Completion* completion = nullptr;
     std::shared_ptr<const ModelTable> table;
-    std::shared_ptr<const RouteTable> routes;  // null: it is not routed
+    std::shared_ptr<const RoutingTable> routes;  // null: it is not routed
     RouteUse use;                              // of its route
     ShadowList pairs = {};
     CheckedRequest request;
@@ -290,8 +290,8 @@ class IngressLane : public Frontend, public LaneHandler {
   int64_t next_shed_ns_ = 0;
   RequestTracer tracer_;
   GoldenProbe probe_;
-  std::shared_ptr<const RouteTable> routes_;  // null: none came yet
-  uint64_t routed_nobody_ = 0;                // requests that named no client
+  std::shared_ptr<const RoutingTable> routes_;  // null: none came yet
+  mutable uint64_t routed_nobody_ = 0;        // requests that named no client
   ShadowPairs pairs_;
   bool sending_golden_ = false;     // Infer is called by the probe, or for a shadow
   bool sending_shadow_ = false;

@@ -137,7 +137,7 @@ void IngressLane::Succeed(uint16_t slot, PeerLane& from, const Message& message)
   flight.route.clear();
   // Both keep names alive through Done.
   const std::shared_ptr<const ModelTable> table = std::move(flight.table);
-  const std::shared_ptr<const RouteTable> routes = std::move(flight.routes);
+  const std::shared_ptr<const RoutingTable> routes = std::move(flight.routes);
   const ShadowList pairs = flight.pairs;
   InferAnswer answer;
   answer.model = AskedName(flight.use, model);

@@ -4,7 +4,7 @@
 
 #include "common/clock.h"
 #include "services/ingress/core/ingress_lane.h"
-#include "services/ingress/routes/route_table.h"
+#include "services/ingress/routes/routing_table.h"
 
 namespace millrace {
 namespace {
@@ -27,7 +27,7 @@ std::string_view ClientKeyOf(const RouteQuestion& question) {
 
 }  // namespace
 
-void IngressLane::SetRoutes(std::shared_ptr<const RouteTable> routes, std::function<void()> taken) {
+void IngressLane::SetRoutes(std::shared_ptr<const RoutingTable> routes, std::function<void()> taken) {
   lane_->Post([this, routes = std::move(routes), taken = std::move(taken)] {
     routes_ = routes;
     taken();
@@ -42,7 +42,7 @@ bool IngressLane::NamesPath(std::string_view prefix) const {
   return routes_ != nullptr && routes_->NamesPath(prefix);
 }
 
-Routed IngressLane::Resolve(const RouteQuestion& question) {
+Routed IngressLane::Resolve(const RouteQuestion& question) const {
   Routed routed = {question.model, question.version};
   if (routes_ == nullptr || routes_->empty() || table_ == nullptr || !question.version.empty()) {
     return routed;
@@ -121,8 +121,10 @@ bool IngressLane::EnterElsewhere(InferRequest* request, int64_t now, Entry* entr
 IngressLane::Entry IngressLane::EnterAgain(const InferRequest& request, int64_t now) {
   Entry entry;
   absl::StatusOr<CheckedRequest> fits = table_->Check(request);
-  entry.input = fits.status();
-  if (!fits.ok()) return entry;
+  if (!fits.ok()) {
+    entry.input = fits.status();
+    return entry;
+  }
   entry.checked = std::move(*fits);
   const ServedModel& served = *entry.checked.model;
   absl::Status may = probe_.ModelReady(served.place);
@@ -137,8 +139,11 @@ IngressLane::Entry IngressLane::EnterAgain(const InferRequest& request, int64_t 
   if (may.ok() && (breakers_.troubled() || gate_.troubled())) {
     may = PassBreakers(entry.checked, now, &entry.probes);
   }
-  entry.input = may;
-  if (may.ok()) entry.input = StoreInput(request, entry.checked);
+  if (may.ok()) {
+    entry.input = StoreInput(request, entry.checked);
+  } else {
+    entry.input = may;
+  }
   return entry;
 }
 
@@ -298,7 +303,7 @@ uint8_t IngressLane::SendShadow(const CompiledShadow& shadow, const InferRequest
 void IngressLane::FailRouted(uint16_t slot, const InferAnswer& answer) {
   Flight& flight = flights_[slot];
   const std::shared_ptr<const ModelTable> table = flight.table;
-  const std::shared_ptr<const RouteTable> routes = std::move(flight.routes);
+  const std::shared_ptr<const RoutingTable> routes = std::move(flight.routes);
   const ShadowList pairs = flight.pairs;
   const RouteUse use = flight.use;
   const CheckedRequest request = flight.request;

@@ -43,10 +43,12 @@ int64_t RetryAfterMs(const Verdict& verdict) {
 }  // namespace
 
 absl::Status CallGate::Check(Scope scope, grpc::ServerContext* context) {
+  owner_ = {};
   if (!gate_.AsksForKey(scope)) return StatusOf(gate_.Check(scope, {}, 0));
   const std::string_view key = KeyOf(*context);
   const std::string certificate = key.empty() ? CertificateOf(*context) : "";
   const Verdict verdict = gate_.Check(scope, {key, certificate}, MonotonicNanos());
+  owner_ = verdict.owner;
   if (verdict.retry_after_ns > 0) {
     context->AddTrailingMetadata("grpc-retry-pushback-ms", absl::StrCat(RetryAfterMs(verdict)));
   }
@@ -61,8 +63,10 @@ absl::Status CallGate::Admit(Scope scope, const grpc::ServerContext& context, Pe
 }
 
 absl::Status CallGate::Use(const Permit& permit, int64_t* retry_after_ms) {
+  owner_ = {};
   if (!permit.keyed) return absl::OkStatus();
   const Verdict verdict = gate_.Use(permit, MonotonicNanos());
+  owner_ = verdict.owner;
   *retry_after_ms = RetryAfterMs(verdict);
   return StatusOf(verdict);
 }

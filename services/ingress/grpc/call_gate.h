@@ -12,6 +12,7 @@
 #include <stdint.h>
 
 #include <memory>
+#include <string_view>
 
 #include "absl/status/status.h"
 #include "services/ingress/access/access.h"
@@ -29,9 +30,12 @@ class CallGate {
   // for rate or quota.
   absl::Status Admit(Scope scope, const grpc::ServerContext& context, Permit* permit);
   absl::Status Use(const Permit& permit, int64_t* retry_after_ms);
+  // Whose key was let in last, by Check or Use; until either is called again.
+  std::string_view owner() const { return owner_; }
 
  private:
   Gate gate_;
+  std::string_view owner_;
 };
 
 }  // namespace millrace

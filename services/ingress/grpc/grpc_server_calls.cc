@@ -93,13 +93,15 @@ void GrpcServer::AddCatalogCalls() {
   };
   AddPlainCall("ModelMetadata", oip, &RawInference::RequestModelMetadata,
                AnswerWith<inference::ModelMetadataRequest, inference::ModelMetadataResponse>(
-                   with_catalog([](const Catalog& catalog, const auto& request, auto* response) {
-                     return DescribeModel(catalog, request.name(), request.version(), response);
+                   with_catalog([this](const Catalog& catalog, const auto& request, auto* response) {
+                     const Routed asked = frontend_->Described(request.name(), request.version());
+                     return DescribeModel(catalog, asked.model, asked.version, response);
                    })));
   AddPlainCall("ModelConfig", oip, &RawInference::RequestModelConfig,
                AnswerWith<inference::ModelConfigRequest, inference::ModelConfigResponse>(
-                   with_catalog([](const Catalog& catalog, const auto& request, auto* response) {
-                     return DescribeConfig(catalog, request.name(), request.version(), response);
+                   with_catalog([this](const Catalog& catalog, const auto& request, auto* response) {
+                     const Routed asked = frontend_->Described(request.name(), request.version());
+                     return DescribeConfig(catalog, asked.model, asked.version, response);
                    })));
   AddPlainCall(
       "RepositoryIndex", oip, &RawInference::RequestRepositoryIndex,

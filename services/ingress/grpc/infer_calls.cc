@@ -8,6 +8,7 @@
 #include "services/ingress/grpc/call_deadline.h"
 #include "services/ingress/grpc/grpc_status.h"
 #include "services/ingress/grpc/method_scopes.h"
+#include "services/ingress/grpc/route_call.h"
 #include "services/ingress/grpc/trace_metadata.h"
 
 namespace millrace {
@@ -94,6 +95,7 @@ void InferCalls::Call::Run() {
                                           : owner_->gate_->Check(owner_->scope_, &*context_);
   if (absl::IsResourceExhausted(status)) owner_->frontend_->CountQuotaRefusal();
   if (status.ok()) status = decoder.Decode(&wire_, owner_->limit_.Of(wire_));
+  if (status.ok()) RouteCall(*owner_->frontend_, *context_, *owner_->gate_, &decoder);
   if (status.ok() && !decoder.classes().empty()) {
     std::swap(classes_, decoder.classes());
     status = decoder.BindClasses(owner_->frontend_->catalog(), &classes_);

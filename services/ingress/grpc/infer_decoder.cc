@@ -99,6 +99,7 @@ absl::Status InferDecoder::Decode(grpc::ByteBuffer* wire, size_t most_bytes) {
   wire_bytes_ = wire->Length();
   request_ = InferRequest{};
   timeout_ns_ = 0;
+  client_key_ = {};
   wants_final_ = false;
   region_bytes_ = 0;
   absl::Status status;
@@ -132,6 +133,7 @@ void InferDecoder::Release() {
   if (wire_bytes_ <= kKeptWireBytes && region_bytes_ <= kKeptWireBytes) return;
   wire_bytes_ = 0;
   request_ = InferRequest{};
+  client_key_ = {};
   message_ = std::make_unique<inference::ModelInferRequest>();
   inputs_ = {};
   typed_ = {};
@@ -165,6 +167,9 @@ absl::Status InferDecoder::DecodeParameters() {
           "parameters[\"priority\"]: must be a whole number of 32 bits, 0 or more");
     }
     request_.priority = static_cast<uint32_t>(*priority);
+  }
+  if (const auto found = parameters.find("millrace-client-key"); found != parameters.end()) {
+    client_key_ = found->second.string_param();
   }
   if (const auto found = parameters.find("millrace_fault"); found != parameters.end()) {
     request_.fault = found->second.string_param();

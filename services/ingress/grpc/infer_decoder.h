@@ -41,6 +41,8 @@ class InferDecoder {
   InferRequest& request() { return request_; }
   // The parameter "timeout"; 0 where it was not sent.
   int64_t timeout_ns() const { return timeout_ns_; }
+  // The parameter "millrace-client-key", for routes; empty: none.
+  std::string_view client_key() const { return client_key_; }
   // The parameter "triton_enable_empty_final_response": the client wants to be told that an answer
   // is the last one.
   bool wants_final() const { return wants_final_; }
@@ -73,6 +75,7 @@ class InferDecoder {
   size_t wire_bytes_ = 0;
   InferRequest request_;
   int64_t timeout_ns_ = 0;
+  std::string_view client_key_;
   bool wants_final_ = false;
   std::vector<TensorView> inputs_;
   std::vector<std::string> typed_;  // raw bytes of typed contents and shared memory, by input

@@ -61,6 +61,10 @@ size_t InferEncoder::SetHead(const InferAnswer& answer, std::string_view id,
   head_.mutable_model_name()->assign(answer.model);
   head_.mutable_model_version()->assign(answer.version);
   head_.mutable_id()->assign(id);
+  if (!answer.fallback.empty()) {
+    (*head_.mutable_parameters())["millrace_fallback"].set_string_param(
+        std::string(answer.fallback));
+  }
   size_t raw_size = 0;
   for (const TensorView& view : answer.outputs) {
     auto* output = head_.add_outputs();

@@ -6,6 +6,7 @@
 #include "services/ingress/grpc/call_deadline.h"
 #include "services/ingress/grpc/grpc_status.h"
 #include "services/ingress/grpc/method_scopes.h"
+#include "services/ingress/grpc/route_call.h"
 #include "services/ingress/grpc/trace_metadata.h"
 
 namespace millrace {
@@ -92,6 +93,7 @@ void InferStreams::Request::Run(grpc::ByteBuffer* wire, int64_t stream_deadline_
     status = owner_->gate_->Use(stream_->permit_, &retry_after_ms_);
     if (absl::IsResourceExhausted(status)) owner_->frontend_->CountQuotaRefusal();
   }
+  if (status.ok()) RouteCall(*owner_->frontend_, stream_->context(), *owner_->gate_, &decoder);
   if (status.ok() && !decoder.classes().empty()) {
     std::swap(classes_, decoder.classes());
     status = decoder.BindClasses(owner_->frontend_->catalog(), &classes_);

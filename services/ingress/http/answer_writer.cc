@@ -213,6 +213,12 @@ absl::Status WriteAnswer(const InferAnswer& answer, const AnswerForm& form, Answ
     json->append(",\"id\":");
     AppendJsonString(form.id, json);
   }
+  if (!answer.fallback.empty()) {
+    json->append(",\"parameters\":{\"millrace_fallback\":");
+    body->copy = answer.fallback;
+    AppendJsonString(body->copy, json);
+    json->push_back('}');
+  }
   json->append(",\"outputs\":[");
   for (size_t i = 0; i < answer.outputs.size(); ++i) {
     if (i > 0) json->push_back(',');

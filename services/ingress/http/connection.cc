@@ -154,7 +154,7 @@ bool Connection::OnHeader() {
     FailAndClose(503, "too many connections");
     return false;
   }
-  HeadFault fault = ReadHead(*parser_, &head_);
+  HeadFault fault = ReadHead(*parser_, &head_, context_->frontend);
   if (fault.code != 0) {
     FailAndClose(fault.code, fault.sentence, fault.fields);
     return false;

@@ -152,8 +152,10 @@ class Connection final : public Completion, public std::enable_shared_from_this<
   absl::Status CheckSettings();
   // The body without its content coding, in its place.
   absl::Status Unpack();
-  absl::Status Parse(const Catalog* catalog);
-  absl::Status BindClasses(std::shared_ptr<const Catalog> catalog);
+  // Where the request goes; asked once, as soon as what a route goes by is read.
+  Routed Resolve(std::string_view client_key, std::string_view id) const;
+  absl::Status Parse(const Catalog* catalog, Routed* routed);
+  absl::Status BindClasses(std::shared_ptr<const Catalog> catalog, const Routed& routed);
   void StartInfer();
   // connection_change.cc
   void StartChange();
@@ -177,6 +179,7 @@ class Connection final : public Completion, public std::enable_shared_from_this<
   State state_ = State::kIdle;
   int64_t limit_ns_ = 0;  // when the state's time is up
   bool reading_ = false;
+  std::string tenant_;     // whose key it showed; empty: none was asked for
   std::string peer_name_;  // of the client's certificate; empty: it showed none
   bool peer_ended_ = false;
   bool close_after_ = false;

@@ -34,7 +34,10 @@ bool Connection::Admit() {
   const Scope scope = ScopeOf(head_.route.endpoint);
   const Shown shown = gate.AsksForKey(scope) ? Shown(ReadKey(*parser_), peer_name_) : Shown();
   const Verdict verdict = gate.Check(scope, shown, arrival_ns_);
-  if (verdict.ok()) return true;
+  if (verdict.ok()) {
+    tenant_.assign(verdict.owner);
+    return true;
+  }
   if (verdict.code == absl::StatusCode::kResourceExhausted) {
     context_->frontend->CountQuotaRefusal();
   }
@@ -88,6 +91,8 @@ size_t Connection::BodyLimit() const {
   if (!head_.route.infers()) return most;
   const bool plain = head_.coding == Coding::kIdentity && parser_->content_length().has_value();
   if (plain && *parser_->content_length() <= kSmallRequestBytes) return most;
+  // Which of its versions answers is not known yet.
+  if (head_.route.version.empty() && context_->frontend->IsRouted(head_.route.model)) return most;
   const std::shared_ptr<const Catalog> catalog = context_->frontend->catalog();
   // A model that is not there is refused when the request is there.
   const absl::StatusOr<const Model*> model =
@@ -106,15 +111,26 @@ absl::Status Connection::Unpack() {
   return status;
 }
 
-absl::Status Connection::Parse(const Catalog* catalog) {
+Routed Connection::Resolve(std::string_view client_key, std::string_view id) const {
+  const FieldsOf fields(*parser_);
+  RouteQuestion question = {head_.route.model, head_.route.version, head_.prefix, tenant_,
+                            client_key,        id,                  &fields};
+  return context_->frontend->Resolve(question);
+}
+
+absl::Status Connection::Parse(const Catalog* catalog, Routed* routed) {
   const std::string& body = parser_->get().body();
   // A request without a body has a string without padding, too.
   if (body.empty()) return absl::InvalidArgumentError("the body is empty");
+  ParsedInfer* const parsed = &context_->parsed;
   if (head_.route.endpoint == Endpoint::kInfer && head_.json_bytes != 0) {
-    return context_->infer_parser.Parse(body, head_.json_bytes, &context_->parsed);
+    const absl::Status status = context_->infer_parser.Parse(body, head_.json_bytes, parsed);
+    if (status.ok()) *routed = Resolve(parsed->client_key, parsed->form.id);
+    return status;
   }
-  const absl::StatusOr<const Model*> model =
-      FindModel(catalog, head_.route.model, head_.route.version);
+  // These are read by the model's signature.
+  *routed = Resolve({}, {});
+  const absl::StatusOr<const Model*> model = FindModel(catalog, routed->model, routed->version);
   if (!model.ok()) return model.status();
   if (head_.route.endpoint == Endpoint::kInfer) {
     return context_->infer_parser.ParseRaw(body, **model, &context_->parsed);
@@ -122,10 +138,11 @@ absl::Status Connection::Parse(const Catalog* catalog) {
   return context_->predict_parser.Parse(body, **model, &context_->parsed);
 }
 
-absl::Status Connection::BindClasses(std::shared_ptr<const Catalog> catalog) {
+absl::Status Connection::BindClasses(std::shared_ptr<const Catalog> catalog,
+                                     const Routed& routed) {
   InferRequest request;
-  request.model = head_.route.model;
-  request.version = head_.route.version;
+  request.model = routed.model;
+  request.version = routed.version;
   request.outputs = context_->parsed.outputs;
   size_t output = 0;
   const absl::Status status =
@@ -137,8 +154,9 @@ absl::Status Connection::BindClasses(std::shared_ptr<const Catalog> catalog) {
 
 void Connection::StartInfer() {
   const std::shared_ptr<const Catalog> catalog = context_->frontend->catalog();
-  absl::Status status = Parse(catalog.get());
-  if (status.ok() && !context_->parsed.form.classes.empty()) status = BindClasses(catalog);
+  Routed routed;
+  absl::Status status = Parse(catalog.get(), &routed);
+  if (status.ok() && !context_->parsed.form.classes.empty()) status = BindClasses(catalog, routed);
   if (!status.ok()) return Fail(status);
   ParsedInfer& parsed = context_->parsed;
   std::swap(form_, parsed.form);
@@ -148,9 +166,9 @@ void Connection::StartInfer() {
   ++context_->in_flight;
   id_ = 0;
   const RequestId id = context_->frontend->Infer(
-      {head_.route.model, head_.route.version, parsed.inputs, parsed.outputs, deadline_ns,
-       parsed.priority, form_.id, FaultHeader(*parser_),
-       context_->frontend->Traces() ? ReadTrace(*parser_, arrival_ns_) : TraceEntry()},
+      {routed.model, routed.version, parsed.inputs, parsed.outputs, deadline_ns, parsed.priority,
+       form_.id, FaultHeader(*parser_),
+       context_->frontend->Traces() ? ReadTrace(*parser_, arrival_ns_) : TraceEntry(), routed.use},
       this);
   if (state_ == State::kInFlight) {
     MR_CHECK(id != 0, "a request that is not answered has a name");

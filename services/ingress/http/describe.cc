@@ -20,8 +20,9 @@ Description Flag(std::string_view name, bool value) {
   return {value ? 200 : 503, Concat("{\"", name, "\":", value ? "true}" : "false}")};
 }
 
-Description DescribeModel(const Route& route, const Catalog* catalog) {
-  const absl::StatusOr<const Model*> model = FindModel(catalog, route.model, route.version);
+Description DescribeModel(const Route& route, const Frontend& frontend, const Catalog* catalog) {
+  const Routed asked = frontend.Described(route.model, route.version);
+  const absl::StatusOr<const Model*> model = FindModel(catalog, asked.model, asked.version);
   if (!model.ok()) return Fault(model.status());
   if (route.endpoint == Endpoint::kModel) return {200, ModelJson(*catalog, **model)};
   absl::StatusOr<std::string> config = ConfigJson(**model);
@@ -74,7 +75,7 @@ Description Describe(const Route& route, const Frontend& frontend, std::string_v
       return {200, ModelsJson(catalog.get())};
     case Endpoint::kModel:
     case Endpoint::kModelConfig:
-      return DescribeModel(route, catalog.get());
+      return DescribeModel(route, frontend, catalog.get());
     case Endpoint::kIndex:
       return {200, IndexJson(IndexOf(frontend, catalog.get(), draining, only_ready))};
     case Endpoint::kStatistics:

@@ -193,6 +193,8 @@ absl::Status InferParser::Impl::ReadRequestParameters(Value value, ParsedInfer* 
       int64_t priority = 0;
       status = reader_.ReadInt(value, path, 0, std::numeric_limits<uint32_t>::max(), &priority);
       out->priority = static_cast<uint32_t>(priority);
+    } else if (key == "millrace-client-key") {
+      status = reader_.ReadString(value, path, &out->client_key);
     } else if (key == "binary_data_output") {
       status = reader_.ReadBool(value, path, &out->form.binary);
     } else if (ChangesTheResult(key)) {

@@ -46,6 +46,7 @@ struct ParsedInfer {
   std::vector<std::string_view> outputs;
   int64_t timeout_us = 0;  // 0: none given
   uint32_t priority = 0;
+  std::string_view client_key;  // for routes; empty: none given
   AnswerForm form;
 
   // Keeps capacity.
@@ -54,6 +55,7 @@ struct ParsedInfer {
     outputs.clear();
     timeout_us = 0;
     priority = 0;
+    client_key = {};
     form.Clear();
   }
 };

@@ -41,6 +41,20 @@ bool ReadNumber(std::string_view text, int64_t most, std::optional<int64_t>* out
   return true;
 }
 
+// A path below a prefix that some route names.
+void ParsePrefixed(std::string_view target, const Frontend& frontend, RequestHead* head) {
+  for (size_t at = target.find("/v", 1); at != std::string_view::npos;
+       at = target.find("/v", at + 1)) {
+    const std::string_view rest = target.substr(at);
+    if (!rest.starts_with("/v2") && !rest.starts_with("/v1")) continue;
+    if (!frontend.NamesPath(target.substr(0, at))) continue;
+    ParseTarget(rest, &head->route);
+    if (head->route.endpoint == Endpoint::kUnknown) continue;
+    head->prefix = target.substr(0, at);
+    return;
+  }
+}
+
 HeadFault CheckMethod(const Parser& parser, const Route& route) {
   if (route.endpoint == Endpoint::kUnknown) {
     return {404, "there is nothing at this path; see GET /v2", ""};
@@ -60,7 +74,7 @@ HeadFault CheckMethod(const Parser& parser, const Route& route) {
 
 }  // namespace
 
-HeadFault ReadHead(const Parser& parser, RequestHead* head) {
+HeadFault ReadHead(const Parser& parser, RequestHead* head, const Frontend* frontend) {
   MR_CHECK(parser.is_header_done(), "a header is read when it is whole");
   head->Clear();
   const auto& request = parser.get();
@@ -68,7 +82,11 @@ HeadFault ReadHead(const Parser& parser, RequestHead* head) {
   head->http10 = request.version() == 10;
   head->posted = request.method() == beast_http::verb::post;
   head->head_only = request.method() == beast_http::verb::head;
-  ParseTarget({request.target().data(), request.target().size()}, &head->route);
+  const std::string_view target = {request.target().data(), request.target().size()};
+  ParseTarget(target, &head->route);
+  if (head->route.endpoint == Endpoint::kUnknown && frontend != nullptr) {
+    ParsePrefixed(target, *frontend, head);
+  }
 
   const std::string_view coding = Get(parser, beast_http::field::transfer_encoding);
   if (!coding.empty() && !(parser.chunked() && SameWord(coding, "chunked"))) {
@@ -125,6 +143,10 @@ std::string_view ReadTraceState(const Parser& parser) {
   const bool shown = std::all_of(state.begin(), state.end(),
                                  [](char c) { return c == '\t' || (c >= ' ' && c <= '~'); });
   return shown && state.size() <= kMaxTraceState ? state : std::string_view();
+}
+
+std::string_view FieldsOf::Find(std::string_view name) const {
+  return Get(parser_, Name(name));
 }
 
 std::string_view FaultHeader(const Parser& parser) { return Get(parser, Name(kFault)); }

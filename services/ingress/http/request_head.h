@@ -39,6 +39,7 @@ struct RequestHead {
   bool unchanged = false;            // GET /openapi.json: the client has it (If-None-Match)
   std::optional<size_t> json_bytes;  // Inference-Header-Content-Length
   int64_t timeout_us = 0;            // X-Request-Timeout-Ms; 0: none
+  std::string_view prefix = {};      // of the path, before /v1 or /v2: some route goes by it
 
   // Keeps the capacity of the names, but of no longer one than clients mostly use.
   void Clear() {
@@ -59,7 +60,8 @@ struct HeadFault {
   std::string_view fields;  // of the answer, each with its line end
 };
 
-HeadFault ReadHead(const Parser& parser, RequestHead* head);
+// `frontend`: whose routes know prefixes of paths; null: there are none.
+HeadFault ReadHead(const Parser& parser, RequestHead* head, const Frontend* frontend = nullptr);
 
 // The API key that is shown: as `Authorization: Bearer KEY`, else as X-API-Key; empty: none. A view
 // of the parser.
@@ -69,6 +71,16 @@ std::string_view ReadKey(const Parser& parser);
 TraceEntry ReadTrace(const Parser& parser, int64_t arrival_ns);
 // What of its `tracestate` can stand in the answer.
 std::string_view ReadTraceState(const Parser& parser);
+
+// The fields as routes ask for them.
+class FieldsOf final : public RequestHeaders {
+ public:
+  explicit FieldsOf(const Parser& parser) : parser_(parser) {}
+  std::string_view Find(std::string_view name) const override;
+
+ private:
+  const Parser& parser_;
+};
 
 // The fault on purpose that is asked for (millrace-fault); empty: none. A view of the parser.
 std::string_view FaultHeader(const Parser& parser);

@@ -105,8 +105,10 @@ void LocalPeer::Infer(Flight* flight, const Message& message, absl::Span<const s
   absl::Status bad = PackView::OpenInto(payload, &pack);
   InferRequest request;
   request.trace.method = TraceMethod::kLocalInfer;
-  request.model = handle.model;
-  request.version = handle.version;
+  const Routed routed = shared_->frontend->Resolve({handle.model, handle.version});
+  request.model = routed.model;
+  request.version = routed.version;
+  request.route = routed.use;
   request.deadline_ns = message.deadline_ns;
   request.priority = message.origin & ((1u << kLocalPriorityBits) - 1);
   inputs_.clear();

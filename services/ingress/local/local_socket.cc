@@ -182,7 +182,9 @@ void LocalPeer::Open(PacketReader* packet) {
     return Refuse(packet->tag(), s);
   }
   const std::shared_ptr<const Catalog> catalog = shared_->frontend->catalog();
-  const Model* model = catalog == nullptr ? nullptr : FindModel(*catalog, name, version);
+  const Routed asked = shared_->frontend->Described(name, version);
+  const Model* model =
+      catalog == nullptr ? nullptr : FindModel(*catalog, asked.model, asked.version);
   if (model == nullptr) {
     return Refuse(packet->tag(), absl::UnavailableError("no model is served yet"));
   }

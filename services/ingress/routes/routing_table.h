@@ -75,9 +75,9 @@ struct CompiledRule {
   const CompiledTarget* Pick(uint64_t key) const;
 };
 
-class RouteTable {
+class RoutingTable {
  public:
-  static std::shared_ptr<const RouteTable> Make(const Routes& routes);
+  static std::shared_ptr<const RoutingTable> Make(const Routes& routes);
 
   uint64_t generation() const { return generation_; }
   bool empty() const { return routes_.empty(); }

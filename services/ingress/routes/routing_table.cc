@@ -1,4 +1,4 @@
-#include "services/ingress/routes/route_table.h"
+#include "services/ingress/routes/routing_table.h"
 
 #include <string.h>
 
@@ -176,8 +176,8 @@ const CompiledTarget* CompiledRule::Pick(uint64_t key) const {
   return &targets[0];
 }
 
-std::shared_ptr<const RouteTable> RouteTable::Make(const Routes& routes) {
-  auto table = std::make_shared<RouteTable>();
+std::shared_ptr<const RoutingTable> RoutingTable::Make(const Routes& routes) {
+  auto table = std::make_shared<RoutingTable>();
   table->generation_ = routes.generation();
   for (const NamedRoute& route : routes.routes()) {
     std::vector<CompiledRule>& rules = table->routes_[route.name()];
@@ -189,13 +189,13 @@ std::shared_ptr<const RouteTable> RouteTable::Make(const Routes& routes) {
   return table;
 }
 
-const std::vector<CompiledRule>* RouteTable::FindRules(std::string_view name) const {
+const std::vector<CompiledRule>* RoutingTable::FindRules(std::string_view name) const {
   if (routes_.empty()) return nullptr;
   const auto found = routes_.find(absl::string_view(name.data(), name.size()));
   return found == routes_.end() ? nullptr : &found->second;
 }
 
-const CompiledRule* RouteTable::Find(const RouteQuestion& question) const {
+const CompiledRule* RoutingTable::Find(const RouteQuestion& question) const {
   const std::vector<CompiledRule>* const rules = FindRules(question.model);
   if (rules == nullptr) return nullptr;
   for (const CompiledRule& rule : *rules) {
@@ -204,7 +204,7 @@ const CompiledRule* RouteTable::Find(const RouteQuestion& question) const {
   return nullptr;
 }
 
-bool RouteTable::NamesPath(std::string_view prefix) const {
+bool RoutingTable::NamesPath(std::string_view prefix) const {
   return std::find(paths_.begin(), paths_.end(), prefix) != paths_.end();
 }
 
