@@ -38,9 +38,7 @@ std::string Command(const std::string& words, int* code = nullptr) {
 class RoutesTest : public testing::Test {
  protected:
   RoutesTest() {
-    Tree::Options options;
-    options.repository = repository_.root();
-    tree_ = Tree::Start(options);
+    Start();
     client_ = std::make_unique<RoutedClient>(tree_->Address("http"));
     for (int version : {1, 2, 3}) {
       const std::string name = std::to_string(version);
@@ -52,6 +50,13 @@ class RoutesTest : public testing::Test {
     EXPECT_EQ((std::set<std::string>{expected_["1"], expected_["2"], expected_["3"]}).size(), 3u);
   }
 
+  // On the repository itself, not on a copy.
+  void Start() {
+    Tree::Options options;
+    options.repository = "";
+    options.config = "repository: " + repository_.root() + "\n";
+    tree_ = Tree::Start(options);
+  }
   json Route(json command) {
     command["verb"] = "route";
     const json reply = tree_->Admin(command);
@@ -291,9 +296,7 @@ TEST_F(RoutesTest, RoutesOutliveEveryProcess) {
   ExpectTrue(load);
   // The whole server, too.
   EXPECT_EQ(tree_->Stop(), 0);
-  Tree::Options options;
-  options.repository = repository_.root();
-  tree_ = Tree::Start(options);
+  Start();
   client_ = std::make_unique<RoutedClient>(tree_->Address("http"));
   EXPECT_EQ(Ask().version, "1");
 }
