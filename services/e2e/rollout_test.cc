@@ -54,9 +54,12 @@ class Load {
   Load(Tree& tree, const std::string& fault) : address_(tree.Address("http")), fault_(fault) {
     for (int i = 0; i < kThreads; ++i) threads_.emplace_back([this, i] { Ask(i); });
   }
-  ~Load() {
+  ~Load() { End(); }
+  // To be called before the server ends.
+  void End() {
     stop_ = true;
     for (std::thread& thread : threads_) thread.join();
+    threads_.clear();
   }
   // Answers since the last call, by the version that gave them; others by their code.
   std::map<std::string, int> Take() {
@@ -171,6 +174,7 @@ TEST_F(RolloutTest, ASlowVersionIsTakenBack) {
   Load load(*tree_, "slow");
   Start({{"steps", {20, 50, 100}}, {"limits", Limits(100, 50)}});
   ExpectTakenBack(load, "slow:");
+  load.End();
   EXPECT_EQ(tree_->Stop(), 0);
 }
 
@@ -179,6 +183,7 @@ TEST_F(RolloutTest, AVersionThatIsWrongOn3PercentIsTakenBack) {
   Load load(*tree_, "wrong");
   Start({{"steps", {50, 100}}, {"limits", Limits(100, 2000)}});
   ExpectTakenBack(load, "changed decisions:");
+  load.End();
   EXPECT_EQ(tree_->Stop(), 0);
 }
 
@@ -195,6 +200,7 @@ TEST_F(RolloutTest, ACrashingVersionIsTakenBack) {
   load.Take();
   int answered = 0;
   tree_->WaitUntil("version 1 answers again", [&] { return (answered += load.Take()["1"]) > 200; });
+  load.End();
   EXPECT_EQ(tree_->Stop(), 0);
 }
 
@@ -217,6 +223,7 @@ TEST_F(RolloutTest, AGoodVersionIsPromotedInFoulWeatherWhoeverDies) {
   });
   EXPECT_LE(seen["1"], 8);
   EXPECT_GT(seen["code 504"], 0) << "the weather was there";
+  load.End();
   EXPECT_EQ(tree_->Stop(), 0);
 }
 
@@ -236,6 +243,7 @@ TEST_F(RolloutTest, PausedResumedAndAbortedByHand) {
   EXPECT_EQ(Now()["seen"]["changed_rows"], 0) << "both versions are the same";
   EXPECT_EQ(tell("abort"), "aborted");
   EXPECT_EQ(Route(), before_);
+  load.End();
   EXPECT_EQ(tree_->Stop(), 0);
 }
 
