@@ -71,6 +71,7 @@ TEST(Logs, OfTheDeadOfTheSupervisorAndOfItsSuccessor) {
   // Who follows sees what comes, over a supervisor's death, and nothing twice.
   const char* scratch = getenv("TEST_TMPDIR");
   const std::string file = std::string(scratch == nullptr ? "/tmp" : scratch) + "/followed";
+  std::ofstream(file).flush();  // what a run before has left
   Child follower({"/bin/sh", "-c",
                   "exec tools/millrace/millrace logs --follow --admin-socket=" +
                       tree->admin_socket() + " >" + file},
