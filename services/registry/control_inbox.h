@@ -29,9 +29,10 @@ class ControlInbox {
   using Handler = std::function<bool(const ToProcess& message)>;
 
   explicit ControlInbox(Fd socket) : channel_(std::move(socket)) {}
-  ~ControlInbox();
+  ~ControlInbox() { Stop(); }
 
   void Start(Handler handler);
+  void Stop();  // nothing more is read; Send goes on
   // Readable while something waits.
   int fd() const { return wake_.get(); }
   absl::StatusOr<bool> Receive(ToProcess* message, std::vector<Fd>* fds);

@@ -35,6 +35,8 @@ class RegistryService {
   RegistryService(Fd socket, std::string compiler)
       : inbox_(std::move(socket)), compiler_(std::move(compiler)) {}
 
+  ~RegistryService() { inbox_.Stop(); }  // first: its thread uses the desk, and the desk answers
+
   // Until Stop, or until the supervisor is gone.
   int Run();
 
@@ -54,9 +56,9 @@ class RegistryService {
   void OnChangeRoutes(const ChangeRoutes& change);
   void SayRoutes(const Routes& routes);
 
+  ControlInbox inbox_;
   std::mutex routes_mutex_;  // guards the pointer, which is set once
   std::unique_ptr<RoutesDesk> routes_;
-  ControlInbox inbox_;  // before what its thread uses goes, it has ended
   std::string compiler_;
   Config config_;
   std::unique_ptr<CatalogBuilder> builder_;

@@ -1,12 +1,15 @@
 #include "services/registry/routes/routes_desk.h"
 
+#include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <nlohmann/json.hpp>
 
+#include "ipc/fd.h"
 #include "services/registry/routes/routes_file.h"
 #include "services/registry/routes/testing/routes_rig.h"
 
@@ -136,6 +139,29 @@ TEST(RoutesDesk, IsInForceWhereItCannotBeKept) {
   EXPECT_THAT(outcome.message, HasSubstr("in force, not kept: "));
   EXPECT_EQ(rig.Split("churn"), "3:9500 2:500");
   EXPECT_THAT(rig.Do(kList).reply_json, HasSubstr("cannot be written"));
+}
+
+// A disk that does not answer (here: a journal that nobody reads) holds up no other change.
+TEST(RoutesDesk, NoChangeWaitsForTheDiskOfTheOneBefore) {
+  const RoutesFolder folder;
+  DeskRig rig(folder);
+  const std::string journal = JournalPath(folder.file());
+  ASSERT_EQ(mkfifo(journal.c_str(), 0600), 0);
+  std::atomic<int> kept{0};
+  const auto done = [&](const RouteOutcome& outcome) {
+    EXPECT_TRUE(outcome.status.ok());
+    ++kept;
+  };
+  rig.desk.ChangeThen(kCanary, "uid:7", done);
+  rig.desk.ChangeThen(R"({"action":"promote","name":"churn"})", "uid:7", done);
+  EXPECT_EQ(rig.Split("churn"), "2:10000");
+  rig.desk.ChangeThen(kRollback, "uid:7", done);
+  EXPECT_EQ(rig.Split("churn"), "3:9500 2:500");
+  EXPECT_EQ(kept, 0);
+  const Fd reader(open(journal.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC));
+  EXPECT_TRUE(rig.Do(kList).status.ok());
+  EXPECT_TRUE(rig.Do(R"({"action":"remove","name":"churn"})").status.ok());  // waits for all
+  EXPECT_EQ(kept, 3);
 }
 
 TEST(RoutesDesk, WhatIsWrongIsRefusedAndChangesNothing) {

@@ -197,7 +197,7 @@ TEST(RoutesJournal, SurvivesACutLineAndSkipsNonsense) {
   change.after = ReadRoutes(ReadText("services/registry/routes/corpus/good.yaml")).routes.routes(0);
   {
     RoutesJournal journal(path);
-    ASSERT_TRUE(journal.Append(change).ok());
+    ASSERT_TRUE(journal.Write(change).ok());
   }
   std::ofstream(path, std::ios::app) << "not json\n{\"generation\": 8, \"na";
   RoutesJournal journal(path);
@@ -210,7 +210,7 @@ TEST(RoutesJournal, SurvivesACutLineAndSkipsNonsense) {
   change.generation = 9;
   change.before = change.after;
   change.after.reset();
-  ASSERT_TRUE(journal.Append(change).ok());
+  ASSERT_TRUE(journal.Write(change).ok());
   RoutesJournal again(path);
   again.Read();
   ASSERT_EQ(again.changes().size(), 2u);  // the cut line did not take this one along
