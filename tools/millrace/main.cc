@@ -17,8 +17,8 @@ int Main(int argc, char** argv) {
   app.require_subcommand(1);
   int exit_code = kExitGood;
   for (auto* add :
-       {AddServe, AddStatus, AddTop, AddProfile, AddQuarantine, AddWaitReady, AddScale, AddModel, AddRoute,
-        AddUpgrade, AddStop, AddInfer, AddVerify, AddLoad, AddKey, AddConfigReference}) {
+       {AddServe, AddStatus, AddTop, AddProfile, AddQuarantine, AddWaitReady, AddScale, AddModel,
+        AddRoute, AddUpgrade, AddStop, AddInfer, AddVerify, AddLoad, AddKey, AddConfigReference}) {
     add(&app, &exit_code);
   }
   if (argc < 2) {

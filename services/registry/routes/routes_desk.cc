@@ -329,8 +329,8 @@ std::optional<RouteOutcome> RoutesDesk::DoChange(const RouteCommand& command,
     return RouteOutcome{absl::OkStatus(), 0, "it is so already", List()};
   }
   Publish(With(*routes_, command.name, *after));
-  RouteChange change = {routes_->generation(), host_.wall_ms(), Printable(who), command.why,
-                        ActionName(command.action), command.name, before, *after};
+  RouteChange change = {routes_->generation(),      host_.wall_ms(), Printable(who), command.why,
+                        ActionName(command.action), command.name,    before,         *after};
   journal_.Note(change);
   to_keep_.push_back({std::move(change), std::move(*done)});
   wake_.notify_one();

@@ -1,6 +1,7 @@
 // The routes that are in force, who changed them last, and where they are kept.
 //
-// Purpose: the one owner of routes: reads routes.yaml, checks it against the catalog, does commands,
+// Purpose: the one owner of routes: reads routes.yaml, checks it against the catalog, does
+// commands,
 //   publishes, keeps. Who may call: any thread; changes come one after the other.
 // Ownership: owns the journal, and the thread that keeps. The host's functions are called with the
 //   desk held, on the caller's thread.

@@ -117,7 +117,8 @@ TEST(RoutesDesk, AFaultyFileThatIsReadAgainChangesNothing) {
   DeskRig rig(folder);
   rig.Do(kCanary);
   for (const std::string bad :
-       {"nonsense", "routes_format: 1\nroutes: [{name: churn, rules: [{to: [{version: 9}]}]}]\n...\n",
+       {"nonsense",
+        "routes_format: 1\nroutes: [{name: churn, rules: [{to: [{version: 9}]}]}]\n...\n",
         "routes_format: 1\nroutes: [{name: x, rules: [{to: [{model: churn, version: 1}, {model: "
         "churn, version: 2}]}]}]\n...\n"}) {
     folder.Write(bad);
@@ -180,7 +181,8 @@ TEST(RoutesDesk, WhatIsWrongIsRefusedAndChangesNothing) {
       {R"({"action":"promote","name":"churn"})", "version: is missing"},
       {R"({"action":"shadow","name":"churn","version":"2","share":0})", "in no shadow"},
       {R"({"action":"remove","name":"churn"})", "there is no route"},
-      {R"({"action":"set","name":"churn","rule":{"to":[{"version":1,"weight":10}]}})", "must be 100"},
+      {R"({"action":"set","name":"churn","rule":{"to":[{"version":1,"weight":10}]}})",
+       "must be 100"},
       {R"({"action":"set","name":"churn"})", "rule: must be an object"},
       {R"({"action":"dance"})", "action: must be"},
       {R"([])", "JSON object"},

@@ -164,11 +164,13 @@ TEST(RoutesCheck, WhatDoesNotFitHasASentence) {
        "could not answer already", ""},
       {route("churn", "{to: [{version: 1}], fallbacks: [" + constant + ", {version: 2}]}"),
        "behind a constant nothing is ever asked", ""},
-      {route("churn", "{to: [{version: 1}], fallbacks: [{constant: [{name: other, datatype: FP32, "
-                      "shape: [1, 1], data: [1]}]}]}"),
+      {route("churn",
+             "{to: [{version: 1}], fallbacks: [{constant: [{name: other, datatype: FP32, "
+             "shape: [1, 1], data: [1]}]}]}"),
        "the constant lacks output 'prediction'", ""},
-      {route("churn", "{to: [{version: 1}], fallbacks: [{constant: [{name: prediction, datatype: "
-                      "FP64, shape: [1, 1], data: [1]}]}]}"),
+      {route("churn",
+             "{to: [{version: 1}], fallbacks: [{constant: [{name: prediction, datatype: "
+             "FP64, shape: [1, 1], data: [1]}]}]}"),
        "must be FP32 [1, 1]", ""},
   };
   for (const Case& one : cases) {
