@@ -90,8 +90,9 @@ RoutedAnswer RoutedClient::Ask(const std::string& path, const std::string& field
   const std::string body =
       "{" + (parameters.empty() ? "" : "\"parameters\":{" + parameters + "},") +
       R"("inputs":[{"name":"input","datatype":"FP32","shape":[1,3],"data":[0.1,0.2,0.3]}]})";
-  const std::string request = "POST " + path + " HTTP/1.1\r\nHost: m\r\nContent-Length: " +
-                              std::to_string(body.size()) + "\r\n" + fields + "\r\n" + body;
+  const std::string request =
+      "POST " + path + " HTTP/1.1\r\nHost: m\r\nContent-Length: " + std::to_string(body.size()) +
+      "\r\n" + fields + "\r\n" + body;
   std::string text;
   size_t whole = std::string::npos;
   bool good = send(socket_, request.data(), request.size(), MSG_NOSIGNAL) ==
@@ -120,7 +121,8 @@ RoutedAnswer RoutedClient::Ask(const std::string& path, const std::string& field
   answer.model = json.value("model_name", "");
   answer.version = json.value("model_version", "");
   answer.data = json.contains("outputs") ? json["outputs"][0]["data"].dump() : answer.body;
-  if (json.contains("parameters")) answer.fallback = json["parameters"].value("millrace_fallback", "");
+  if (json.contains("parameters"))
+    answer.fallback = json["parameters"].value("millrace_fallback", "");
   return answer;
 }
 
@@ -136,9 +138,9 @@ void RoutedLoad::Run(int client) {
   for (int round = 0; !end_.load(); ++round) {
     Seen seen = {MonotonicNanos(), 0, 0, client, static_cast<Seen::Way>(round % 3)};
     const bool path = seen.way == Seen::Way::kPath;
-    const RoutedAnswer answer = connection.Ask(
-        (path ? "/staging" : "") + std::string("/v2/models/m/infer"),
-        seen.way == Seen::Way::kHeader ? key + "x-stage: canary\r\n" : key);
+    const RoutedAnswer answer =
+        connection.Ask((path ? "/staging" : "") + std::string("/v2/models/m/infer"),
+                       seen.way == Seen::Way::kHeader ? key + "x-stage: canary\r\n" : key);
     seen.heard_ns = MonotonicNanos();
     if (answer.code == 200) {
       seen.version = atoi(answer.version.c_str());

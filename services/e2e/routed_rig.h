@@ -1,6 +1,7 @@
 // A server with versions of one model that answer differently, and clients that write down who did.
 //
-// Purpose: tests of routes. Who may call: the test's thread. Ownership: the repository goes with its
+// Purpose: tests of routes. Who may call: the test's thread. Ownership: the repository goes with
+// its
 //   object; clients end with theirs. Invariants: 1. every answer is held against what its version
 //   says, bit by bit (the text of a number is that of its bits). What fails: the test.
 #pragma once

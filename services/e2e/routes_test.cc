@@ -1,4 +1,5 @@
-// Routes on the whole tree: what is promised of switches, splits, shadows and rollbacks, under load.
+// Routes on the whole tree: what is promised of switches, splits, shadows and rollbacks, under
+// load.
 #include <gtest/gtest.h>
 #include <math.h>
 #include <stdio.h>
@@ -116,7 +117,8 @@ TEST_F(RoutesTest, TheCommandSwitchesWhatAnswers) {
   EXPECT_EQ(tree_->Status()["routes"]["routes"].size(), 2u);
 }
 
-// The split is that of the weights, each client keeps its version, and growing moves clients one way.
+// The split is that of the weights, each client keeps its version, and growing moves clients one
+// way.
 TEST_F(RoutesTest, ACanaryTakesItsShareAndKeepsItsClients) {
   constexpr int kClients = 1500;
   std::map<int, std::string> before;
@@ -142,9 +144,9 @@ TEST_F(RoutesTest, ACanaryTakesItsShareAndKeepsItsClients) {
   // The parameter of the body is as good as the header, and the request's id as the last of all.
   for (int i = 0; i < 50; ++i) {
     const std::string key = "user " + std::to_string(i);
-    EXPECT_EQ(client_->Ask("/v2/models/m/infer", "", R"("millrace-client-key":")" + key + "\"")
-                  .version,
-              before[i]);
+    EXPECT_EQ(
+        client_->Ask("/v2/models/m/infer", "", R"("millrace-client-key":")" + key + "\"").version,
+        before[i]);
   }
 }
 
@@ -183,13 +185,15 @@ struct Switch {
   int version;
 };
 
-// At random, under load: each answer is that of a version that its route named while it was on its way.
+// At random, under load: each answer is that of a version that its route named while it was on its
+// way.
 TEST_F(RoutesTest, AThousandSwitchesAtRandom) {
   Promote(1);
-  Route({{"action", "set"},
-         {"name", "m"},
-         {"rule",
-          {{"headers", {{{"name", "x-stage"}, {"value", "canary"}}}}, {"to", {{{"version", 2}}}}}}});
+  Route(
+      {{"action", "set"},
+       {"name", "m"},
+       {"rule",
+        {{"headers", {{{"name", "x-stage"}, {"value", "canary"}}}}, {"to", {{{"version", 2}}}}}}});
   Route({{"action", "set"},
          {"name", "m"},
          {"rule", {{"path", "/staging"}, {"to", {{{"version", 3}}}}}}});
@@ -269,11 +273,12 @@ TEST_F(RoutesTest, ARollbackIsFasterThanAnyoneCanNotice) {
   }
   std::sort(ms.begin(), ms.end());
   std::sort(command_ms.begin(), command_ms.end());
-  fprintf(stderr,
-          "rollback to the last answer of the bad version: median %.2f ms, max %.2f ms (of %zu); the "
-          "command: median %.2f ms, max %.2f ms\n",
-          ms[ms.size() / 2], ms.back(), ms.size(), command_ms[command_ms.size() / 2],
-          command_ms.back());
+  fprintf(
+      stderr,
+      "rollback to the last answer of the bad version: median %.2f ms, max %.2f ms (of %zu); the "
+      "command: median %.2f ms, max %.2f ms\n",
+      ms[ms.size() / 2], ms.back(), ms.size(), command_ms[command_ms.size() / 2],
+      command_ms.back());
 }
 
 // Whoever dies: the route stays what it was.

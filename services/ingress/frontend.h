@@ -104,8 +104,8 @@ struct InferAnswer {
   std::string_view model;
   std::string_view version;
   absl::Span<const TensorView> outputs;
-  int64_t retry_after_ms = 0;  // of UNAVAILABLE: when to come back, as predicted; 0: not known
-  TraceContext trace = {};     // our span, for the client to know; not valid: nothing is said
+  int64_t retry_after_ms = 0;      // of UNAVAILABLE: when to come back, as predicted; 0: not known
+  TraceContext trace = {};         // our span, for the client to know; not valid: nothing is said
   std::string_view fallback = {};  // what answered where the route's target could not; empty: none
 };
 

@@ -7,7 +7,7 @@
 
 namespace millrace {
 
-ControlInbox::~ControlInbox() {
+void ControlInbox::Stop() {
   if (!reader_.joinable()) return;
   eventfd_write(stop_.get(), 1);
   reader_.join();

@@ -1,10 +1,12 @@
 // The registry's end of the control socket, read by a thread of its own.
 //
-// Purpose: what must not wait for a compilation (a change of routes) is handled as it comes; the rest
+// Purpose: what must not wait for a compilation (a change of routes) is handled as it comes; the
+// rest
 //   waits in a queue for the thread that builds.
 // Who may call: Receive the thread that builds; Send any thread; the handler is called on the
 //   reader's thread. Ownership: owns the socket and the thread.
-// Invariants: 1. Messages that wait come out in the order they came. 2. What the handler takes is in
+// Invariants: 1. Messages that wait come out in the order they came. 2. What the handler takes is
+// in
 //   no queue. 3. Send waits for a supervisor that does not read, and sends whole messages.
 // What fails: Receive, as ControlChannel's does, once everything before was received.
 #pragma once
@@ -29,9 +31,10 @@ class ControlInbox {
   using Handler = std::function<bool(const ToProcess& message)>;
 
   explicit ControlInbox(Fd socket) : channel_(std::move(socket)) {}
-  ~ControlInbox();
+  ~ControlInbox() { Stop(); }
 
   void Start(Handler handler);
+  void Stop();  // nothing more is read; Send goes on
   // Readable while something waits.
   int fd() const { return wake_.get(); }
   absl::StatusOr<bool> Receive(ToProcess* message, std::vector<Fd>* fds);

@@ -244,22 +244,24 @@ void RegistryService::OnChangeRoutes(const ChangeRoutes& change) {
     if (desk != nullptr) desk->Reread();
     return;
   }
+  const auto answer = [this, request = change.request()](const RouteOutcome& outcome) {
+    FromProcess message;
+    RoutesChanged* changed = message.mutable_routes_changed();
+    changed->set_request(request);
+    changed->set_code(static_cast<int>(outcome.status.code()));
+    changed->set_message(outcome.status.ok() ? outcome.message
+                                             : std::string(outcome.status.message()));
+    changed->set_generation(outcome.generation);
+    if (outcome.reply_json.size() <= kMostReplyBytes) changed->set_reply_json(outcome.reply_json);
+    Send(message);
+  };
+  if (rollouts != nullptr && IsRolloutCommand(change.command_json())) {
+    return answer(rollouts->Command(change.command_json(), change.who()));
+  }
+  if (desk != nullptr) return desk->ChangeThen(change.command_json(), change.who(), answer);
   RouteOutcome outcome;
   outcome.status = absl::UnavailableError("the registry reads the repository for the first time");
-  if (desk != nullptr) {
-    outcome = IsRolloutCommand(change.command_json())
-                  ? rollouts->Command(change.command_json(), change.who())
-                  : desk->Change(change.command_json(), change.who());
-  }
-  FromProcess message;
-  RoutesChanged* changed = message.mutable_routes_changed();
-  changed->set_request(change.request());
-  changed->set_code(static_cast<int>(outcome.status.code()));
-  changed->set_message(outcome.status.ok() ? outcome.message
-                                           : std::string(outcome.status.message()));
-  changed->set_generation(outcome.generation);
-  if (outcome.reply_json.size() <= kMostReplyBytes) changed->set_reply_json(outcome.reply_json);
-  Send(message);
+  answer(outcome);
 }
 
 absl::Status RegistryService::Publish(const BuiltCatalog& built) {

@@ -38,8 +38,9 @@ class RegistryService {
   RegistryService(Fd socket, std::string compiler)
       : inbox_(std::move(socket)), compiler_(std::move(compiler)) {}
 
-  // Rollouts have a thread that sends.
+  // First the threads that use the desks.
   ~RegistryService() {
+    inbox_.Stop();
     if (rollouts_ != nullptr) rollouts_->Stop();
   }
 
@@ -64,10 +65,10 @@ class RegistryService {
   void OnChangeRoutes(const ChangeRoutes& change);
   void SayRoutes(const Routes& routes);
 
+  ControlInbox inbox_;
   std::mutex routes_mutex_;  // guards the pointers, which are set once
   std::unique_ptr<RoutesDesk> routes_;
   std::unique_ptr<RolloutDesk> rollouts_;
-  ControlInbox inbox_;  // before what its thread uses goes, it has ended
   std::string compiler_;
   Config config_;
   std::unique_ptr<CatalogBuilder> builder_;

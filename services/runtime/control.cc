@@ -378,8 +378,8 @@ void Control::OnRoutes(const RoutesUpdate& update, const std::vector<Fd>& fds) {
   auto map = fds.size() == 1 ? MapImmutable(fds[0].get(), kMaxCatalogBytes)
                              : absl::InvalidArgumentError("routes have one descriptor");
   auto routes = std::make_shared<Routes>();
-  const bool good = map.ok() && routes->ParseFromArray(map->get_address(),
-                                                       static_cast<int>(map->get_size()));
+  const bool good =
+      map.ok() && routes->ParseFromArray(map->get_address(), static_cast<int>(map->get_size()));
   if (!good) return Log(LogLevel::kError, "routes_refused", {{"why", map.status().ToString()}});
   process_->OnRoutes(std::move(routes), [this, generation = update.generation()] {
     FromProcess message;

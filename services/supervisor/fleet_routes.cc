@@ -79,8 +79,8 @@ void Fleet::OnChangeRoutes(FleetProcess* process, const ChangeRoutes& change) {
     process->condemned = "asked for a change of routes, which only ingress may";
   } else if (!routes_.Ask(process->key, change, hands_->NowNs())) {
     ToProcess message;
-    *message.mutable_routes_changed() = Refusal(
-        change.request(), absl::StatusCode::kUnavailable, "too many changes of routes are open");
+    *message.mutable_routes_changed() = Refusal(change.request(), absl::StatusCode::kUnavailable,
+                                                "too many changes of routes are open");
     Send(process, message);
   }
 }

@@ -1,4 +1,5 @@
-// What the admin socket is asked about routes and rollouts: handed on to the registry, which owns both.
+// What the admin socket is asked about routes and rollouts: handed on to the registry, which owns
+// both.
 //
 // Who may call: the supervisor's main thread. Nothing fails: a refusal is a reply.
 #pragma once

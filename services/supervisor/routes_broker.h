@@ -3,7 +3,8 @@
 // Purpose: hand the registry's routes to every ingress, know who has taken them, and answer whoever
 //   asked for a change once all have. Who may call: the supervisor's main thread.
 // Ownership: holds the newest routes' descriptor.
-// Invariants: 1. Each new content has a serial number of its own, which is never used again, also not
+// Invariants: 1. Each new content has a serial number of its own, which is never used again, also
+// not
 //   by the next supervisor: what ingress says of it means that content. 2. What comes last from the
 //   registry counts. 3. A question is answered once; what nobody comes for is let go.
 // What fails: Take, INVALID_ARGUMENT, where the registry published what cannot be read.
@@ -41,8 +42,8 @@ class RoutesBroker {
 
   // A question of whoever may ask, under a number of its own.
   struct Question {
-    uint32_t asker = 0;  // key of an ingress process; 0: the admin socket
-    ChangeRoutes change; // with the asker's number
+    uint32_t asker = 0;   // key of an ingress process; 0: the admin socket
+    ChangeRoutes change;  // with the asker's number
     int64_t asked_ns = 0;
     uint32_t registry = 0;  // key of the process that was told; 0: none yet
     uint64_t number = 0;    // ours, in that message

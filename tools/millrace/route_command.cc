@@ -168,11 +168,11 @@ void AddSet(CLI::App* route, const std::shared_ptr<RouteOptions>& options, int* 
 }
 
 void AddVersioned(CLI::App* route, const std::shared_ptr<RouteOptions>& options, int* exit_code) {
-  CLI::App* canary = AddOne(route, "canary", "Give a version a share of the clients",
-                            options.get(), true);
-  CLI::App* shadow = AddOne(
-      route, "shadow", "Ask a version as well, and compare its answers; 0 per cent ends it",
-      options.get(), true);
+  CLI::App* canary =
+      AddOne(route, "canary", "Give a version a share of the clients", options.get(), true);
+  CLI::App* shadow =
+      AddOne(route, "shadow", "Ask a version as well, and compare its answers; 0 per cent ends it",
+             options.get(), true);
   for (CLI::App* command : {canary, shadow}) {
     command->add_option("version", options->version, "Of the model")->required();
     command->add_option("share", options->share, "Per cent")->required();
@@ -181,8 +181,8 @@ void AddVersioned(CLI::App* route, const std::shared_ptr<RouteOptions>& options,
   shadow->add_option("--beside", options->beside, "Only of requests that this version answered");
   canary->callback([=] { *exit_code = Share(*options, "canary"); });
   shadow->callback([=] { *exit_code = Share(*options, "shadow"); });
-  CLI::App* promote = AddOne(route, "promote", "Give a version, or the canary, all clients",
-                             options.get(), true);
+  CLI::App* promote =
+      AddOne(route, "promote", "Give a version, or the canary, all clients", options.get(), true);
   promote->add_option("version", options->version, "Left out: the canary");
   promote->callback([=] {
     json question = {{"action", "promote"}};
@@ -197,20 +197,20 @@ void AddRoute(CLI::App* app, int* exit_code) {
   auto options = std::make_shared<RouteOptions>();
   CLI::App* route = app->add_subcommand("route", "Show and change which version answers");
   route->require_subcommand(1);
-  CLI::App* list = AddOne(route, "list", "Show the routes, and who changed them last",
-                          options.get(), false);
+  CLI::App* list =
+      AddOne(route, "list", "Show the routes, and who changed them last", options.get(), false);
   list->callback([=] { *exit_code = Ask(*options, {{"action", "list"}}); });
-  CLI::App* history = AddOne(route, "history", "Show the changes, the last one first",
-                             options.get(), false);
+  CLI::App* history =
+      AddOne(route, "history", "Show the changes, the last one first", options.get(), false);
   history->add_option("name", options->name, "Of this route alone");
   history->callback([=] { *exit_code = Ask(*options, {{"action", "history"}}); });
   AddSet(route, options, exit_code);
   AddVersioned(route, options, exit_code);
-  CLI::App* rollback = AddOne(route, "rollback", "Back to the route before its last change",
-                              options.get(), true);
+  CLI::App* rollback =
+      AddOne(route, "rollback", "Back to the route before its last change", options.get(), true);
   rollback->callback([=] { *exit_code = Ask(*options, {{"action", "rollback"}}); });
-  CLI::App* remove = AddOne(route, "remove", "No route: the latest version answers",
-                            options.get(), true);
+  CLI::App* remove =
+      AddOne(route, "remove", "No route: the latest version answers", options.get(), true);
   remove->callback([=] { *exit_code = Ask(*options, {{"action", "remove"}}); });
 }
 

@@ -152,20 +152,6 @@ RequestId IngressLane::RequestIdOf(uint16_t slot) const {
   return uint64_t{flights_[slot].sequence} << 16 | slot;
 }
 
-ModelStatsWords* IngressLane::CountRefusal(const InferRequest& request, int64_t now,
-                                           const absl::Status& status) {
-  ModelStatsWords* stats = &lane_->stats().Unknown();
-  if (sending_golden_) return stats;
-  const ServedModel* const served =
-      table_ == nullptr ? nullptr : table_->Lookup(request.model, request.version);
-  if (served != nullptr) {
-    counters_[served->place]->CountFailure(MonotonicNanos() - now);
-    stats = &lane_->stats().Of(static_cast<uint16_t>(served->model->route()));
-  }
-  stats->Code(static_cast<size_t>(status.code()));
-  return stats;
-}
-
 void IngressLane::Refuse(const InferRequest& request, int64_t now, const absl::Status& status,
                          Completion* completion) {
   if (!sending_golden_) lane_->page().Add(Counter::kRefused);
@@ -179,21 +165,6 @@ void IngressLane::Refuse(const InferRequest& request, int64_t now, const absl::S
   answer.trace = RequestTracer::Told(trace);
   completion->Done(answer);
   WriteTrace(&kept);
-}
-
-IngressLane::Entry IngressLane::Enter(const InferRequest& request, int64_t now) {
-  Entry entry;
-  entry.input = Accept(request, now, &entry.checked, &entry.deadline_ns);
-  if (!entry.input.ok()) return entry;
-  absl::Status passed;
-  if (HasFallbacks(request.route)) passed = probe_.ModelReady(entry.checked.model->place);
-  if (passed.ok() && (breakers_.troubled() || gate_.troubled())) {
-    passed = PassBreakers(entry.checked, now, &entry.probes);
-  }
-  if (passed.ok()) return entry;
-  lane_->Release(*entry.input);
-  entry.input = passed;
-  return entry;
 }
 
 RequestId IngressLane::Infer(const InferRequest& asked, Completion* completion) {

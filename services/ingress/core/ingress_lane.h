@@ -1,8 +1,8 @@
 // The ingress lane: requests from their first check to their one answer.
 //
 // Purpose: implements Frontend on a lane: ledger, admission, routing, replay, deadlines.
-// Who may call: the lane's thread; SetCatalog, GoLive and SetRoutes any thread (through Lane::Post).
-// Ownership: owns the flights (one for each ledger slot) and their input blocks.
+// Who may call: the lane's thread; SetCatalog, GoLive and SetRoutes any thread (through
+// Lane::Post). Ownership: owns the flights (one for each ledger slot) and their input blocks.
 // Invariants:
 //   1. Each accepted request is answered exactly once: a result counts only from the last worker of
 //      the current attempt's route.
@@ -20,9 +20,10 @@
 //   7. Overload is answered, not queued: by predicted finish (DEADLINE_EXCEEDED), by a limit that
 //      adapts, by the delay of the queue and by the replay budget (UNAVAILABLE, with a hint when to
 //      come back). The lowest priority goes first; golden requests and replays are not shed.
-//   8. A request sees one route from its first byte to its last (ingress_lane_routes.cc): what Resolve
-//      said is what it keeps, also where it falls back. What is sent in its shadow is no client's: it
-//      waits for nothing, has the lowest priority, and is counted at the shadow's version alone.
+//   8. A request sees one route from its first byte to its last (ingress_lane_routes.cc): what
+//   Resolve
+//      said is what it keeps, also where it falls back. What is sent in its shadow is no client's:
+//      it waits for nothing, has the lowest priority, and is counted at the shadow's version alone.
 // What fails: a request, with the status of frontend.h.
 #pragma once
 
@@ -129,7 +130,7 @@ class IngressLane : public Frontend, public LaneHandler {
     bool cancelled = false;
     bool golden = false;  // of the probe, or a shadow: not a client's
     bool shadow = false;
-    bool probe = false;   // decides over a model's breaker
+    bool probe = false;  // decides over a model's breaker
     bool stage_probe = false;
     uint8_t attempt = 0;
     uint8_t priority = 0;
@@ -141,7 +142,7 @@ class IngressLane : public Frontend, public LaneHandler {
     Completion* completion = nullptr;
     std::shared_ptr<const ModelTable> table;
     std::shared_ptr<const RoutingTable> routes;  // null: it is not routed
-    RouteUse use;                              // of its route
+    RouteUse use;                                // of its route
     ShadowList pairs = {};
     CheckedRequest request;
     int64_t deadline_ns = 0;
@@ -291,9 +292,9 @@ class IngressLane : public Frontend, public LaneHandler {
   RequestTracer tracer_;
   GoldenProbe probe_;
   std::shared_ptr<const RoutingTable> routes_;  // null: none came yet
-  mutable uint64_t routed_nobody_ = 0;        // requests that named no client
+  mutable uint64_t routed_nobody_ = 0;          // requests that named no client
   ShadowPairs pairs_;
-  bool sending_golden_ = false;     // Infer is called by the probe, or for a shadow
+  bool sending_golden_ = false;  // Infer is called by the probe, or for a shadow
   bool sending_shadow_ = false;
   uint64_t judged_generation_ = 0;  // the newest whose golden requests had their verdicts
   size_t in_flight_ = 0;

@@ -92,6 +92,35 @@ absl::StatusOr<BlockRef> IngressLane::Accept(const InferRequest& request, int64_
   return StoreInput(request, *checked);
 }
 
+IngressLane::Entry IngressLane::Enter(const InferRequest& request, int64_t now) {
+  Entry entry;
+  entry.input = Accept(request, now, &entry.checked, &entry.deadline_ns);
+  if (!entry.input.ok()) return entry;
+  absl::Status passed;
+  if (HasFallbacks(request.route)) passed = probe_.ModelReady(entry.checked.model->place);
+  if (passed.ok() && (breakers_.troubled() || gate_.troubled())) {
+    passed = PassBreakers(entry.checked, now, &entry.probes);
+  }
+  if (passed.ok()) return entry;
+  lane_->Release(*entry.input);
+  entry.input = passed;
+  return entry;
+}
+
+ModelStatsWords* IngressLane::CountRefusal(const InferRequest& request, int64_t now,
+                                           const absl::Status& status) {
+  ModelStatsWords* stats = &lane_->stats().Unknown();
+  if (sending_golden_) return stats;
+  const ServedModel* const served =
+      table_ == nullptr ? nullptr : table_->Lookup(request.model, request.version);
+  if (served != nullptr) {
+    counters_[served->place]->CountFailure(MonotonicNanos() - now);
+    stats = &lane_->stats().Of(static_cast<uint16_t>(served->model->route()));
+  }
+  stats->Code(static_cast<size_t>(status.code()));
+  return stats;
+}
+
 // One that waits gives way to a request of a higher priority: the lowest, with the latest deadline.
 absl::Status IngressLane::MakeRoom(uint32_t rank) {
   const bool over = !sending_golden_ && in_flight_ - golden_in_flight_ >= limit_.limit();

@@ -27,7 +27,8 @@ std::string_view ClientKeyOf(const RouteQuestion& question) {
 
 }  // namespace
 
-void IngressLane::SetRoutes(std::shared_ptr<const RoutingTable> routes, std::function<void()> taken) {
+void IngressLane::SetRoutes(std::shared_ptr<const RoutingTable> routes,
+                            std::function<void()> taken) {
   lane_->Post([this, routes = std::move(routes), taken = std::move(taken)] {
     routes_ = routes;
     taken();
@@ -99,9 +100,9 @@ bool IngressLane::EnterElsewhere(InferRequest* request, int64_t now, Entry* entr
   while (request->route.next_fallback < chain.size()) {
     const CompiledFallback& next = chain[request->route.next_fallback++];
     if (next.is_constant()) {
-      const int64_t rows =
-          request->inputs.empty() || request->inputs[0].shape.empty() ? 0
-                                                                      : request->inputs[0].shape[0];
+      const int64_t rows = request->inputs.empty() || request->inputs[0].shape.empty()
+                               ? 0
+                               : request->inputs[0].shape[0];
       const bool bounded = rows > 0 && rows <= config_.max_batch_rows;
       if (bounded && AnswerByConstant(next, request->route, request->outputs, rows, completion)) {
         return true;
@@ -147,8 +148,8 @@ IngressLane::Entry IngressLane::EnterAgain(const InferRequest& request, int64_t 
   return entry;
 }
 
-// A flight that could not be answered: goes on to the next version of its chain, in its place. False:
-// nothing takes it.
+// A flight that could not be answered: goes on to the next version of its chain, in its place.
+// False: nothing takes it.
 bool IngressLane::FallBack(uint16_t slot, const absl::Status& status) {
   Flight& flight = flights_[slot];
   if (flight.use.rule == nullptr || !CannotAnswer(status) || flight.attempt == kLastAttempt) {
@@ -280,8 +281,7 @@ uint8_t IngressLane::SendShadow(const CompiledShadow& shadow, const InferRequest
   const bool room = waiting_.empty() && !pairs_.full() && free_slots_.size() > flights_.size() / 2;
   const ServedModel* const served = table_->Lookup(shadow.model, shadow.version);
   if (!room || served == nullptr) return ShadowPairs::kNone;
-  ModelStatsWords* const stats =
-      &lane_->stats().Of(static_cast<uint16_t>(served->model->route()));
+  ModelStatsWords* const stats = &lane_->stats().Of(static_cast<uint16_t>(served->model->route()));
   const uint8_t pair = pairs_.Begin(stats, ScoreScaleOf(served->model->objective()));
   InferRequest copy = request;
   copy.model = shadow.model;

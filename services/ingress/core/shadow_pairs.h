@@ -3,9 +3,10 @@
 // Purpose: what a shadow would have answered is counted at its version, and seen by nobody.
 // Who may call: the ingress lane. Ownership: keeps copies of both answers' outputs, in memory that
 //   is used again; the counters are the page's.
-// Invariants: 1. At most kMost pairs are open. 2. A pair is open until both sides are there; then it
-//   counts once and is free. 3. Of an answer at most kMostBytes are kept; a larger one is counted as
-//   sent, and compared with nothing.
+// Invariants: 1. At most kMost pairs are open. 2. A pair is open until both sides are there; then
+// it
+//   counts once and is free. 3. Of an answer at most kMostBytes are kept; a larger one is counted
+//   as sent, and compared with nothing.
 // Nothing fails.
 #pragma once
 

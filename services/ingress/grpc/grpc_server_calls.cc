@@ -91,18 +91,20 @@ void GrpcServer::AddCatalogCalls() {
       return describe(*catalog, request, response);
     };
   };
-  AddPlainCall("ModelMetadata", oip, &RawInference::RequestModelMetadata,
-               AnswerWith<inference::ModelMetadataRequest, inference::ModelMetadataResponse>(
-                   with_catalog([this](const Catalog& catalog, const auto& request, auto* response) {
-                     const Routed asked = frontend_->Described(request.name(), request.version());
-                     return DescribeModel(catalog, asked.model, asked.version, response);
-                   })));
-  AddPlainCall("ModelConfig", oip, &RawInference::RequestModelConfig,
-               AnswerWith<inference::ModelConfigRequest, inference::ModelConfigResponse>(
-                   with_catalog([this](const Catalog& catalog, const auto& request, auto* response) {
-                     const Routed asked = frontend_->Described(request.name(), request.version());
-                     return DescribeConfig(catalog, asked.model, asked.version, response);
-                   })));
+  AddPlainCall(
+      "ModelMetadata", oip, &RawInference::RequestModelMetadata,
+      AnswerWith<inference::ModelMetadataRequest, inference::ModelMetadataResponse>(
+          with_catalog([this](const Catalog& catalog, const auto& request, auto* response) {
+            const Routed asked = frontend_->Described(request.name(), request.version());
+            return DescribeModel(catalog, asked.model, asked.version, response);
+          })));
+  AddPlainCall(
+      "ModelConfig", oip, &RawInference::RequestModelConfig,
+      AnswerWith<inference::ModelConfigRequest, inference::ModelConfigResponse>(
+          with_catalog([this](const Catalog& catalog, const auto& request, auto* response) {
+            const Routed asked = frontend_->Described(request.name(), request.version());
+            return DescribeConfig(catalog, asked.model, asked.version, response);
+          })));
   AddPlainCall(
       "RepositoryIndex", oip, &RawInference::RequestRepositoryIndex,
       AnswerWith<inference::RepositoryIndexRequest, inference::RepositoryIndexResponse>(

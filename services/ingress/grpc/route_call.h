@@ -1,6 +1,7 @@
 // Where a request over gRPC goes.
 //
-// Purpose: what a route goes by, out of the message and of the call's metadata. Who may call: only the
+// Purpose: what a route goes by, out of the message and of the call's metadata. Who may call: only
+// the
 //   thread that polls the queue. Invariants: 1. the metadata are looked at only where a route asks:
 //   gRPC makes a map of them for who looks. Nothing fails.
 #pragma once

@@ -113,8 +113,8 @@ absl::Status Connection::Unpack() {
 
 Routed Connection::Resolve(std::string_view client_key, std::string_view id) const {
   const FieldsOf fields(*parser_);
-  RouteQuestion question = {head_.route.model, head_.route.version, head_.prefix, tenant_,
-                            client_key,        id,                  &fields};
+  RouteQuestion question = {
+      head_.route.model, head_.route.version, head_.prefix, tenant_, client_key, id, &fields};
   return context_->frontend->Resolve(question);
 }
 
@@ -138,8 +138,7 @@ absl::Status Connection::Parse(const Catalog* catalog, Routed* routed) {
   return context_->predict_parser.Parse(body, **model, &context_->parsed);
 }
 
-absl::Status Connection::BindClasses(std::shared_ptr<const Catalog> catalog,
-                                     const Routed& routed) {
+absl::Status Connection::BindClasses(std::shared_ptr<const Catalog> catalog, const Routed& routed) {
   InferRequest request;
   request.model = routed.model;
   request.version = routed.version;

@@ -145,9 +145,7 @@ std::string_view ReadTraceState(const Parser& parser) {
   return shown && state.size() <= kMaxTraceState ? state : std::string_view();
 }
 
-std::string_view FieldsOf::Find(std::string_view name) const {
-  return Get(parser_, Name(name));
-}
+std::string_view FieldsOf::Find(std::string_view name) const { return Get(parser_, Name(name)); }
 
 std::string_view FaultHeader(const Parser& parser) { return Get(parser, Name(kFault)); }
 

@@ -31,9 +31,7 @@ uint64_t Spread(uint64_t x) {
 }
 
 // Of `of` places, evenly.
-uint32_t Place(uint64_t key, uint32_t of) {
-  return static_cast<uint32_t>((key >> 32) * of >> 32);
-}
+uint32_t Place(uint64_t key, uint32_t of) { return static_cast<uint32_t>((key >> 32) * of >> 32); }
 
 template <typename T>
 void Append(T value, std::string* row) {
@@ -43,11 +41,10 @@ void Append(T value, std::string* row) {
 template <typename T>
 bool AppendWhole(const Json& element, std::string* row) {
   if (!element.is_number_integer()) return false;
-  const bool fits = element.is_number_unsigned()
-                        ? element.get<uint64_t>() <=
-                              static_cast<uint64_t>(std::numeric_limits<T>::max())
-                        : element.get<int64_t>() >=
-                              static_cast<int64_t>(std::numeric_limits<T>::min());
+  const bool fits =
+      element.is_number_unsigned()
+          ? element.get<uint64_t>() <= static_cast<uint64_t>(std::numeric_limits<T>::max())
+          : element.get<int64_t>() >= static_cast<int64_t>(std::numeric_limits<T>::min());
   if (fits) Append(element.get<T>(), row);
   return fits;
 }

@@ -41,9 +41,9 @@ struct ConstantOutput {
 };
 
 struct CompiledFallback {
-  std::string model, version;            // empty: a constant
+  std::string model, version;  // empty: a constant
   std::vector<ConstantOutput> constant;
-  std::string said;                      // in the answer: "churn/2", "constant"
+  std::string said;  // in the answer: "churn/2", "constant"
 
   bool is_constant() const { return model.empty(); }
 };

@@ -22,8 +22,8 @@ std::shared_ptr<const RoutingTable> TableOf(const std::string& routes) {
 std::string Split(const std::vector<std::pair<std::string, uint32_t>>& weights) {
   std::string rule = "routes { name: \"m\" rules { ";
   for (const auto& [version, weight] : weights) {
-    rule += "targets { model: \"m\" version: \"" + version + "\" weight: " +
-            std::to_string(weight) + " } ";
+    rule += "targets { model: \"m\" version: \"" + version +
+            "\" weight: " + std::to_string(weight) + " } ";
   }
   return rule + "} }";
 }
@@ -59,9 +59,10 @@ TEST(RoutingTable, TheSplitIsThatOfTheWeights) {
     const auto keys = {
         +[](int i) { return RouteKey("m", KeyOf(i)); },
         +[](int i) { return RouteKey("m", std::to_string(i)); },
-        +[](int i) { return RouteKey("m", std::string(8, 'a') + static_cast<char>(i) +
-                                              static_cast<char>(i >> 8) +
-                                              static_cast<char>(i >> 16)); },
+        +[](int i) {
+          return RouteKey("m", std::string(8, 'a') + static_cast<char>(i) +
+                                   static_cast<char>(i >> 8) + static_cast<char>(i >> 16));
+        },
         +[](int i) { return RouteKeyOfNobody(static_cast<uint64_t>(i)); },
     };
     for (const auto& key : keys) {

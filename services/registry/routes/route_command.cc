@@ -34,8 +34,8 @@ absl::Status TakeText(const Json& json, const char* name, size_t most, std::stri
 
 absl::Status TakeVersion(const Json& json, const char* name, std::string* out) {
   if (absl::Status taken = TakeText(json, name, 9, out); !taken.ok()) return taken;
-  const bool number = std::all_of(out->begin(), out->end(),
-                                  [](char c) { return c >= '0' && c <= '9'; });
+  const bool number =
+      std::all_of(out->begin(), out->end(), [](char c) { return c >= '0' && c <= '9'; });
   if (out->empty() || (number && (*out)[0] != '0')) return absl::OkStatus();
   return Bad(absl::StrCat(name, ": must be the number of a version"));
 }
@@ -54,8 +54,8 @@ absl::Status TakeShare(const Json& json, RouteCommand* command) {
 absl::Status TakeRule(const Json& json, RouteCommand* command) {
   const auto rule = json.find("rule");
   if (rule == json.end() || !rule->is_object()) return Bad("rule: must be an object");
-  RuleResult read = ReadRule(rule->dump(-1, ' ', false, Json::error_handler_t::replace),
-                             command->name);
+  RuleResult read =
+      ReadRule(rule->dump(-1, ' ', false, Json::error_handler_t::replace), command->name);
   if (!read.faults.empty()) {
     std::string sentence;
     for (const ConfigFault& fault : read.faults) {
@@ -221,8 +221,7 @@ absl::StatusOr<RouteCommand> ParseRouteCommand(const std::string& text) {
   absl::Status status = TakeText(json, "action", 32, &action);
   const auto* known = std::find(std::begin(kActions), std::end(kActions), action);
   if (status.ok() && known == std::end(kActions)) {
-    return Bad(
-        "action: must be list, history, set, canary, promote, rollback, shadow or remove");
+    return Bad("action: must be list, history, set, canary, promote, rollback, shadow or remove");
   }
   if (status.ok()) command.action = static_cast<Action>(known - std::begin(kActions));
   if (status.ok()) status = TakeText(json, "name", 128, &command.name);

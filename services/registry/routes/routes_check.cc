@@ -25,17 +25,18 @@ bool SameTensor(const TensorSpec& a, const TensorSpec& b) {
 // Whether a client of `from` can be answered by `to` and not notice by the form.
 std::string Misfit(const Model& from, const Model& to) {
   for (const TensorSpec& input : to.inputs()) {
-    const bool same = std::any_of(from.inputs().begin(), from.inputs().end(),
-                                  [&](const TensorSpec& other) { return SameTensor(input, other); });
+    const bool same =
+        std::any_of(from.inputs().begin(), from.inputs().end(),
+                    [&](const TensorSpec& other) { return SameTensor(input, other); });
     if (!same) return absl::StrCat("takes another input '", input.name(), "'");
   }
   if (from.inputs_size() != to.inputs_size()) return "takes fewer inputs";
   for (const OutputSpec& output : from.outputs()) {
-    const bool same = std::any_of(to.outputs().begin(), to.outputs().end(),
-                                  [&](const OutputSpec& other) {
-                                    return other.tensor().name() == output.tensor().name() &&
-                                           other.tensor().datatype() == output.tensor().datatype();
-                                  });
+    const bool same =
+        std::any_of(to.outputs().begin(), to.outputs().end(), [&](const OutputSpec& other) {
+          return other.tensor().name() == output.tensor().name() &&
+                 other.tensor().datatype() == output.tensor().datatype();
+        });
     if (!same) return absl::StrCat("makes no output '", output.tensor().name(), "' of that type");
   }
   return "";
@@ -103,11 +104,11 @@ class RuleCheck {
     if (rule_.targets_size() == 1 && IsTarget(shadow.model(), shadow.version())) {
       Wrong(absl::StrCat(Quoted(shadow.model(), shadow.version()), " is in its own shadow"));
     }
-    const bool beside = shadow.beside_version().empty() ||
-                        std::any_of(rule_.targets().begin(), rule_.targets().end(),
-                                    [&](const RouteTarget& target) {
-                                      return target.version() == shadow.beside_version();
-                                    });
+    const bool beside =
+        shadow.beside_version().empty() ||
+        std::any_of(rule_.targets().begin(), rule_.targets().end(), [&](const RouteTarget& target) {
+          return target.version() == shadow.beside_version();
+        });
     if (!beside) Wrong(absl::StrCat("beside ", shadow.beside_version(), ", which is no target"));
   }
 

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <future>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <set>
@@ -112,7 +113,17 @@ RoutesDesk::RoutesDesk(std::string file, Host host)
       host_(std::move(host)),
       journal_(JournalPath(file_)),
       catalog_(std::make_shared<const Catalog>()),
-      routes_(std::make_shared<const Routes>()) {}
+      routes_(std::make_shared<const Routes>()),
+      keeper_([this] { KeepAll(); }) {}
+
+RoutesDesk::~RoutesDesk() {
+  {
+    std::lock_guard<std::mutex> lock(mutex_);
+    end_ = true;
+  }
+  wake_.notify_one();
+  keeper_.join();
+}
 
 std::shared_ptr<const Routes> RoutesDesk::routes() const {
   std::lock_guard<std::mutex> lock(mutex_);
@@ -149,7 +160,9 @@ void RoutesDesk::SetCatalog(std::shared_ptr<const Catalog> catalog) {
 }
 
 void RoutesDesk::Reread() {
-  std::lock_guard<std::mutex> lock(mutex_);
+  std::unique_lock<std::mutex> lock(mutex_);
+  // The file and the journal are one thread's at a time.
+  idle_.wait(lock, [this] { return !keeping_ && to_keep_.empty(); });
   const uint64_t before = routes_->generation();
   TakeFile(/*first=*/false);
   if (routes_->generation() != before) host_.publish(*routes_);
@@ -240,7 +253,8 @@ void RoutesDesk::RecordFile(const Routes& now) {
     change.name = name;
     if (before.count(name) > 0) change.before = before.at(name);
     if (after.count(name) > 0) change.after = after.at(name);
-    const absl::Status kept = journal_.Append(change);
+    journal_.Note(change);
+    const absl::Status kept = journal_.Write(change);
     if (!kept.ok()) Log(LogLevel::kError, "routes_journal", {{"why", kept.ToString()}});
   }
   routes_ = std::make_shared<const Routes>(std::move(routes));
@@ -252,7 +266,42 @@ void RoutesDesk::Publish(Routes routes) {
   host_.publish(*routes_);
 }
 
-absl::Status RoutesDesk::Keep() {
+void RoutesDesk::KeepAll() {
+  std::unique_lock<std::mutex> lock(mutex_);
+  while (true) {
+    wake_.wait(lock, [this] { return end_ || !to_keep_.empty(); });
+    if (to_keep_.empty()) return;
+    std::vector<ToKeep> batch = std::exchange(to_keep_, {});
+    const std::shared_ptr<const Routes> routes = routes_;
+    keeping_ = true;
+    lock.unlock();
+    absl::Status kept = Keep(*routes);
+    for (const ToKeep& each : batch) kept.Update(journal_.Write(each.change));
+    lock.lock();
+    keeping_ = false;
+    not_kept_ = kept.ok() ? "" : std::string(kept.message());
+    if (kept.ok()) file_faults_.clear();
+    RouteOutcome outcome;
+    if (!kept.ok()) outcome.message = absl::StrCat("in force, not kept: ", not_kept_);
+    outcome.reply_json = List();
+    idle_.notify_all();
+    lock.unlock();
+    for (const ToKeep& each : batch) {
+      Log(LogLevel::kInfo, "route_changed",
+          {{"name", each.change.name},
+           {"action", each.change.action},
+           {"who", each.change.who},
+           {"why", Printable(each.change.why)},
+           {"generation", each.change.generation},
+           {"kept", kept.ok() ? "yes" : std::string(kept.message())}});
+      outcome.generation = each.change.generation;
+      each.done(outcome);
+    }
+    lock.lock();
+  }
+}
+
+absl::Status RoutesDesk::Keep(const Routes& routes) {
   const FileText file = ReadFile();
   if (file.there && file.unreadable.empty() && file.text != known_.text) {
     const std::string aside = file_ + kByHand;
@@ -260,69 +309,80 @@ absl::Status RoutesDesk::Keep() {
       Log(LogLevel::kWarning, "routes_changed_by_hand", {{"kept_as", aside}});
     }
   }
-  std::string text = WriteRoutes(*routes_);
+  std::string text = WriteRoutes(routes);
   const absl::Status written = WriteWholeFile(file_, text, 0644, /*may_replace=*/true);
   if (!written.ok()) return written;
   SyncFolderOf(file_);
   known_ = {true, std::move(text), ""};
-  file_faults_.clear();
   return absl::OkStatus();
 }
 
 RouteOutcome RoutesDesk::Change(const std::string& command_json, const std::string& who) {
-  const absl::StatusOr<RouteCommand> command = ParseRouteCommand(command_json);
-  if (!command.ok()) return {command.status(), 0, "", ""};
-  std::lock_guard<std::mutex> lock(mutex_);
-  if (command->action == Action::kList) return {absl::OkStatus(), 0, "", List()};
-  if (command->action == Action::kHistory) return {absl::OkStatus(), 0, "", History(command->name)};
-  return DoChange(*command, who);
+  std::promise<RouteOutcome> promise;
+  ChangeThen(command_json, who, [&](const RouteOutcome& outcome) { promise.set_value(outcome); });
+  return promise.get_future().get();
 }
 
-RouteOutcome RoutesDesk::DoChange(const RouteCommand& command, const std::string& who) {
+void RoutesDesk::ChangeThen(const std::string& command_json, const std::string& who, Done done) {
+  const absl::StatusOr<RouteCommand> command = ParseRouteCommand(command_json);
+  std::optional<RouteOutcome> outcome;
+  if (!command.ok()) {
+    outcome = RouteOutcome{command.status(), 0, "", ""};
+  } else {
+    std::lock_guard<std::mutex> lock(mutex_);
+    if (command->action == Action::kList) {
+      outcome = RouteOutcome{absl::OkStatus(), 0, "", List()};
+    } else if (command->action == Action::kHistory) {
+      outcome = RouteOutcome{absl::OkStatus(), 0, "", History(command->name)};
+    } else {
+      outcome = DoChange(*command, who, &done);
+    }
+  }
+  if (outcome.has_value()) done(*outcome);
+}
+
+std::optional<RouteOutcome> RoutesDesk::DoChange(const RouteCommand& command,
+                                                 const std::string& who, Done* done) {
   const std::optional<NamedRoute> before = Find(command.name);
   const absl::StatusOr<std::optional<NamedRoute>> after = After(command, before);
-  if (!after.ok()) return {after.status(), 0, "", ""};
+  if (!after.ok()) return RouteOutcome{after.status(), 0, "", ""};
   const bool rollback = command.action == Action::kRollback;
-  if (absl::Status good = CheckAfter(*after, rollback); !good.ok()) return {good, 0, "", ""};
-  if (Same(before, *after) && !rollback) {
-    return {absl::OkStatus(), 0, "it is so already", List()};
+  if (absl::Status good = CheckAfter(*after, rollback); !good.ok()) {
+    return RouteOutcome{good, 0, "", ""};
   }
-  RouteOutcome outcome = Commit({0, 0, Printable(who), command.why, ActionName(command.action),
-                                 command.name, before, *after});
-  outcome.reply_json = List();
-  return outcome;
+  if (Same(before, *after) && !rollback) {
+    return RouteOutcome{absl::OkStatus(), 0, "it is so already", List()};
+  }
+  Commit({0, 0, Printable(who), command.why, ActionName(command.action), command.name, before,
+          *after},
+         std::move(*done));
+  return std::nullopt;
 }
 
 RouteOutcome RoutesDesk::Replace(const std::string& name, const std::optional<NamedRoute>& route,
                                  const std::string& who, const std::string& why) {
-  std::lock_guard<std::mutex> lock(mutex_);
-  const std::optional<NamedRoute> before = Find(name);
-  if (Same(before, route)) return {absl::OkStatus(), 0, "it is so already", ""};
-  // The way back is never refused for what is missing.
-  const bool fewer = !route.has_value() || NamesOnly(*route, before);
-  if (absl::Status good = CheckAfter(route, fewer); !good.ok()) return {good, 0, "", ""};
-  return Commit({0, 0, Printable(who), why, "rollout", name, before, route});
+  std::promise<RouteOutcome> promise;
+  {
+    std::lock_guard<std::mutex> lock(mutex_);
+    const std::optional<NamedRoute> before = Find(name);
+    if (Same(before, route)) return {absl::OkStatus(), 0, "it is so already", ""};
+    // The way back is never refused for what is missing.
+    const bool fewer = !route.has_value() || NamesOnly(*route, before);
+    if (absl::Status good = CheckAfter(route, fewer); !good.ok()) return {good, 0, "", ""};
+    Commit({0, 0, Printable(who), why, "rollout", name, before, route},
+           [&promise](const RouteOutcome& outcome) { promise.set_value(outcome); });
+  }
+  return promise.get_future().get();
 }
 
 // Published first, kept after.
-RouteOutcome RoutesDesk::Commit(RouteChange change) {
+void RoutesDesk::Commit(RouteChange change, Done done) {
   Publish(With(*routes_, change.name, change.after));
   change.generation = routes_->generation();
   change.wall_ms = host_.wall_ms();
-  absl::Status kept = Keep();
-  kept.Update(journal_.Append(change));
-  not_kept_ = kept.ok() ? "" : std::string(kept.message());
-  Log(LogLevel::kInfo, "route_changed",
-      {{"name", change.name},
-       {"action", change.action},
-       {"who", change.who},
-       {"why", Printable(change.why)},
-       {"generation", change.generation},
-       {"kept", kept.ok() ? "yes" : not_kept_}});
-  RouteOutcome outcome;
-  outcome.generation = change.generation;
-  if (!kept.ok()) outcome.message = absl::StrCat("in force, not kept: ", not_kept_);
-  return outcome;
+  journal_.Note(change);
+  to_keep_.push_back({std::move(change), std::move(done)});
+  wake_.notify_one();
 }
 
 absl::StatusOr<std::optional<NamedRoute>> RoutesDesk::After(

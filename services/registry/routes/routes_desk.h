@@ -2,12 +2,13 @@
 //
 // Purpose: the one owner of routes: reads routes.yaml, checks it against the catalog, does
 // commands,
-//   publishes, keeps. Who may call: any thread; a call holds the desk for its whole length, so
-//   changes come one after the other.
-// Ownership: owns the journal. The host's functions are called with the desk held.
+//   publishes, keeps. Who may call: any thread; changes come one after the other.
+// Ownership: owns the journal, and the thread that keeps. The host's functions are called with the
+//   desk held, on the caller's thread.
 // Invariants:
-//   1. A change is published first and kept after: a rollback waits for no disk. What was published
-//      and could not be kept is said.
+//   1. A change is published first and kept after, on a thread of its own: a rollback waits for no
+//      disk, also not for that of the change before it. What was published and could not be kept is
+//      said. What waits for the disk is kept together.
 //   2. What is wrong leaves the routes as they are, is logged, and is told by `list` until it is
 //      right.
 //   3. Generations grow, also over restarts: the journal has the last one.
@@ -18,11 +19,13 @@
 
 #include <stdint.h>
 
+#include <condition_variable>
 #include <functional>
 #include <memory>
 #include <mutex>
 #include <optional>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -48,6 +51,7 @@ class RoutesDesk {
   };
   // `file`: routes.yaml; the journal is beside it.
   RoutesDesk(std::string file, Host host);
+  ~RoutesDesk();  // what is published is kept first
 
   // Reads what is kept and publishes it. Once, with the first catalog.
   void Start(std::shared_ptr<const Catalog> catalog);
@@ -58,10 +62,15 @@ class RoutesDesk {
   // Publishes what is in force once more.
   void SayAgain();
 
+  // `done` is called once, by any thread: when the change is kept, or at once where nothing has to
+  // be.
+  using Done = std::function<void(const RouteOutcome& outcome)>;
+  void ChangeThen(const std::string& command_json, const std::string& who, Done done);
+  // The same, waiting for it.
   RouteOutcome Change(const std::string& command_json, const std::string& who);
   // The whole route, as a rollout makes it and puts it back; nothing: without it. A version that it
   // names and that is not loaded is no fault where it names none that the route did not name
-  // before. Its reply is empty.
+  // before.
   RouteOutcome Replace(const std::string& name, const std::optional<NamedRoute>& route,
                        const std::string& who, const std::string& why);
   // What is published; never null.
@@ -78,9 +87,16 @@ class RoutesDesk {
   void TakeFile(bool first);
   void RecordFile(const Routes& now);
   void Publish(Routes routes);
-  absl::Status Keep();
-  RouteOutcome DoChange(const RouteCommand& command, const std::string& who);
-  RouteOutcome Commit(RouteChange change);
+  struct ToKeep {
+    RouteChange change;
+    Done done;
+  };
+  void KeepAll();  // the thread's
+  absl::Status Keep(const Routes& routes);
+  // Nothing: it waits to be kept.
+  std::optional<RouteOutcome> DoChange(const RouteCommand& command, const std::string& who,
+                                       Done* done);
+  void Commit(RouteChange change, Done done);
   absl::StatusOr<std::optional<NamedRoute>> After(const RouteCommand& command,
                                                   const std::optional<NamedRoute>& before) const;
   absl::Status CheckAfter(const std::optional<NamedRoute>& after, bool rollback) const;
@@ -91,12 +107,17 @@ class RoutesDesk {
   const std::string file_;
   const Host host_;
   mutable std::mutex mutex_;
-  RoutesJournal journal_;
+  std::condition_variable wake_;  // of the thread that keeps
+  std::condition_variable idle_;  // nothing is being kept
+  std::vector<ToKeep> to_keep_;
+  bool keeping_ = false, end_ = false;
+  RoutesJournal journal_;  // what is in it, at once; its file is the keeping thread's
   std::shared_ptr<const Catalog> catalog_;
   std::shared_ptr<const Routes> routes_;
   FileText known_;                        // as read or written last
   std::vector<std::string> file_faults_;  // of the file as it is; empty: it is in force
   std::string not_kept_;                  // why what is in force is not in the file
+  std::thread keeper_;                    // the last: it uses all of the others
 };
 
 // "repository/routes.yaml" to "repository/routes.journal".

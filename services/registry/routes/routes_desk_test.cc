@@ -1,12 +1,15 @@
 #include "services/registry/routes/routes_desk.h"
 
+#include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <nlohmann/json.hpp>
 
+#include "ipc/fd.h"
 #include "services/registry/routes/routes_file.h"
 #include "services/registry/routes/testing/routes_rig.h"
 
@@ -114,7 +117,8 @@ TEST(RoutesDesk, AFaultyFileThatIsReadAgainChangesNothing) {
   DeskRig rig(folder);
   rig.Do(kCanary);
   for (const std::string bad :
-       {"nonsense", "routes_format: 1\nroutes: [{name: churn, rules: [{to: [{version: 9}]}]}]\n...\n",
+       {"nonsense",
+        "routes_format: 1\nroutes: [{name: churn, rules: [{to: [{version: 9}]}]}]\n...\n",
         "routes_format: 1\nroutes: [{name: x, rules: [{to: [{model: churn, version: 1}, {model: "
         "churn, version: 2}]}]}]\n...\n"}) {
     folder.Write(bad);
@@ -138,6 +142,29 @@ TEST(RoutesDesk, IsInForceWhereItCannotBeKept) {
   EXPECT_THAT(rig.Do(kList).reply_json, HasSubstr("cannot be written"));
 }
 
+// A disk that does not answer (here: a journal that nobody reads) holds up no other change.
+TEST(RoutesDesk, NoChangeWaitsForTheDiskOfTheOneBefore) {
+  const RoutesFolder folder;
+  DeskRig rig(folder);
+  const std::string journal = JournalPath(folder.file());
+  ASSERT_EQ(mkfifo(journal.c_str(), 0600), 0);
+  std::atomic<int> kept{0};
+  const auto done = [&](const RouteOutcome& outcome) {
+    EXPECT_TRUE(outcome.status.ok());
+    ++kept;
+  };
+  rig.desk.ChangeThen(kCanary, "uid:7", done);
+  rig.desk.ChangeThen(R"({"action":"promote","name":"churn"})", "uid:7", done);
+  EXPECT_EQ(rig.Split("churn"), "2:10000");
+  rig.desk.ChangeThen(kRollback, "uid:7", done);
+  EXPECT_EQ(rig.Split("churn"), "3:9500 2:500");
+  EXPECT_EQ(kept, 0);
+  const Fd reader(open(journal.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC));
+  EXPECT_TRUE(rig.Do(kList).status.ok());
+  EXPECT_TRUE(rig.Do(R"({"action":"remove","name":"churn"})").status.ok());  // waits for all
+  EXPECT_EQ(kept, 3);
+}
+
 TEST(RoutesDesk, WhatIsWrongIsRefusedAndChangesNothing) {
   const RoutesFolder folder;
   DeskRig rig(folder);
@@ -154,7 +181,8 @@ TEST(RoutesDesk, WhatIsWrongIsRefusedAndChangesNothing) {
       {R"({"action":"promote","name":"churn"})", "version: is missing"},
       {R"({"action":"shadow","name":"churn","version":"2","share":0})", "in no shadow"},
       {R"({"action":"remove","name":"churn"})", "there is no route"},
-      {R"({"action":"set","name":"churn","rule":{"to":[{"version":1,"weight":10}]}})", "must be 100"},
+      {R"({"action":"set","name":"churn","rule":{"to":[{"version":1,"weight":10}]}})",
+       "must be 100"},
       {R"({"action":"set","name":"churn"})", "rule: must be an object"},
       {R"({"action":"dance"})", "action: must be"},
       {R"([])", "JSON object"},

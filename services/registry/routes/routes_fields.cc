@@ -62,18 +62,18 @@ constexpr F kShadow[] = {
 constexpr F kDimension[] = {
     {"", FieldKind::kInteger, kRequired, 1, INT32_MAX, {}, "A dimension.", {}}};
 constexpr F kElement[] = {{"", FieldKind::kElement, kRequired, 0, 0, {}, "An element.", {}}};
-constexpr F kTensorFields[] = {
-    Text("name", kRequired, 128, kTensor, "The output's."),
-    Text("datatype", kRequired, 8, kType, "As the protocol names it."),
-    List("shape", kRequired, 2, 2, kDimension, "[1, columns]."),
-    List("data", kRequired, 1, 1 << 12, kElement, "Its elements.")};
+constexpr F kTensorFields[] = {Text("name", kRequired, 128, kTensor, "The output's."),
+                               Text("datatype", kRequired, 8, kType, "As the protocol names it."),
+                               List("shape", kRequired, 2, 2, kDimension, "[1, columns]."),
+                               List("data", kRequired, 1, 1 << 12, kElement, "Its elements.")};
 constexpr F kOutput[] = {Map("", kTensorFields, "An output of one row.")};
 
 constexpr F kFallbackFields[] = {
     kModel, Version("version", kOptional, "One that is loaded."),
     List("constant", kOptional, 1, 16, kOutput,
          "In place of a version: the outputs of one row, which each row of the request gets.")};
-constexpr F kFallback[] = {Map("", kFallbackFields, "What answers where what is before it cannot.")};
+constexpr F kFallback[] = {
+    Map("", kFallbackFields, "What answers where what is before it cannot.")};
 
 constexpr F kRuleFields[] = {
     Text("label", kOptional, 64, kFree, "For people."),

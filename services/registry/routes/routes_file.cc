@@ -115,8 +115,9 @@ class RuleReader {
       }
     }
     if (!good || sum == kAllParts) return;
-    check_.Add(list, path, absl::StrFormat("weights are %g per cent together, and must be 100",
-                                           sum / kPartsAPercent));
+    check_.Add(
+        list, path,
+        absl::StrFormat("weights are %g per cent together, and must be 100", sum / kPartsAPercent));
   }
 
   void ReadShadow(const YAML::Node& node, const std::string& path, ShadowTarget* shadow) {
@@ -162,8 +163,8 @@ class RuleReader {
   FieldCheck& check_;
 };
 
-std::optional<YAML::Node> Open(std::string_view yaml, const ManifestField& table,
-                               FieldCheck* check, std::vector<ConfigFault>* faults) {
+std::optional<YAML::Node> Open(std::string_view yaml, const ManifestField& table, FieldCheck* check,
+                               std::vector<ConfigFault>* faults) {
   if (!IsUtf8(yaml)) {
     faults->push_back({0, "", "the text is not UTF-8"});
     return std::nullopt;

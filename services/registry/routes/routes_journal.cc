@@ -108,8 +108,7 @@ void RoutesJournal::Read() {
   }
 }
 
-absl::Status RoutesJournal::Append(const RouteChange& change) {
-  changes_.push_back(change);
+absl::Status RoutesJournal::Write(const RouteChange& change) {
   const std::string line = absl::StrCat(ends_whole_ ? "" : "\n", ChangeLine(change), "\n");
   const Fd file(open(path_.c_str(), O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644));
   ssize_t written = file.valid() ? write(file.get(), line.data(), line.size()) : -1;

@@ -4,7 +4,7 @@
 //   where the file is damaged. Who may call: one thread.
 // Invariants: 1. A line is written whole, synced, and never changed. 2. A line that was cut short
 //   (the machine died) or is not ours is skipped when the journal is read, and counted.
-// What fails: Append, where it cannot be written.
+// What fails: Write, where it cannot be written.
 #pragma once
 
 #include <stdint.h>
@@ -38,7 +38,10 @@ class RoutesJournal {
 
   // All that is there; a file that does not exist is empty.
   void Read();
-  absl::Status Append(const RouteChange& change);
+  // Note: it is one of changes(), at once. Write: it is in the file; one that another thread may
+  // do, beside everything here but Read.
+  void Note(const RouteChange& change) { changes_.push_back(change); }
+  absl::Status Write(const RouteChange& change);
 
   const std::vector<RouteChange>& changes() const { return changes_; }
   size_t skipped() const { return skipped_; }

@@ -164,11 +164,13 @@ TEST(RoutesCheck, WhatDoesNotFitHasASentence) {
        "could not answer already", ""},
       {route("churn", "{to: [{version: 1}], fallbacks: [" + constant + ", {version: 2}]}"),
        "behind a constant nothing is ever asked", ""},
-      {route("churn", "{to: [{version: 1}], fallbacks: [{constant: [{name: other, datatype: FP32, "
-                      "shape: [1, 1], data: [1]}]}]}"),
+      {route("churn",
+             "{to: [{version: 1}], fallbacks: [{constant: [{name: other, datatype: FP32, "
+             "shape: [1, 1], data: [1]}]}]}"),
        "the constant lacks output 'prediction'", ""},
-      {route("churn", "{to: [{version: 1}], fallbacks: [{constant: [{name: prediction, datatype: "
-                      "FP64, shape: [1, 1], data: [1]}]}]}"),
+      {route("churn",
+             "{to: [{version: 1}], fallbacks: [{constant: [{name: prediction, datatype: "
+             "FP64, shape: [1, 1], data: [1]}]}]}"),
        "must be FP32 [1, 1]", ""},
   };
   for (const Case& one : cases) {
@@ -197,7 +199,7 @@ TEST(RoutesJournal, SurvivesACutLineAndSkipsNonsense) {
   change.after = ReadRoutes(ReadText("services/registry/routes/corpus/good.yaml")).routes.routes(0);
   {
     RoutesJournal journal(path);
-    ASSERT_TRUE(journal.Append(change).ok());
+    ASSERT_TRUE(journal.Write(change).ok());
   }
   std::ofstream(path, std::ios::app) << "not json\n{\"generation\": 8, \"na";
   RoutesJournal journal(path);
@@ -210,7 +212,7 @@ TEST(RoutesJournal, SurvivesACutLineAndSkipsNonsense) {
   change.generation = 9;
   change.before = change.after;
   change.after.reset();
-  ASSERT_TRUE(journal.Append(change).ok());
+  ASSERT_TRUE(journal.Write(change).ok());
   RoutesJournal again(path);
   again.Read();
   ASSERT_EQ(again.changes().size(), 2u);  // the cut line did not take this one along

@@ -74,8 +74,8 @@ struct DeskRig {
       if (route.name() != name) continue;
       std::string text;
       for (const RouteTarget& target : route.rules().rbegin()->targets()) {
-        text += (text.empty() ? "" : " ") + target.version() + ":" +
-                std::to_string(target.weight());
+        text +=
+            (text.empty() ? "" : " ") + target.version() + ":" + std::to_string(target.weight());
       }
       return text;
     }
