@@ -27,7 +27,7 @@ struct CompileOptions {
   int64_t max_memory_mb = 0;  // of the child; a file larger than this is not tried
   int64_t timeout_ms = 0;
   std::vector<int> cpus = {};  // that the child may use; empty: all
-  bool background = false;  // others are served meanwhile: it gives way to them
+  bool background = false;     // others are served meanwhile: it gives way to them
 };
 
 struct CompiledPlan {

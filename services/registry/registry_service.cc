@@ -83,7 +83,8 @@ std::optional<int> RegistryService::Handle(const ToProcess& message) {
       if (builder_ == nullptr) return kExitProtocol;
       return OnChangeModel(message.change_model());
     case ToProcess::kAdopted:
-      LogRing::Say([this](const FromProcess& message, absl::Span<const int> fds) { Send(message, fds); });
+      LogRing::Say(
+          [this](const FromProcess& message, absl::Span<const int> fds) { Send(message, fds); });
       // What was published last may have been lost with the supervisor before.
       if (routes_ != nullptr) routes_->SayAgain();
       if (rollouts_ != nullptr) rollouts_->WatchAgain();
@@ -103,7 +104,8 @@ std::optional<int> RegistryService::Handle(const ToProcess& message) {
 
 std::optional<int> RegistryService::OnConfigure(const Configure& configure) {
   if (builder_ != nullptr) return kExitProtocol;
-  LogRing::Say([this](const FromProcess& message, absl::Span<const int> fds) { Send(message, fds); });
+  LogRing::Say(
+      [this](const FromProcess& message, absl::Span<const int> fds) { Send(message, fds); });
   ConfigResult parsed = ParseConfig(configure.config_yaml());
   for (const std::string& fault : FormatFaults("configuration", parsed.faults)) {
     Log(LogLevel::kError, "configuration_refused", {{"fault", fault}});

@@ -19,10 +19,10 @@
 #include "ipc/control.pb.h"
 #include "services/registry/catalog_builder.h"
 #include "services/registry/control_inbox.h"
+#include "services/registry/debt/debt_watch.h"
 #include "services/registry/rollout/rollout_desk.h"
 #include "services/registry/routes/routes_desk.h"
 #include "services/registry/watch/repository_watch.h"
-#include "services/registry/debt/debt_watch.h"
 
 namespace millrace {
 

@@ -16,10 +16,9 @@ int Main(int argc, char** argv) {
   CLI::App app("Millrace serves machine-learning models on this machine.", "millrace");
   app.require_subcommand(1);
   int exit_code = kExitGood;
-  for (auto* add :
-       {AddServe, AddStatus, AddDebt, AddTop, AddLogs, AddProfile, AddQuarantine, AddWaitReady,
-        AddScale, AddModel, AddRoute, AddRollout, AddUpgrade, AddStop, AddInfer, AddVerify, AddLoad,
-        AddKey, AddConfigReference}) {
+  for (auto* add : {AddServe, AddStatus, AddDebt, AddTop, AddLogs, AddProfile, AddQuarantine,
+                    AddWaitReady, AddScale, AddModel, AddRoute, AddRollout, AddUpgrade, AddStop,
+                    AddInfer, AddVerify, AddLoad, AddKey, AddConfigReference}) {
     add(&app, &exit_code);
   }
   if (argc < 2) {

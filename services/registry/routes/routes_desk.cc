@@ -353,9 +353,9 @@ std::optional<RouteOutcome> RoutesDesk::DoChange(const RouteCommand& command,
   if (Same(before, *after) && !rollback) {
     return RouteOutcome{absl::OkStatus(), 0, "it is so already", List()};
   }
-  Commit({0, 0, Printable(who), command.why, ActionName(command.action), command.name, before,
-          *after},
-         std::move(*done));
+  Commit(
+      {0, 0, Printable(who), command.why, ActionName(command.action), command.name, before, *after},
+      std::move(*done));
   return std::nullopt;
 }
 
