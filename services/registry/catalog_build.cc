@@ -64,8 +64,7 @@ class Build {
     if (listing->models.empty() && listing->refused.empty() && !last_.models.empty()) {
       return absl::FailedPreconditionError(
           "the repository shows no model, as a file system does that is not mounted; what is "
-          "served "
-          "stays");
+          "served stays");
     }
     for (const Repository::RefusedFolder& folder : listing->refused) {
       Fail(folder.name, "", folder.reason);
@@ -357,15 +356,12 @@ class Build {
   }
 
   absl::Status GiveRoute(LoadedModel* loaded) {
-    if (const uint32_t route = RouteBefore(last_, *loaded); route != 0) {
-      loaded->model.set_route(route);
-      return absl::OkStatus();
-    }
-    if (next_route_ > kMaxRoute) {
+    const uint32_t before = RouteBefore(last_, *loaded);
+    if (before == 0 && next_route_ > kMaxRoute) {
       return absl::ResourceExhaustedError(
           "all route numbers of this life of the server are used; start it anew");
     }
-    loaded->model.set_route(next_route_++);
+    loaded->model.set_route(before != 0 ? before : next_route_++);
     return absl::OkStatus();
   }
 

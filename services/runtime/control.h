@@ -46,6 +46,8 @@ class Control {
     std::unique_ptr<Lane> lane;
   };
 
+  // A stage that is not known: none.
+  static LaneId ToLaneId(const LaneName& name);
   // Each handles one message; nothing: go on, a value: exit with it.
   std::optional<int> Handle(ToProcess& message, std::vector<Fd> fds);
   std::optional<int> OnConfigure(const Configure& configure, std::vector<Fd> fds);

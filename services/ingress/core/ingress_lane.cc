@@ -368,12 +368,6 @@ void IngressLane::SendHeld(int64_t now) {
       });
 }
 
-void IngressLane::OnPeer(const std::shared_ptr<PeerLane>& peer) {
-  windows_.WorkerUp(peer->id.incarnation);
-  drain_.Restart();
-  dispatch_again_ = true;
-}
-
 size_t IngressLane::Poll() {
   const uint64_t roster_before = lane_->roster().generation;
   const size_t done = lane_->Poll();

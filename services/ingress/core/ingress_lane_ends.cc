@@ -203,6 +203,12 @@ bool IngressLane::WasExecuting(const PeerLane& dead, uint16_t slot) const {
   return false;
 }
 
+void IngressLane::OnPeer(const std::shared_ptr<PeerLane>& peer) {
+  windows_.WorkerUp(peer->id.incarnation);
+  drain_.Restart();
+  dispatch_again_ = true;
+}
+
 void IngressLane::OnPeerLost(const std::shared_ptr<PeerLane>& peer) {
   const uint32_t dead = peer->id.incarnation;
   const bool opened = CountModelDeaths(*peer);

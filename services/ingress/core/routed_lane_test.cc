@@ -22,21 +22,18 @@ constexpr char kVersions[] = R"(
   generation: 2
   models {
     name: "plain" version: "7" route: 12 max_rows: 4
-    inputs { name: "input" datatype: 11 dims: 1 }
+    inputs { name: "input" datatype: 11 dims: 1 } prediction_columns: 1 margin_columns: 1
     outputs { tensor { name: "prediction" datatype: 11 dims: 1 } kind: PREDICTION }
-    prediction_columns: 1 margin_columns: 1
   }
   models {
     name: "plain" version: "8" route: 13 max_rows: 4 latest: true
-    inputs { name: "input" datatype: 11 dims: 1 }
+    inputs { name: "input" datatype: 11 dims: 1 } prediction_columns: 1 margin_columns: 1
     outputs { tensor { name: "prediction" datatype: 11 dims: 1 } kind: PREDICTION }
-    prediction_columns: 1 margin_columns: 1
   }
   models {
     name: "small" version: "1" route: 14 max_rows: 4 latest: true
-    inputs { name: "input" datatype: 11 dims: 1 }
+    inputs { name: "input" datatype: 11 dims: 1 } prediction_columns: 1 margin_columns: 1
     outputs { tensor { name: "prediction" datatype: 11 dims: 1 } kind: PREDICTION }
-    prediction_columns: 1 margin_columns: 1
   }
 )";
 
@@ -386,15 +383,11 @@ TEST_F(RoutedLaneTest, ARoutedRequestAllocatesNothing) {
   struct Quiet : Completion {
     void Done(const InferAnswer&) override {}
   } quiet;
-  RequestId id = 0;
   const uint64_t before = Allocations();
   const Routed routed = lane_.Resolve(question);
-  InferRequest request;
-  request.model = routed.model;
-  request.version = routed.version;
+  InferRequest request = {routed.model, routed.version, {&input, 1}};
   request.route = routed.use;
-  request.inputs = {&input, 1};
-  id = lane_.Infer(request, &quiet);
+  const RequestId id = lane_.Infer(request, &quiet);
   const uint64_t allocations = Allocations() - before;
   EXPECT_NE(id, 0u);
   EXPECT_EQ(allocations, 0u);

@@ -70,7 +70,7 @@ class RoutesDesk {
   RouteOutcome Change(const std::string& command_json, const std::string& who);
   // The whole route, as a rollout makes it and puts it back; nothing: without it. A version that it
   // names and that is not loaded is no fault where it names none that the route did not name
-  // before.
+  // before. Does not wait for it to be kept.
   RouteOutcome Replace(const std::string& name, const std::optional<NamedRoute>& route,
                        const std::string& who, const std::string& why);
   // What is published; never null.
