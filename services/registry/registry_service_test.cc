@@ -231,7 +231,8 @@ TEST_F(WatchingTest, AVersionThatIsBeingWrittenDoesNotHoldUpTheOthers) {
   EXPECT_EQ(catalog.failed_size(), 0);
   EXPECT_THAT(routes_, ElementsAre(7, 8));
   // Left like that they are tried, refused, and stood in for.
-  const Catalog tried = HearCatalog();
+  Catalog tried = HearCatalog();
+  if (tried.failed_size() < 2) tried = HearCatalog();  // one stood still before the other
   EXPECT_THAT(Served(tried), ElementsAre("a/1", "a/2"));
   EXPECT_EQ(tried.failed_size(), 2);
   EXPECT_THAT(routes_, ElementsAre(7, 8));
@@ -338,7 +339,12 @@ TEST_F(RegistryProgramTest, ServesAndStops) {
   EXPECT_EQ(Run({"--control_fd=3", std::string("--compiler=") + kFakeCompiler}), kExitOk) << log_;
   FromProcess message;
   std::vector<Fd> fds;
-  ASSERT_TRUE(*supervisor_.Receive(&message, &fds));
+  // Its log and the routes come first.
+  while (!message.has_publish_catalog()) {
+    fds.clear();
+    const absl::StatusOr<bool> received = supervisor_.Receive(&message, &fds);
+    ASSERT_TRUE(received.ok() && *received) << received.status();
+  }
   EXPECT_EQ(message.publish_catalog().plan_routes_size(), 1);
   EXPECT_EQ(fds.size(), 2u);
   EXPECT_THAT(log_, ::testing::HasSubstr("process=registry0 event=catalog_published generation=1"));

@@ -229,7 +229,8 @@ TEST_F(AdminVerbsTest, WhatIsOwedOnTheCatalogAndTheFleet) {
   StartAll();  // with one execution process, and a model that has no manifest
   const auto kinds = [this](const std::string& line) {
     std::vector<std::string> found;
-    for (const json& item : Ask(line)["debt"]) found.push_back(item["kind"]);
+    const json reply = Ask(line);
+    for (const json& item : reply["debt"]) found.push_back(item["kind"]);
     return found;
   };
   using Kinds = std::vector<std::string>;
