@@ -69,7 +69,7 @@ TEST(Life, DamagedModelsAreNamedAndTheOthersServe) {
   fs::resize_file(digits, fs::file_size(digits) / 2);
   fs::resize_file(dir + "/breast_cancer/1/model.ubj", 0);
   std::ofstream(dir + "/randhie_lgbm/config.pbtxt", std::ios::app)
-      << "dynamic_batching { max_queue_delay_microseconds: 100 }\n";
+      << "sequence_batching { max_sequence_idle_microseconds: 100 }\n";
   Tree::Options options;
   options.repository = dir;
   auto tree = Tree::Start(options);
@@ -78,8 +78,7 @@ TEST(Life, DamagedModelsAreNamedAndTheOthersServe) {
   for (const auto& f : failed) reasons[f["name"]] = f["reason"];
   EXPECT_TRUE(reasons.count("digits")) << failed.dump();
   EXPECT_TRUE(reasons.count("breast_cancer")) << failed.dump();
-  EXPECT_NE(reasons["randhie_lgbm"].find("max_queue_delay_microseconds"), std::string::npos)
-      << failed.dump();
+  EXPECT_NE(reasons["randhie_lgbm"].find("sequence_batching"), std::string::npos) << failed.dump();
   EXPECT_TRUE(reasons.count("randhie")) << "an ensemble without one of its members";
   ExpectGolden(*tree, "randhie_xgb", true);
   EXPECT_EQ(tree->Stop(), 0);
