@@ -19,6 +19,17 @@
 namespace millrace {
 namespace {
 
+// The files have the times of what they are copies of.
+void CopyWithTimes(const std::string& from, const std::string& to) {
+  namespace fs = std::filesystem;
+  fs::copy(from, to, fs::copy_options::recursive);
+  for (const auto& entry : fs::recursive_directory_iterator(from)) {
+    if (!entry.is_regular_file()) continue;
+    fs::last_write_time(fs::path(to) / entry.path().lexically_relative(from),
+                        entry.last_write_time());
+  }
+}
+
 constexpr int64_t kLimitNs = 60 * kNanosPerSecond;
 constexpr auto kPoll = std::chrono::milliseconds(5);
 
@@ -63,8 +74,7 @@ std::vector<std::string> Tree::Command(const Options& options, const std::string
                                       "--admin-socket=" + dir + "/admin"};
   if (!options.repository.empty()) {
     // A copy, since a test's data are symbolic links, which the registry does not follow.
-    std::filesystem::copy(options.repository, dir + "/models",
-                          std::filesystem::copy_options::recursive);
+    CopyWithTimes(options.repository, dir + "/models");
     command.push_back("--repository=" + dir + "/models");
   }
   if (options.enable_faults) command.push_back("--enable-faults");

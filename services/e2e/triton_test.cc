@@ -3,6 +3,7 @@
 #include <arpa/inet.h>
 #include <gtest/gtest.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -203,6 +204,8 @@ TEST_F(Triton, WhatIsOwedOnIt) {
   EXPECT_EQ(code, 0);
   EXPECT_NE(text.find("it has no manifest"), std::string::npos) << text;
   EXPECT_EQ(text.find("old_weights"), std::string::npos) << text;
+  pollfd called = {listener, POLLIN, 0};
+  ASSERT_EQ(poll(&called, 1, 60'000), 1) << "the webhook is not called";
   const int client = accept(listener, nullptr, nullptr);
   ASSERT_GE(client, 0);
   std::string notice(4096, '\0');
