@@ -207,11 +207,11 @@ TEST_F(RolloutTest, ACrashingVersionIsTakenBack) {
 // The weather befalls both versions; registry and supervisor are killed in the middle of it.
 TEST_F(RolloutTest, AGoodVersionIsPromotedInFoulWeatherWhoeverDies) {
   Load load(*tree_, "weather");
-  Start({{"steps", {20, 50, 100}}, {"limits", Limits(100, 100)}});
+  Start({{"steps", {20, 50, 100}}, {"every_ms", 3000}, {"limits", Limits(100, 100)}});
   tree_->WaitUntil("version 2 answers", [&] { return load.Take()["2"] > 20; });
   tree_->Hurt("registry0", SIGKILL);
   tree_->WaitUntil("the rollout is there again", [&] { return Now().is_object(); });
-  EXPECT_EQ(Now()["phase"], "running");
+  EXPECT_NE(Now()["phase"], "rolled_back") << Now().dump();
   tree_->KillSupervisor();
   const json ended = WaitForEnd();
   EXPECT_EQ(ended["phase"], "promoted") << ended.dump();

@@ -4,8 +4,6 @@
 #include <string.h>
 
 #include <map>
-#include <optional>
-#include <set>
 #include <string>
 
 #include "common/clock.h"
@@ -385,7 +383,10 @@ TEST_F(RoutedLaneTest, ARoutedRequestAllocatesNothing) {
   } quiet;
   const uint64_t before = Allocations();
   const Routed routed = lane_.Resolve(question);
-  InferRequest request = {routed.model, routed.version, {&input, 1}};
+  InferRequest request;
+  request.model = routed.model;
+  request.version = routed.version;
+  request.inputs = {&input, 1};
   request.route = routed.use;
   const RequestId id = lane_.Infer(request, &quiet);
   const uint64_t allocations = Allocations() - before;
