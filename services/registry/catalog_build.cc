@@ -101,8 +101,7 @@ class Build {
     });
   }
 
-  // Of a model that is read again, what did not change; of one that is being written, what is
-  // served.
+  // What did not change of a model that is read again; what is served of one being written.
   bool StaysAsBuilt(const std::string& name, int64_t version) const {
     if (reread_ == nullptr) return false;
     if (reread_->unsettled.count({name, version}) > 0) return true;
@@ -193,6 +192,7 @@ class Build {
     for (int64_t version : wanted) {
       if (StaysAsBuilt(name, version)) {
         KeepAsBuilt(*ServedBefore(name, version));
+        KeepFailure(last_.catalog, name, version, &built_.catalog);
       } else if (!AddVersion(definition, version) && !KeepVersion(name, version)) {
         ++missing;
       }

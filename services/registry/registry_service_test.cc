@@ -232,7 +232,8 @@ TEST_F(WatchingTest, AVersionThatIsBeingWrittenDoesNotHoldUpTheOthers) {
   EXPECT_THAT(routes_, ElementsAre(7, 8));
   // Left like that they are tried, refused, and stood in for.
   Catalog tried = HearCatalog();
-  if (tried.failed_size() < 2) tried = HearCatalog();  // one stood still before the other
+  // One stands still before the other, and what the first was refused for is said on.
+  if (tried.failed_size() < 2) tried = HearCatalog();
   EXPECT_THAT(Served(tried), ElementsAre("a/1", "a/2"));
   EXPECT_EQ(tried.failed_size(), 2);
   EXPECT_THAT(routes_, ElementsAre(7, 8));

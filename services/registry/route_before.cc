@@ -40,4 +40,12 @@ uint32_t RouteBefore(const BuiltCatalog& last, const LoadedModel& loaded) {
   return 0;
 }
 
+void KeepFailure(const Catalog& last, const std::string& name, int64_t version, Catalog* to) {
+  for (const FailedModel& failed : last.failed()) {
+    if (failed.name() == name && failed.version() == std::to_string(version)) {
+      *to->add_failed() = failed;
+    }
+  }
+}
+
 }  // namespace millrace
