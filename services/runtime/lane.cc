@@ -249,11 +249,16 @@ void Lane::WakeAll() {
   for (auto& peer : peers_) peer->waker.Wake();
 }
 
-WaitMode Lane::wait_mode() const {
+WaitMode Lane::wait_mode() {
   if (wait_mode_ != WaitMode::kYield) return wait_mode_;
   uint64_t in_flight = memory_.page.as<const Page>()->Get(Counter::kInFlight);
   for (const auto& peer : peers_) in_flight += peer->page().Get(Counter::kInFlight);
-  return in_flight < kCrowd ? WaitMode::kYield : WaitMode::kPark;
+  if (in_flight >= kCrowd) {
+    crowd_until_ns_ = MonotonicNanos() + kCrowdNs;
+  } else if (crowd_until_ns_ != 0 && MonotonicNanos() >= crowd_until_ns_) {
+    crowd_until_ns_ = 0;
+  }
+  return crowd_until_ns_ == 0 ? WaitMode::kYield : WaitMode::kPark;
 }
 
 void Lane::Arm() {

@@ -26,6 +26,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "common/clock.h"
 #include "ipc/arena.h"
 #include "ipc/idler.h"
 #include "ipc/ledger.h"
@@ -160,9 +161,12 @@ class Lane {
   // How this lane shall wait now: as its own entry of the roster says, YIELD before it stands
   // there. But where that is YIELD, and it and its peers tell of kCrowd requests in flight: PARK. A
   // lane that finds nothing then holds a core that somebody with work waits for, what it takes
-  // after its sleep is a batch, and the cost of waking it is divided by that.
-  WaitMode wait_mode() const;
+  // after its sleep is a batch, and the cost of waking it is divided by that. So for kCrowdNs after
+  // it saw them last: between two batches none are in flight, and who yields then takes the next
+  // one to pieces.
+  WaitMode wait_mode();
   static constexpr uint64_t kCrowd = 16;
+  static constexpr int64_t kCrowdNs = 5 * kNanosPerMilli;
 
   const RosterSnapshot& roster() const { return roster_; }
   PeerLane* FindPeer(uint32_t incarnation) const;
@@ -193,6 +197,7 @@ class Lane {
   TraceWriter* traces_ = nullptr;
   RosterSnapshot roster_;
   WaitMode wait_mode_ = WaitMode::kYield;
+  int64_t crowd_until_ns_ = 0;  // 0: no crowd was seen of late
   std::vector<std::shared_ptr<PeerLane>> peers_;
   std::vector<std::unique_ptr<Inbound>> inbound_;
   std::vector<std::unique_ptr<Outbound>> outbound_;

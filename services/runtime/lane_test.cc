@@ -3,6 +3,7 @@
 
 #include <string>
 
+#include "common/clock.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "services/runtime/testing/lane_rig.h"
@@ -287,9 +288,14 @@ TEST_F(LaneTest, ACrowdInFlightParksWhereALaneWouldYield) {
   EXPECT_EQ(a_.lane.wait_mode(), WaitMode::kYield);
   EXPECT_EQ(b_.lane.wait_mode(), WaitMode::kYield);
   set(a_, Lane::kCrowd);
+  const int64_t seen_ns = MonotonicNanos();
   EXPECT_EQ(a_.lane.wait_mode(), WaitMode::kPark) << "its own";
   EXPECT_EQ(b_.lane.wait_mode(), WaitMode::kPark) << "its peer's";
+  // Between two batches it is still so, and then no more.
   set(a_, 0);
+  while (b_.lane.wait_mode() == WaitMode::kPark) {
+  }
+  EXPECT_GE(MonotonicNanos(), seen_ns + Lane::kCrowdNs);
   EXPECT_EQ(b_.lane.wait_mode(), WaitMode::kYield);
 }
 
