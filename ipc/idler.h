@@ -7,7 +7,10 @@
 //          it the poller steals the line from the writer, with more it sees the message later.
 //   YIELD  our own lanes outnumber the cores: give the core away between polls for kYieldNs, then
 //          park. The budget exceeds a round trip through all stages: at less a chain of lanes falls
-//          into a slow mode in which every stage parks and stays there.
+//          into a slow mode in which every stage parks and stays there. One that fell into it
+//          nevertheless (one long interrupt suffices: with the wake-ups the round trip is longer
+//          than the budget from then on) is seen by work that comes soon after the park: the next
+//          wait has kMostYieldNs.
 //   PARK   others need the cores: park at once.
 // Invariants:
 //   1. A yield that took kHogNs or more means that somebody else computes on this core: waits that
@@ -16,6 +19,9 @@
 //      Only yields that together took as long as the last ban and met no hog make the next one
 //      short again: a few that found work before the hog's turn came prove nothing.
 //   2. After a park that brought nothing the lane parks again: only work opens a new budget.
+//   3. A YIELD that found work in its budget, and a park that lasted, make the next budget
+//   kYieldNs;
+//      one that parked and had work within kMostYieldNs of the wait's begin makes it kMostYieldNs.
 // Nothing fails.
 #pragma once
 
@@ -44,6 +50,7 @@ class BasicIdler {
  public:
   static constexpr int64_t kSpinNs = 50 * kNanosPerMicro;
   static constexpr int64_t kYieldNs = 100 * kNanosPerMicro;
+  static constexpr int64_t kMostYieldNs = 300 * kNanosPerMicro;
   // More than our own lanes take for a batch, less than the slice of one that never sleeps.
   static constexpr int64_t kHogNs = 1 * kNanosPerMilli;
   static constexpr int64_t kFirstBanNs = 10 * kNanosPerMilli;
@@ -52,7 +59,10 @@ class BasicIdler {
   static constexpr int kSpinsPerLook = 32;
 
   // A turn did something: the next wait has a whole budget.
-  void Worked() { waiting_ = false; }
+  void Worked() {
+    if (waiting_ && yields_) JudgeBudget();
+    waiting_ = false;
+  }
 
   // A turn did nothing. False: look again now (it has paused or yielded). True: park now.
   bool ShouldPark(WaitMode mode) {
@@ -75,13 +85,21 @@ class BasicIdler {
     waiting_ = true;
     mode_now_ = mode;
     spins_ = 0;
+    yields_ = false;
     if (mode == WaitMode::kPark) return;
     looked_ns_ = Idling::NowNs();
     if (mode == WaitMode::kYield && looked_ns_ < ban_until_ns_) mode_now_ = WaitMode::kPark;
-    until_ns_ = looked_ns_ + Budget(mode_now_);
+    yields_ = mode_now_ == WaitMode::kYield;
+    begun_ns_ = looked_ns_;
+    until_ns_ = looked_ns_ + (yields_ ? yield_ns_ : kSpinNs);
   }
 
-  static int64_t Budget(WaitMode mode) { return mode == WaitMode::kSpin ? kSpinNs : kYieldNs; }
+  // Of a wait that began with yields and is over.
+  void JudgeBudget() {
+    const int64_t now_ns = mode_now_ == WaitMode::kPark ? Idling::NowNs() : looked_ns_;
+    const int64_t waited_ns = now_ns - begun_ns_;
+    yield_ns_ = waited_ns >= kYieldNs && waited_ns < kMostYieldNs ? kMostYieldNs : kYieldNs;
+  }
 
   bool Spin() {
     Idling::Pause();
@@ -116,12 +134,15 @@ class BasicIdler {
 
   WaitMode mode_now_ = WaitMode::kPark;  // of this wait
   bool waiting_ = false;
+  bool yields_ = false;  // this wait began with yields
   int spins_ = 0;
   int64_t ban_ns_ = 0;        // of the last hog; 0: none, or forgotten
   int64_t clean_ns_ = 0;      // spent in yields since then
   int64_t ban_until_ns_ = 0;  // waits that begin before park
   int64_t looked_ns_ = 0;     // at the clock, last
+  int64_t begun_ns_ = 0;      // the wait
   int64_t until_ns_ = 0;
+  int64_t yield_ns_ = kYieldNs;  // the next wait's budget
   uint64_t hogs_ = 0;
 };
 

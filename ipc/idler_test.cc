@@ -58,6 +58,13 @@ class IdlerTest : public ::testing::Test {
       EXPECT_FALSE(idler_.ShouldPark(WaitMode::kYield));
     }
   }
+  // How long the next wait yields.
+  int64_t BudgetAfterWork() {
+    idler_.Worked();
+    const int64_t begun_ns = FakeIdling::now_ns;
+    TurnsUntilPark(WaitMode::kYield);
+    return FakeIdling::now_ns - begun_ns;
+  }
   TestIdler idler_;
 };
 
@@ -86,6 +93,48 @@ TEST_F(IdlerTest, OnlyWorkOpensANewBudget) {
   EXPECT_EQ(TurnsUntilPark(WaitMode::kYield), 1);
   idler_.Worked();
   EXPECT_GT(TurnsUntilPark(WaitMode::kYield), 1);
+}
+
+// Work that came just after the park: a longer budget would have met it.
+TEST_F(IdlerTest, WorkSoonAfterAParkMakesTheNextBudgetLonger) {
+  TurnsUntilPark(WaitMode::kYield);
+  FakeIdling::now_ns += TestIdler::kMostYieldNs - TestIdler::kYieldNs - 1;
+  EXPECT_EQ(BudgetAfterWork(), TestIdler::kMostYieldNs);
+  // Once more, when that was too short as well: it is no round trip of ours.
+  EXPECT_EQ(BudgetAfterWork(), TestIdler::kYieldNs);
+}
+
+TEST_F(IdlerTest, AParkThatLastedMakesTheNextBudgetNoLonger) {
+  TurnsUntilPark(WaitMode::kYield);
+  FakeIdling::now_ns += TestIdler::kMostYieldNs - TestIdler::kYieldNs;
+  EXPECT_EQ(BudgetAfterWork(), TestIdler::kYieldNs);
+}
+
+TEST_F(IdlerTest, ALongerBudgetStaysWhileItIsNeeded) {
+  TurnsUntilPark(WaitMode::kYield);
+  // Work after so many yields of a wait, and what the next wait would have at most.
+  const auto wait = [&](int yields) {
+    idler_.Worked();
+    for (int i = 0; i < yields; ++i) ASSERT_FALSE(idler_.ShouldPark(WaitMode::kYield)) << i;
+  };
+  wait(150);
+  wait(299);
+  wait(100);
+  EXPECT_EQ(BudgetAfterWork(), TestIdler::kMostYieldNs);
+  TurnsUntilPark(WaitMode::kYield);
+  idler_.Worked();
+  TurnsUntilPark(WaitMode::kYield);
+  wait(99);
+  EXPECT_EQ(BudgetAfterWork(), TestIdler::kYieldNs);
+}
+
+TEST_F(IdlerTest, AWaitThatDidNotBeginWithYieldsSaysNothing) {
+  for (const WaitMode mode : {WaitMode::kPark, WaitMode::kSpin}) {
+    idler_ = TestIdler();
+    TurnsUntilPark(mode);
+    FakeIdling::now_ns += TestIdler::kYieldNs;
+    EXPECT_EQ(BudgetAfterWork(), TestIdler::kYieldNs);
+  }
 }
 
 TEST_F(IdlerTest, ALongYieldMakesTheNextWaitsPark) {
