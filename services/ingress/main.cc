@@ -1,4 +1,6 @@
 // The ingress process: see README.md beside this file.
+#include <malloc.h>
+
 #include <array>
 #include <atomic>
 #include <functional>
@@ -16,6 +18,14 @@
 
 namespace millrace {
 namespace {
+
+// What a request frees the next one needs: glibc would give each thread's free memory beyond 128 KiB
+// back to the kernel and fault it in again, several times a millisecond (4 % of this process's
+// time). Naming one threshold ends the other's adaptation, hence both.
+void KeepFreedMemory() {
+  mallopt(M_MMAP_THRESHOLD, 8 << 20);
+  mallopt(M_TRIM_THRESHOLD, 16 << 20);
+}
 
 // Lanes are numbered as in the supervisor's table.
 constexpr std::array<const char*, 3> kListenerOfLane = {"grpc", "http", "local"};
@@ -173,6 +183,7 @@ class IngressProcess : public StageProcess {
 }  // namespace millrace
 
 int main(int argc, char** argv) {
+  millrace::KeepFreedMemory();
   millrace::IngressProcess process;
   return millrace::RunProcess(argc, argv, millrace::Stage::kIngress, &process);
 }
