@@ -19,8 +19,8 @@
 namespace millrace {
 namespace {
 
-// What a request frees the next one needs: glibc would give each thread's free memory beyond 128 KiB
-// back to the kernel and fault it in again, several times a millisecond (4 % of this process's
+// What a request frees the next one needs: glibc would give each thread's free memory beyond 128
+// KiB back to the kernel and fault it in again, several times a millisecond (4 % of this process's
 // time). Naming one threshold ends the other's adaptation, hence both.
 void KeepFreedMemory() {
   mallopt(M_MMAP_THRESHOLD, 8 << 20);

@@ -1,8 +1,9 @@
 // gRPC's ModelStreamInfer: one stream for each connection, many requests on each, told apart by
 // their ids.
 //
-// A request that waits behind another one is written with gRPC's buffer hint, so that several leave
-// in one system call. A stream that ends fails what is on it; the next request opens another.
+// Answers are taken as long as there are some, and the requests that follow them are written then:
+// with gRPC's buffer hint but for the last, so that they leave in one system call. A stream that
+// ends fails what is on it; the next request opens another.
 #include <grpcpp/grpcpp.h>
 
 #include <charconv>
@@ -26,6 +27,9 @@ using inference::ModelStreamInferResponse;
 
 // How long after its deadline a request is given up, and its stream with it.
 constexpr int64_t kGraceNs = kNanosPerSecond;
+
+// Events of gRPC's that are taken before what they ask for is done.
+constexpr int kBurst = 256;
 
 std::chrono::system_clock::time_point WallAfter(int64_t ns) {
   return std::chrono::system_clock::now() + std::chrono::nanoseconds(std::max<int64_t>(ns, 0));
@@ -101,19 +105,19 @@ class GrpcStreamTransport : public Transport {
     if (connection.context == nullptr) Open(&connection);
     connection.out.push_back(at);
     connection.to_write.push_back(at);
-    WriteNext(&connection);
   }
 
   std::optional<Done> Wait(int64_t until_ns) override {
+    if (dones_.empty()) {
+      for (Connection& connection : connections_) WriteNext(&connection);
+    }
     while (dones_.empty()) {
-      void* tag = nullptr;
-      bool ok = false;
-      const auto until = WallAfter(until_ns == 0 ? 0 : until_ns - MonotonicNanos());
-      if (queue_.AsyncNext(&tag, &ok, until) != grpc::CompletionQueue::GOT_EVENT) {
+      if (!Next(until_ns == 0 ? 0 : until_ns - MonotonicNanos())) {
         GiveUpLate();
         return {};
       }
-      OnEvent(static_cast<Connection::Tag*>(tag), ok);
+      for (int i = 0; i < kBurst && Next(0); ++i) {
+      }
     }
     Done done = std::move(dones_.front());
     dones_.pop_front();
@@ -142,6 +146,17 @@ class GrpcStreamTransport : public Transport {
     connection->writing = true;
     ++connection->pending;
     connection->stream->Write(slots_[slot].message, options, &connection->write);
+  }
+
+  // False: nothing came for so long.
+  bool Next(int64_t wait_ns) {
+    void* tag = nullptr;
+    bool ok = false;
+    const auto until = wait_ns > 0 ? gpr_time_from_nanos(wait_ns, GPR_TIMESPAN)
+                                   : gpr_inf_past(GPR_CLOCK_MONOTONIC);
+    if (queue_.AsyncNext(&tag, &ok, until) != grpc::CompletionQueue::GOT_EVENT) return false;
+    OnEvent(static_cast<Connection::Tag*>(tag), ok);
+    return true;
   }
 
   void OnEvent(Connection::Tag* tag, bool ok) {

@@ -184,6 +184,7 @@ absl::Status GrpcServer::Serve(int listening_fd) {
 size_t GrpcServer::Poll(size_t max_events) {
   health_watch_->Look();
   if (go_away_ != nullptr) StepMove();
+  infer_streams_->WriteAnswers();
   size_t handled = 0;
   void* tag = nullptr;
   bool ok = false;
@@ -192,6 +193,7 @@ size_t GrpcServer::Poll(size_t max_events) {
     static_cast<QueueEvent*>(tag)->Fire(ok);
     ++handled;
   }
+  infer_streams_->WriteAnswers();  // of what was refused at once
   return handled;
 }
 

@@ -78,6 +78,7 @@ class InferStreams::Stream final : public StreamCall {
   TraceEntry trace_;  // of the stream: each of its requests is a child of the client's span
   bool half_closed_ = false;
   bool over_ = false;
+  bool listed_ = false;                // among those that WriteAnswers will look at
   size_t held_ = 0;                    // outstanding, in the queue, being written
   std::vector<Request*> outstanding_;  // at the frontend
   Request* first_ = nullptr;           // the queue of answers
@@ -200,7 +201,8 @@ void InferStreams::Stream::Answered(Request* request) {
   request->next_ = nullptr;
   (first_ == nullptr ? first_ : last_->next_) = request;
   last_ = request;
-  WriteNext();
+  if (std::exchange(listed_, true)) return;
+  owner_->answered_.push_back(this);
 }
 
 void InferStreams::Stream::WriteNext() {
@@ -264,6 +266,7 @@ InferStreams::InferStreams(Frontend* frontend, const InferStreamsOptions& option
       pool_(options.streams, std::move(post), [this](StreamPool* pool) {
         auto stream = std::make_unique<Stream>(this, pool);
         streams_.push_back(stream.get());
+        answered_.reserve(streams_.size());  // to answer never allocates
         return stream;
       }) {
   MR_CHECK(gate_ != nullptr, "somebody says who may call");
@@ -292,6 +295,15 @@ void InferStreams::Give(Request* request) {
   if (request->id_.capacity() > kKeptIdBytes) std::string().swap(request->id_);
   --requests_in_flight_;
   free_.push_back(request);
+}
+
+void InferStreams::WriteAnswers() {
+  // By index: nothing is answered meanwhile, but to write is to call gRPC.
+  for (size_t i = 0; i < answered_.size(); ++i) {
+    answered_[i]->listed_ = false;
+    answered_[i]->WriteNext();
+  }
+  answered_.clear();
 }
 
 void InferStreams::Drain() {

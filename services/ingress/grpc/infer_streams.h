@@ -53,6 +53,9 @@ class InferStreams {
   ~InferStreams();
 
   void Open() { pool_.Open(); }
+  // Starts to write what was answered since the last call: once in each turn of the lane, so that
+  // a batch's answers on a stream leave in one system call.
+  void WriteAnswers();
   // Streams are read no further and end when their requests are answered.
   void Drain();
   void Stop() { pool_.Stop(); }
@@ -81,7 +84,8 @@ class InferStreams {
   size_t requests_in_flight_ = 0;
   std::vector<std::unique_ptr<Request>> requests_;
   std::vector<Request*> free_;
-  std::vector<Stream*> streams_;  // all that were made; the pool's
+  std::vector<Stream*> streams_;   // all that were made; the pool's
+  std::vector<Stream*> answered_;  // since the last WriteAnswers, each once
   StreamPool pool_;
 };
 

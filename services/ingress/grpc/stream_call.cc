@@ -32,7 +32,9 @@ void StreamCall::Write(const grpc::ByteBuffer& message, bool more) {
   MR_CHECK(open() && !writing_, "one Write at a time");
   writing_ = true;
   grpc::WriteOptions options;
-  if (more) options.set_buffer_hint();
+  // Not with the first: the head of the call goes with it, and gRPC calls that written when it has
+  // left, which with the hint it does not.
+  if (std::exchange(written_, true) && more) options.set_buffer_hint();
   stream_->Write(message, options, static_cast<QueueEvent*>(&write_tag_));
 }
 
@@ -53,7 +55,7 @@ void StreamCall::Free() {
   context_.reset();
   finish_.reset();
   message_.Clear();
-  arrived_ = cancelled_ = finished_ = ended_ = admitted_ = false;
+  arrived_ = written_ = cancelled_ = finished_ = ended_ = admitted_ = false;
   --pool_->finishing_;
   --pool_->open_;
   pool_->free_.push_back(this);

@@ -89,6 +89,7 @@ class StreamCall {
   bool arrived_ = false;
   bool reading_ = false;
   bool writing_ = false;
+  bool written_ = false;  // a Write was begun
   bool cancelled_ = false;
   bool finished_ = false;  // gRPC has returned Finish
   bool ended_ = false;     // gRPC has returned the call's end
