@@ -48,6 +48,12 @@ uint64_t LowerBound(const TraceReader& ring, int64_t end_ns) {
   return low;
 }
 
+// The latest end of a part of it: one that made an answer ended before. Without this a part that is
+// overwritten already costs a look at the whole ring, and just where there are most records.
+int64_t LastEndNs(const RequestRecord& request) {
+  return request.code == 0 ? request.answered_ns : INT64_MAX;
+}
+
 void FindBatch(const TraceReader& ring, uint64_t part_at, const WorkRecord& part,
                std::optional<WorkRecord>* batch, std::vector<WorkRecord>* steps) {
   const uint64_t first = std::max(ring.First(), part_at - std::min(part_at, kLookBack));
@@ -127,6 +133,7 @@ void TraceAssembly::FindPart(const KeptRequest& request, const std::vector<Trace
     for (uint64_t at = first; at - first < ring.slots() && at < ring.End(); ++at) {
       Part part;
       if (!ring.Read(at, &part.work)) continue;
+      if (part.work.end_ns > LastEndNs(request.record)) break;
       if (!SamePart(part.work, request.record, request.source.incarnation, stage, member)) continue;
       part.source = &source;
       if (part.work.batch != 0) FindBatch(ring, at, part.work, &part.batch, &part.steps);

@@ -97,6 +97,23 @@ TEST(TraceAssembly, WhatIsOverwrittenMakesItIncomplete) {
   ExpectNested(*trace);
 }
 
+TEST(TraceAssembly, WhatEndedAfterTheAnswerMadeNoPartOfIt) {
+  Rings rings;
+  rings.Part(kExecution, {1, 1, 0, 0}, 10'000, 90'001, 1'000);
+  TraceAssembly assembly(Names());
+  EXPECT_FALSE(assembly.Assemble({Request(1, 1)}, rings.sources, kUnix)[0]->whole);
+  KeptRequest failed = Request(1, 1);
+  failed.record.code = 4;
+  EXPECT_TRUE(assembly.Assemble({failed}, rings.sources, kUnix)[0]->whole);
+}
+
+TEST(TraceAssembly, WhatEndedWithTheAnswerIsAPartOfIt) {
+  Rings rings;
+  rings.Part(kExecution, {1, 1, 0, 0}, 10'000, 90'000, 1'000);
+  TraceAssembly assembly(Names());
+  EXPECT_TRUE(assembly.Assemble({Request(1, 1)}, rings.sources, kUnix)[0]->whole);
+}
+
 TEST(TraceAssembly, AHostileWorkersTimesStayWithinTheRequest) {
   Rings rings;
   WorkRecord work;
@@ -116,7 +133,9 @@ TEST(TraceAssembly, AHostileWorkersTimesStayWithinTheRequest) {
   rings.writers.at(kExecution).Write(batch);
   rings.writers.at(kExecution).Write(work);
   TraceAssembly assembly(Names());
-  const SharedTrace trace = assembly.Assemble({Request(1, 1)}, rings.sources, kUnix)[0];
+  KeptRequest late = Request(1, 1);
+  late.record.code = 4;  // its workers may have gone on after its end
+  const SharedTrace trace = assembly.Assemble({late}, rings.sources, kUnix)[0];
   ExpectNested(*trace);
   EXPECT_NE(Find(*trace, "execute"), nullptr);
 }
