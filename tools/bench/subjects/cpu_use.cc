@@ -4,57 +4,12 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <filesystem>
 #include <fstream>
-#include <sstream>
 
 #include "common/clock.h"
+#include "tools/bench/subjects/process_stat.h"
 
 namespace millrace {
-namespace {
-
-struct StatLine {
-  std::string name;
-  int parent = 0;
-  uint64_t ticks = 0;  // user and system
-};
-
-StatLine ReadStat(int pid) {
-  std::ifstream file("/proc/" + std::to_string(pid) + "/stat");
-  std::string text;
-  std::getline(file, text);
-  StatLine line;
-  const size_t open = text.find('('), close = text.rfind(')');
-  if (open == std::string::npos || close == std::string::npos) return line;
-  line.name = text.substr(open + 1, close - open - 1);
-  std::istringstream rest(text.substr(close + 1));
-  std::string word;
-  // proc(5): state is field 3, the parent 4, utime 14, stime 15.
-  for (int field = 3; field <= 15 && rest >> word; ++field) {
-    if (field == 4) line.parent = atoi(word.c_str());
-    if (field >= 14) line.ticks += strtoull(word.c_str(), nullptr, 10);
-  }
-  return line;
-}
-
-}  // namespace
-
-std::vector<int> ProcessTree(int root) {
-  std::map<int, int> parents;
-  std::error_code error;
-  for (const auto& entry : std::filesystem::directory_iterator("/proc", error)) {
-    const int pid = atoi(entry.path().filename().c_str());
-    if (pid > 0) parents[pid] = ReadStat(pid).parent;
-  }
-  std::vector<int> tree;
-  for (const auto& [pid, parent] : parents) {
-    int at = pid;
-    while (at > 1 && at != root && parents.count(at) > 0) at = parents[at];
-    if (at == root) tree.push_back(pid);
-  }
-  return tree;
-}
-
 int64_t ResidentKb(const std::vector<int>& pids) {
   int64_t kb = 0;
   for (const int pid : pids) {
@@ -70,12 +25,14 @@ int64_t ResidentKb(const std::vector<int>& pids) {
 
 CpuUse::Look CpuUse::Now() const {
   Look look;
-  std::vector<int> pids = ProcessTree(root_);
+  const std::map<pid_t, ProcessStat> all = AllProcesses();
+  std::vector<pid_t> pids = ProcessTree(all, root_);
   pids.push_back(getpid());
-  for (const int pid : pids) {
-    const StatLine line = ReadStat(pid);
-    look.ticks[pid] = line.ticks;
-    look.names[pid] = line.name;
+  for (const pid_t pid : pids) {
+    const auto found = all.find(pid);
+    if (found == all.end()) continue;
+    look.ticks[pid] = found->second.used_ticks;
+    look.names[pid] = found->second.name;
   }
   std::ifstream file("/proc/stat");
   std::string word;

@@ -15,9 +15,6 @@
 
 namespace millrace {
 
-// Of a process and all that descend from it.
-std::vector<int> ProcessTree(int root);
-
 // Anonymous and shared memory, resident, of these processes together.
 int64_t ResidentKb(const std::vector<int>& pids);
 

@@ -17,6 +17,7 @@
 #include "absl/strings/str_format.h"
 #include "common/clock.h"
 #include "tools/bench/subjects/cpu_use.h"
+#include "tools/bench/subjects/process_stat.h"
 #include "tools/load/client.h"
 #include "tools/load/driver.h"
 #include "tools/load/golden.h"
@@ -107,7 +108,7 @@ Step RunStep(const std::string& address, int pid, const GoldenSet& golden, const
   step.goodput_per_s = static_cast<double>(static_cast<int64_t>(times_ns.size()) - step.too_late) /
                        std::max(step.result.seconds, 1e-9);
   step.p99_ms = static_cast<double>(step.result.service.PercentileNs(0.99)) / kNanosPerMilli;
-  step.memory_kb = ResidentKb(ProcessTree(pid));
+  step.memory_kb = ResidentKb(ProcessTree(AllProcesses(), pid));
   return step;
 }
 

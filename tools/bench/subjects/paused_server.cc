@@ -4,51 +4,23 @@
 #include <time.h>
 
 #include <algorithm>
-#include <filesystem>
-#include <fstream>
-#include <sstream>
-#include <string>
 #include <utility>
+
+#include "tools/bench/subjects/process_stat.h"
 
 namespace millrace {
 namespace {
 
-struct Stat {
-  char state = 0;
-  pid_t session = 0;
-  uint64_t started_ticks = 0;
-};
-
-// Of /proc/PID/stat (proc(5)); nothing of a process that is gone.
-Stat ReadStat(pid_t pid) {
-  std::ifstream file("/proc/" + std::to_string(pid) + "/stat");
-  std::string text;
-  std::getline(file, text);
-  const size_t name_ends = text.rfind(')');  // the name may hold anything
-  if (name_ends == std::string::npos) return {};
-  std::istringstream fields(text.substr(name_ends + 1));
-  Stat stat;
-  pid_t parent = 0, group = 0;
-  fields >> stat.state >> parent >> group >> stat.session;
-  std::string skipped;
-  for (int field = 7; field < 22; ++field) fields >> skipped;
-  fields >> stat.started_ticks;
-  return stat;
-}
-
 bool Stopped(pid_t pid) {
-  const char state = ReadStat(pid).state;
-  return state == 'T' || state == 'Z' || state == 0;
+  const auto stat = ReadProcessStat(pid);
+  return !stat.has_value() || stat->state == 'T' || stat->state == 'Z';
 }
 
 }  // namespace
 
 std::vector<pid_t> ProcessesOfSession(pid_t session) {
   std::vector<std::pair<uint64_t, pid_t>> found;
-  for (const auto& entry : std::filesystem::directory_iterator("/proc")) {
-    const pid_t pid = atoi(entry.path().filename().c_str());
-    if (pid <= 0) continue;
-    const Stat stat = ReadStat(pid);
+  for (const auto& [pid, stat] : AllProcesses()) {
     if (stat.session == session) found.emplace_back(stat.started_ticks, pid);
   }
   std::sort(found.begin(), found.end());

@@ -10,6 +10,8 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "common/clock.h"
+#include "tools/bench/subjects/foreign_time.h"
 #include "tools/bench/subjects/paused_server.h"
 #include "tools/bench/subjects/pipeline_targets.h"
 #include "tools/bench/subjects/rounds.h"
@@ -36,7 +38,7 @@ struct Options {
   std::string golden, json_file;    // golden: the folder of a folder for each model
   int pid = 0, unobserved_pid = 0;  // of the two Millraces; 0: there is one, which is never stopped
   int rounds = 9;
-  int64_t round_ms = 300, settle_ms = 2000;
+  int64_t round_ms = 300, settle_ms = 3000;
 };
 
 using Load = LoadReport (*)(const GoldenSet&, const LoadOptions&);
@@ -212,16 +214,46 @@ GoldenSet SetFor(const Server& server, const Case& c,
   return set;
 }
 
+// A load that others had no part in: with more of the machine in their hands than kForeignShare it
+// is made again, at most kAgain times.
+class Undisturbed {
+ public:
+  LoadReport Run(const std::function<LoadReport()>& load) {
+    for (int again = 0;; ++again) {
+      foreign_.TakeSeconds();
+      const int64_t begin_ns = MonotonicNanos();
+      LoadReport report = load();
+      const double seconds = static_cast<double>(MonotonicNanos() - begin_ns) / kNanosPerSecond;
+      const double cores = static_cast<double>(sysconf(_SC_NPROCESSORS_ONLN));
+      if (foreign_.TakeSeconds() <= kForeignShare * seconds * cores) return report;
+      if (again == kAgain) {
+        ++disturbed_;
+        return report;
+      }
+      ++repeated_;
+    }
+  }
+  int repeated() const { return repeated_; }
+  int disturbed() const { return disturbed_; }
+
+ private:
+  static constexpr double kForeignShare = 0.02;
+  static constexpr int kAgain = 10;
+
+  ForeignTime foreign_{getppid()};  // the script that started all subjects
+  int repeated_ = 0, disturbed_ = 0;
+};
+
 Subject SubjectOf(const Server& server, const Options& options, const std::vector<Case>& cases,
-                  const std::map<std::string, GoldenSet>& sets) {
+                  const std::map<std::string, GoldenSet>& sets, Undisturbed* undisturbed) {
   Subject subject;
   subject.name = server.name;
   for (const Case& c : cases) {
     subject.cases.emplace_back();
     if (!TakesPart(server, c)) continue;
-    subject.cases.back() = [run = server.run, set = SetFor(server, c, sets),
+    subject.cases.back() = [run = server.run, set = SetFor(server, c, sets), undisturbed,
                             load = LoadOf(server, c.in_flight, options.round_ms)] {
-      return run(set, load);
+      return undisturbed->Run([&] { return run(set, load); });
     };
   }
   subject.settle = [run = server.run, set = SetFor(server, cases[0], sets), pauses = server.pauses,
@@ -260,11 +292,16 @@ int Run(const Options& options) {
             << " interleaved rounds of " << options.round_ms << " ms\n"
             << CpuName() << ", " << sysconf(_SC_NPROCESSORS_ONLN) << " CPUs\n";
   const std::vector<Case> cases = Cases();
+  Undisturbed undisturbed;
   std::vector<Subject> subjects;
   for (const Server& server : servers) {
-    subjects.push_back(SubjectOf(server, options, cases, *sets));
+    subjects.push_back(SubjectOf(server, options, cases, *sets, &undisturbed));
   }
   const std::vector<std::vector<Figures>> all = RunRounds(subjects, options.rounds);
+  if (undisturbed.repeated() > 0) {
+    std::cout << "other programs ran: " << undisturbed.repeated() << " loads were made again, "
+              << undisturbed.disturbed() << " were kept nevertheless\n";
+  }
   json rows = json::array();
   std::vector<CaseFigures> figures;
   int64_t failed = 0;
