@@ -149,6 +149,10 @@ class Parser {
     CheckScaling("aggregation", config.aggregation_workers, config.aggregation_min_workers,
                  config.aggregation_max_workers);
     CheckObserver();
+    if (config.over_budget == "evict_idle" && config.execution_budget_mb == 0) {
+      Between("execution.over_budget", "execution.memory_budget_mb",
+              "evict_idle is of use only with execution.memory_budget_mb above 0");
+    }
     if (config.tls_certificate.empty() != config.tls_key.empty()) {
       Between("ingress.tls_certificate", "ingress.tls_key",
               "is of use only together with ingress.tls_key");

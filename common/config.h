@@ -82,8 +82,12 @@ struct Config {
   int64_t local_in_flight = 128;                 // requests that one local client holds
   int64_t local_memory_mb = 256;                 // of all local clients' regions, and ours for them
   int64_t max_batch_rows = 4096;                 // rows execution takes in one pass
-  int64_t device_index = 0;                      // of the driver's devices
-  int64_t device_from_rows = 0;                  // of a batch; 0: as measured
+  // Of models in each execution worker, and of each worker's on the device; 0: no limit.
+  int64_t execution_budget_mb = 0, execution_device_budget_mb = 0;
+  std::string over_budget = "refuse";  // a load beyond them: refuse or evict_idle
+  int64_t evict_after_ms = 600'000;    // without a request before a version may be evicted
+  int64_t device_index = 0;            // of the driver's devices
+  int64_t device_from_rows = 0;        // of a batch; 0: as measured
   // Of SCHED_FIFO, by stage; 0: the usual scheduler.
   int64_t ingress_fifo_priority = 0, features_fifo_priority = 0, execution_fifo_priority = 0,
           aggregation_fifo_priority = 0;

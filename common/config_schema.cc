@@ -180,6 +180,21 @@ constexpr ConfigField kSchema[] = {
     Integer("execution", "numa_node", &Config::execution_numa_node, -1, kMaxNode, kNodeSentence),
     Integer("execution", "memory_limit_mb", &Config::execution_memory_limit_mb, 0, kMaxMegabytes,
             kLimitSentence),
+    Integer("execution", "memory_budget_mb", &Config::execution_budget_mb, 0, kMaxMegabytes,
+            "Memory that models may take in each of these processes: their plans, which all share, "
+            "and what each makes of them. A load that would pass it is refused before any of them "
+            "hears of it, and what is served goes on. While a version takes another's place both "
+            "count. 0: no limit."),
+    Integer("execution", "device_budget_mb", &Config::execution_device_budget_mb, 0, kMaxMegabytes,
+            "Memory that the models of each of these processes may take on the device. A model "
+            "that does not fit runs on the CPU, as on a device that is full. 0: no limit."),
+    Choice("execution", "over_budget", &Config::over_budget, kOverBudgetChoices,
+           "What becomes of a load that would pass `memory_budget_mb`. `refuse`: that; "
+           "`evict_idle`: versions that had no request for `evict_after_ms` go first, those idle "
+           "longest before others, until it fits (`services/registry/README.md`); they come back "
+           "when they are loaded again."),
+    Integer("execution", "evict_after_ms", &Config::evict_after_ms, 100, 30 * 86'400'000LL,
+            "Time without a client's request before a version may be evicted."),
     Choice("execution", "heap_profile", &Config::execution_heap_profile, kSwitchChoices,
            kHeapProfileSentence),
     Integer("execution", "max_batch_rows", &Config::max_batch_rows, 1, 1 << 20,

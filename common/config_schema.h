@@ -59,6 +59,8 @@ inline constexpr std::array<std::string_view, 3> kHugePageChoices = {"off", "try
 inline constexpr std::array<std::string_view, 3> kManifestChoices = {"off", "accept", "require"};
 // What `registry.watch` may be.
 inline constexpr std::array<std::string_view, 4> kWatchChoices = {"off", "auto", "inotify", "poll"};
+// What `execution.over_budget` may be.
+inline constexpr std::array<std::string_view, 2> kOverBudgetChoices = {"refuse", "evict_idle"};
 inline constexpr std::array<std::string_view, 2> kSwitchChoices = {"false", "true"};
 
 absl::Span<const ConfigField> ConfigSchema();

@@ -1,6 +1,7 @@
 // One truth: every CPU level gives the reference's bits, for forests and rows made from seeds, and
 // for every small tree there is. The device's kernels are held to the same in kernels/cuda.
 #include <gtest/gtest.h>
+#include <malloc.h>
 
 #include <cstring>
 #include <string>
@@ -175,6 +176,32 @@ TEST(AgreementTest, OutputsMayBeLeftOut) {
   }
   EXPECT_EQ(margins, predictions);  // the transform is the identity
 }
+
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+size_t HeapBytes() {
+  const struct mallinfo2 info = mallinfo2();
+  return info.uordblks + info.hblkhd;
+}
+
+// What is told of a plan before it is served is what the process that serves it then has.
+TEST(AgreementTest, PrivateBytesAreWhatTheHeapGrowsBy) {
+  size_t trees = 1;
+  for (const uint32_t depth : {2, 5, 8}) {
+    ForestSpec spec;
+    spec.trees = trees *= 8;
+    spec.depth = depth;
+    const Bytes image = MakeForest(spec);
+    const size_t told = CpuPrivateBytes(*TreePlan::Open(image));
+    const size_t before = HeapBytes();
+    const auto kernel = CpuBackend().OpenPlan(image);
+    ASSERT_TRUE(kernel.ok());
+    const std::vector<std::byte> scratch((*kernel)->ScratchBytes(64));
+    const size_t grown = HeapBytes() - before;
+    EXPECT_GE(grown + 1024, told) << trees;
+    EXPECT_LE(grown, told + told / 20 + 4096) << trees;
+  }
+}
+#endif
 
 }  // namespace
 }  // namespace millrace

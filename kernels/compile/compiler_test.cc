@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "common/golden_row.h"
+#include "kernels/cpu/cpu_kernel.h"
 #include "kernels/plan/tree_plan.h"
 
 namespace millrace {
@@ -178,6 +179,7 @@ TEST(CompilerTest, CompilesEachFormatAndReports) {
     EXPECT_EQ(report["trees"], plan->trees().size());
     EXPECT_EQ(report["nodes"], plan->node_count() + plan->leaf_count());
     EXPECT_EQ(report["plan_bytes"], run.plan.size());
+    EXPECT_EQ(report["private_bytes"], CpuPrivateBytes(*TreePlan::Open(run.plan)));
     EXPECT_EQ(report["accepts_fp64"], plan->AcceptsInput(DataType::kFp64));
   }
 }

@@ -22,6 +22,7 @@
 #include "kernels/compile/compile.h"
 #include "kernels/compile/evaluate_rows.h"
 #include "kernels/compile/sandbox.h"
+#include "kernels/cpu/cpu_kernel.h"
 #include "kernels/plan/tree_plan.h"
 #include "kernels/reference/evaluate.h"
 
@@ -167,6 +168,7 @@ nlohmann::json Report(const CompiledModel& model) {
                            {"nodes", plan->node_count() + plan->leaf_count()},
                            {"max_categories", MaxCategories(*plan)},
                            {"plan_bytes", model.plan.size()},
+                           {"private_bytes", CpuPrivateBytes(*plan)},
                            {"feature_names", std::move(names)}};
   AddGolden(*plan, &report);
   return report;

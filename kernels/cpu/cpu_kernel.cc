@@ -26,6 +26,10 @@ class CpuKernel final : public Kernel {
     return MarginBytes() + cpu::ScratchBytes(forest_.tables());
   }
 
+  size_t PrivateBytes() const {
+    return sizeof *this - sizeof forest_ + forest_.bytes() + ScratchBytes(0);
+  }
+
   absl::Status Run(const KernelBatch& batch) const override {
     MR_CHECK(shape_.Accepts(batch.input_type), "the caller checks the input's type");
     MR_CHECK(batch.scratch.size() >= ScratchBytes(0), "scratch is sized in advance");
@@ -129,6 +133,11 @@ const KernelBackend& CpuBackendOf(const cpu::Level& level) {
   const auto at = backends.find(&level);
   MR_CHECK(at != backends.end(), "this processor has the level");
   return *at->second;
+}
+
+size_t CpuPrivateBytes(const TreePlan& plan) {
+  const CpuKernel kernel(plan, *cpu::SupportedLevels().front());
+  return kernel.PrivateBytes();
 }
 
 const KernelBackend& CpuBackend() { return CpuBackendOf(*cpu::SupportedLevels().front()); }

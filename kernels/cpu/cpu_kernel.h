@@ -8,6 +8,7 @@
 
 #include "kernels/cpu/level.h"
 #include "kernels/kernel.h"
+#include "kernels/plan/tree_plan.h"
 
 namespace millrace {
 
@@ -16,5 +17,9 @@ const KernelBackend& CpuBackend();
 
 // The backend of one of cpu::SupportedLevels(), for tests and benches.
 const KernelBackend& CpuBackendOf(const cpu::Level& level);
+
+// What a process that runs the plan holds for it beside its image: tables and scratch. The same on
+// every processor.
+size_t CpuPrivateBytes(const TreePlan& plan);
 
 }  // namespace millrace

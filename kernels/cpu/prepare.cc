@@ -218,6 +218,12 @@ void PreparedForest::ChooseEngines(const PlanView& plan) {
   tables_.blend_from_rows_masking = ratio(masks);
 }
 
+size_t PreparedForest::bytes() const {
+  const auto of = [](const auto& vector) { return vector.capacity() * sizeof(vector[0]); };
+  return sizeof *this + of(used_) + of(edges32_) + of(edges64_) + of(groups_) + of(masks_) +
+         of(kills_) + of(kill_nodes_) + of(slot_leaves_) + of(leaf_planes_);
+}
+
 PreparedForest::PreparedForest(const PlanView& plan) {
   PrepareFeatures(plan);
   PrepareColumnGroups(plan);

@@ -8,6 +8,8 @@
 // Fails: nothing; the plan was checked.
 #pragma once
 
+#include <stddef.h>
+
 #include <vector>
 
 #include "kernels/cpu/tables.h"
@@ -22,6 +24,8 @@ class PreparedForest {
   PreparedForest& operator=(const PreparedForest&) = delete;
 
   const ForestTables& tables() const { return tables_; }
+  // Held by it, beside the plan's image.
+  size_t bytes() const;
 
  private:
   struct alignas(64) Sixteen {

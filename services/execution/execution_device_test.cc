@@ -70,6 +70,42 @@ TEST_F(ExecutionDeviceTest, OutOfMemoryIsCountedAndAnsweredRight) {
   EXPECT_THAT(answered_, SizeIs(2));
 }
 
+// Each of the fake plug-in's plans holds 4,321 bytes.
+TEST_F(ExecutionDeviceTest, TheBudgetOfTheDeviceIsKeptAndTheRestRunsOnTheCpu) {
+  constexpr uint16_t kFirst = 100, kFit = (1 << 20) / 4321;
+  config_.execution_device_budget_mb = 1;
+  std::map<uint32_t, std::vector<std::byte>> plans;
+  for (uint16_t i = 0; i < kFit + 2; ++i) plans[kFirst + i] = SampleXgboostPlan();
+  ASSERT_TRUE(StartStage(plans).ok());
+  uint64_t held = 0, refused = 0;
+  uint16_t on_device = 0, on_cpu = 0;
+  for (const FromProcess& message : told_) {
+    if (!message.has_kernel_choice()) continue;
+    const KernelChoice& choice = message.kernel_choice();
+    held += choice.device_bytes();
+    (choice.device_bytes() > 0 ? on_device : on_cpu) = static_cast<uint16_t>(choice.route());
+    if (choice.device_bytes() > 0) continue;
+    ++refused;
+    EXPECT_EQ(choice.why_not(),
+              "it needs 4321 bytes on the device, and of "
+              "execution.device_budget_mb 2894 are left");
+  }
+  EXPECT_EQ(held, kFit * 4321u);
+  EXPECT_EQ(refused, 2u);
+  Ask(0, 4, on_cpu);
+  Serve();
+  EXPECT_THAT(cpu_.runs, SizeIs(1));
+  Ask(1, 4, on_device);
+  Serve();
+  EXPECT_EQ(Count(Counter::kDeviceBatches), 1u);
+  // What is let go makes room.
+  ASSERT_TRUE(TakeUp({{kRoute, SampleXgboostPlan()}}).ok());
+  EXPECT_EQ(told_.back().kernel_choice().device_bytes(), 0u) << "the older ones are still there";
+  Settle();
+  ASSERT_TRUE(TakeUp({{kOtherRoute, SampleXgboostPlan()}}).ok());
+  EXPECT_EQ(told_.back().kernel_choice().device_bytes(), 4321u);
+}
+
 using ExecutionDeviceDeathTest = ExecutionDeviceTest;
 
 TEST_F(ExecutionDeviceDeathTest, ALostDeviceEndsTheProcessWithItsCode) {

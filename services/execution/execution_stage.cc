@@ -1,6 +1,9 @@
 #include "services/execution/execution_stage.h"
 
 #include <algorithm>
+#include <chrono>
+#include <future>
+#include <memory>
 
 #include "common/clock.h"
 #include "services/execution/batch_trace.h"
@@ -13,6 +16,9 @@ constexpr double kAverageWeight = 0.125;
 constexpr double kMostSurprise = 2;
 // On a CPU, where each row costs the same: how long others may have to wait for the batch's end.
 constexpr int64_t kCpuBatchNs = 5 * kNanosPerMilli;
+
+// What the lane does at a time; after it what is let go is freed by the lane.
+constexpr std::chrono::seconds kLongestTurn(1);
 
 // The tensor that the plan takes, checked against its shape.
 absl::StatusOr<PackTensor> TakeTensor(const PackView& pack, const KernelShape& shape) {
@@ -30,6 +36,7 @@ absl::StatusOr<PackTensor> TakeTensor(const PackView& pack, const KernelShape& s
 absl::Status ExecutionStage::Start(Setup setup) {
   parts_.reserve(kMaxExecuting);
   pieces_.reserve(kMaxExecuting);
+  lane_ = &setup.worker.lane();
   return shelf_.Start(setup.config, setup.without_device, std::move(setup.tell));
 }
 
@@ -37,6 +44,16 @@ absl::StatusOr<std::function<void()>> ExecutionStage::Prepare(CatalogWithPlans c
   absl::StatusOr<PlanShelf::Routes> routes = shelf_.Take(catalog);
   if (!routes.ok()) return routes.status();
   return [this, routes = std::move(*routes)] { plans_.Use(routes); };
+}
+
+// The lane only lets go; what nobody holds any more is freed here.
+void ExecutionStage::Settled(uint64_t generation) {
+  auto before = std::make_shared<std::promise<PlanShelf::Routes>>();
+  std::future<PlanShelf::Routes> gone = before->get_future();
+  lane_->Post([this, before] { before->set_value(plans_.TakeBefore()); });
+  PlanShelf::Routes routes;
+  if (gone.wait_for(kLongestTurn) == std::future_status::ready) routes = gone.get();
+  shelf_.KeepOnly(generation);
 }
 
 size_t ExecutionStage::Work(Worker& worker) {

@@ -35,6 +35,7 @@ class ExecutionStage : public WorkerStage {
   absl::Status Start(Setup setup) override;
   void OnPeerMapped(PeerLane* peer) override { shelf_.Register(peer); }
   absl::StatusOr<std::function<void()>> Prepare(CatalogWithPlans catalog) override;
+  void Settled(uint64_t generation) override;
   size_t Work(Worker& worker) override;
 
  private:
@@ -62,6 +63,7 @@ class ExecutionStage : public WorkerStage {
 
   PlanShelf shelf_;
   RouteTable<Plan> plans_;
+  Lane* lane_ = nullptr;
   // The batch in hand; its memory is reserved at the start.
   Plan* plan_ = nullptr;
   DataType type_ = DataType::kInvalid;

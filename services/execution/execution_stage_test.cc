@@ -244,5 +244,25 @@ TEST_F(ExecutionStageTest, AnyMixtureGivesTheSameAnswers) {
   EXPECT_TRUE(worker_.Idle());
 }
 
+// A request of the older catalog is answered until then, and its plan's memory is there no more
+// after it.
+TEST_F(StageTest, OnceACatalogIsSettledOlderPlansAreGone) {
+  ASSERT_TRUE(StartStage({{kRoute, SampleXgboostPlan()}, {20, SampleXgboostPlan()}}).ok());
+  ASSERT_TRUE(TakeUp({{kRoute, SampleXgboostPlan()}, {kOtherRoute, SampleXgboostPlan()}}).ok());
+  EXPECT_EQ(cpu_.living, 3);
+  Ask(0, 4, 20);
+  Serve();
+  EXPECT_EQ(answered_, std::vector<uint16_t>{0});
+  Settle();
+  EXPECT_EQ(cpu_.living, 2);
+  Ask(1, 4, kRoute);
+  Ask(2, 4, kOtherRoute);
+  Ask(3, 4, 20);
+  Serve();
+  EXPECT_EQ(answered_, (std::vector<uint16_t>{0, 1, 2}));
+  EXPECT_EQ(errors_.count(3), 1u);
+  EXPECT_EQ(cpu_.opened, 3) << "what stays is not opened again";
+}
+
 }  // namespace
 }  // namespace millrace

@@ -129,7 +129,7 @@ absl::StatusOr<PlanShelf::Routes> PlanShelf::Take(const CatalogWithPlans& catalo
   for (const Model& model : catalog.catalog->models()) {
     if (model.members_size() > 0) continue;
     std::shared_ptr<Plan> known;
-    for (const Routes& older : kept_) {
+    for (const auto& [generation, older] : kept_) {
       auto found = older.find(model.route());
       if (found != older.end()) known = found->second;
     }
@@ -152,10 +152,25 @@ absl::StatusOr<PlanShelf::Routes> PlanShelf::Take(const CatalogWithPlans& catalo
     }
     routes.emplace(model->route(), std::move(*plan));
   }
-  kept_.push_back(routes);
+  kept_.emplace_back(catalog.catalog->generation(), routes);
   if (kept_.size() > kKept) kept_.pop_front();
   malloc_trim(0);  // what was let go would be kept in pieces, for the next plan not to fit in
   return routes;
+}
+
+void PlanShelf::KeepOnly(uint64_t generation) {
+  std::erase_if(kept_, [&](const auto& kept) { return kept.first < generation; });
+  malloc_trim(0);
+}
+
+std::optional<uint64_t> PlanShelf::DeviceBytesLeft() const {
+  if (config_.execution_device_budget_mb == 0) return std::nullopt;
+  uint64_t used = 0;
+  for (const std::weak_ptr<Plan>& open : open_) {
+    if (const std::shared_ptr<Plan> plan = open.lock()) used += plan->device_bytes;
+  }
+  const uint64_t budget = static_cast<uint64_t>(config_.execution_device_budget_mb) << 20;
+  return budget - std::min(budget, used);
 }
 
 absl::StatusOr<std::shared_ptr<Plan>> PlanShelf::Open(const Model& model, const Fd& image,
@@ -198,6 +213,9 @@ absl::StatusOr<std::shared_ptr<Plan>> PlanShelf::Open(const Model& model, const 
     Log(LogLevel::kError, "golden_wrong", {{"model", model.name()}, {"version", model.version()}});
   }
   choice.set_golden(static_cast<uint32_t>(golden));
+  plan->device_bytes = choice.device_bytes();
+  std::erase_if(open_, [](const auto& open) { return open.expired(); });
+  open_.push_back(plan);
   Tell(*plan, std::move(choice));
   return plan;
 }
@@ -210,8 +228,17 @@ std::unique_ptr<Kernel> PlanShelf::OpenOnDevice(absl::Span<const std::byte> imag
   options.fast = config_.fast_sums == "true" ? 1 : 0;
   options.max_rows = max_rows;
   options.in_place_bytes = kInPlaceBytes;
+  const std::optional<uint64_t> left = DeviceBytesLeft();
   uint64_t device_bytes = 0;
   auto kernel = DeviceBackend(device_.plugin, options).OpenPlan(image, &device_bytes);
+  // What it needs there is known when it is open; it is closed again before it runs.
+  if (kernel.ok() && left.has_value() && *left < device_bytes) {
+    choice->set_why_not(Sentence(absl::StrCat("it needs ", device_bytes,
+                                              " bytes on the device, and of "
+                                              "execution.device_budget_mb ",
+                                              *left, " are left")));
+    return nullptr;
+  }
   if (kernel.ok()) {
     choice->set_device_bytes(device_bytes);
     return std::move(*kernel);

@@ -4,8 +4,9 @@
 //   are opened and measured, peers' arenas are registered, and the supervisor is told of the
 //   choice.
 // Who may call: the control thread; a Plan's mutable part is the lane's.
-// Ownership: keeps the plans of the last kKept catalogs, so that what the lane lets go is freed
-//   here, and a plan that stays in the catalog stays open. The device lives as long as the process.
+// Ownership: keeps the plans of the last kKept catalogs, and once one is settled of none before it,
+//   so that what the lane lets go is freed here, and a plan that stays in the catalog stays open.
+//   The device lives as long as the process.
 // Invariants:
 //   1. A machine without a device, or whose device cannot take a plan, serves it from the CPU, and
 //      the supervisor is told why in one sentence.
@@ -13,6 +14,8 @@
 //   3. From the second catalog on the thread gives way to the lane (services/runtime/background.h):
 //   a
 //      batch that comes while a plan is opened has the core within 0.1 ms.
+//   5. Plans on the device are together within execution.device_budget_mb; one that does not fit is
+//      served from the CPU.
 //   4. A lost device ends the process at once with kExitDeviceLost, here as on the lane.
 // Fails: Start with FailedPrecondition where `execution.device: cuda` has no device; Take with
 //   InvalidArgument for a plan that does not check.
@@ -22,7 +25,9 @@
 #include <deque>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "kernels/device/dispatch.h"
@@ -40,6 +45,7 @@ struct Plan {
   absl::Span<std::byte> scratch;           // for the larger of the two
   std::vector<std::byte> memory;           // of scratch
   double ns_per_row = 0;                   // moving average; the lane's
+  uint64_t device_bytes = 0;               // held on the device
 };
 
 class PlanShelf {
@@ -51,6 +57,8 @@ class PlanShelf {
   absl::Status Start(const Config& config, bool without_device,
                      std::function<void(FromProcess)> tell);
   absl::StatusOr<Routes> Take(const CatalogWithPlans& catalog);
+  // Plans that only catalogs before this one have are closed.
+  void KeepOnly(uint64_t generation);
   void Register(PeerLane* peer);
 
  private:
@@ -61,6 +69,8 @@ class PlanShelf {
   // What the plan's device kernel is; none, with the reason in `choice`.
   std::unique_ptr<Kernel> OpenOnDevice(absl::Span<const std::byte> image, size_t max_rows,
                                        KernelChoice* choice) const;
+  // Of every plan that is open; nothing: there is no limit.
+  std::optional<uint64_t> DeviceBytesLeft() const;
   absl::Status Choose(absl::Span<const std::byte> image, size_t max_rows, int64_t measure_ns,
                       DispatchKernel* kernel) const;
   void Tell(const Plan& plan, KernelChoice choice) const;
@@ -69,7 +79,8 @@ class PlanShelf {
   Config config_;
   Device device_;
   std::function<void(FromProcess)> tell_;
-  std::deque<Routes> kept_;
+  std::deque<std::pair<uint64_t, Routes>> kept_;  // by generation
+  std::vector<std::weak_ptr<Plan>> open_;
   bool told_of_copies_ = false;
   bool gives_way_ = false;
 };

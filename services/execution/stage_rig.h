@@ -8,12 +8,14 @@
 
 #include <string.h>
 
+#include <atomic>
 #include <functional>
 #include <map>
 #include <memory>
 #include <optional>
 #include <random>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "common/clock.h"
@@ -36,13 +38,17 @@ class Watching : public KernelBackend {
 
   mutable std::vector<Ran> runs;
   mutable int opened = 0;
+  mutable std::atomic<int> living = 0;  // kernels
   std::function<void()> on_run;
 };
 
 class WatchedKernel : public Kernel {
  public:
   WatchedKernel(const Watching* to, std::unique_ptr<Kernel> reference)
-      : to_(to), reference_(std::move(reference)) {}
+      : to_(to), reference_(std::move(reference)) {
+    ++to_->living;
+  }
+  ~WatchedKernel() override { --to_->living; }
   const KernelShape& shape() const override { return reference_->shape(); }
   size_t ScratchBytes(size_t rows) const override { return reference_->ScratchBytes(rows); }
   absl::Status Run(const KernelBatch& batch) const override {
@@ -95,6 +101,7 @@ class StageTest : public ::testing::Test {
   }
   absl::Status TakeUp(const std::map<uint32_t, std::vector<std::byte>>& plans) {
     auto catalog = std::make_shared<Catalog>();
+    catalog->set_generation(++generation_);
     CatalogWithPlans with_plans;
     for (const auto& [route, image] : plans) {
       Model* model = catalog->add_models();
@@ -113,6 +120,17 @@ class StageTest : public ::testing::Test {
     auto use = stage_.Prepare(std::move(with_plans));
     if (use.ok()) (*use)();
     return use.status();
+  }
+
+  // The newest catalog is settled: by the control thread, while the lane goes on.
+  void Settle() {
+    std::atomic<bool> done = false;
+    std::thread control([&] {
+      stage_.Settled(generation_);
+      done = true;
+    });
+    while (!done) worker_.Poll();
+    control.join();
   }
 
   // A request of random rows. `type`: of its input.
@@ -217,6 +235,7 @@ class StageTest : public ::testing::Test {
   Watching cpu_;
   Config config_;
   bool without_device_ = false;
+  uint64_t generation_ = 0;
   std::optional<Golden> golden_;  // of every model that is taken up next
   ExecutionStage stage_{&cpu_};
   std::vector<FromProcess> told_;

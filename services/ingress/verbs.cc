@@ -59,6 +59,9 @@ std::vector<IndexEntry> IndexOf(const Frontend& frontend, const Catalog* catalog
   for (const std::string& name : catalog->unloaded()) {
     index.push_back({name, "", kUnavailable, "unloaded"});
   }
+  for (const EvictedVersion& evicted : catalog->evicted()) {
+    index.push_back({evicted.name(), evicted.version(), kUnavailable, "evicted"});
+  }
   return index;
 }
 

@@ -136,6 +136,27 @@ void AddGolden(const GoldenStates& golden, Families* out) {
   }
 }
 
+void AddModelMemory(const FleetView& view, Families* out) {
+  const auto gauge = [&](std::string_view name, std::string_view help, uint64_t value) {
+    out->Gauge(name, help, {}, static_cast<double>(value));
+  };
+  gauge("millrace_models_memory_bytes",
+        "Memory that models take in each execution worker: plans and what it makes of them.",
+        view.models_bytes());
+  gauge("millrace_models_memory_budget_bytes",
+        "Memory that they may take there (execution.memory_budget_mb); 0: no limit.",
+        view.models_budget_bytes());
+  gauge("millrace_models_device_memory_bytes",
+        "Memory that models take on the device, of the execution worker that has most there.",
+        view.device_bytes());
+  gauge("millrace_models_device_memory_budget_bytes",
+        "Memory that each worker's may take there (execution.device_budget_mb); 0: no limit.",
+        view.device_budget_bytes());
+  gauge("millrace_models_evicted",
+        "Versions that made room for others and are out until they are loaded again.",
+        view.models_evicted());
+}
+
 void AddFleet(const Picture& picture, int64_t now_ns, Families* out) {
   const FleetView& view = picture.view;
   if (picture.view_at_ns == 0) return;
@@ -179,6 +200,7 @@ void AddFleet(const Picture& picture, int64_t now_ns, Families* out) {
   gauge("millrace_models_served", "Models in the catalog.", view.models());
   gauge("millrace_models_refused", "Models of the repository that cannot be served.",
         view.models_failed());
+  AddModelMemory(view, out);
   if (view.last_reroute_ns() >= 0) {
     gauge("millrace_last_reroute_seconds",
           "From seeing the last death to the roster without the dead.",

@@ -5,6 +5,8 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/log.h"
+#include "services/registry/ensemble_members.h"
+#include "services/registry/evicted_versions.h"
 #include "services/registry/route_before.h"
 #include "services/registry/text.h"
 #include "services/registry/weights.h"
@@ -13,20 +15,23 @@ namespace millrace {
 namespace {
 
 constexpr uint32_t kMaxRoute = 0xffff;
-constexpr char kStandIn[] = "; served instead: version ";
 
 // The state of one build.
 class Build {
  public:
   // `reread` null: everything.
   Build(const Repository& repository, const LoaderOptions& options, const BuiltCatalog& last,
-        const Reread* reread, const std::set<std::string>& unloaded, uint32_t* next_route)
+        const Reread* reread, const LeftOut& left_out, PlanBudget* budget, uint32_t* next_route)
       : repository_(repository),
         loader_(repository, options),
         last_(last),
         reread_(reread),
-        unloaded_(unloaded),
-        next_route_(*next_route) {}
+        unloaded_(left_out.unloaded),
+        evicted_(left_out, reread),
+        budget_(budget),
+        next_route_(*next_route) {
+    for (const std::string& name : unloaded_) built_.catalog.add_unloaded(name);
+  }
 
   absl::Status Run() {
     std::vector<ModelDefinition> ensembles;
@@ -52,10 +57,11 @@ class Build {
       *built_.catalog.add_models() = served.loaded.model;
       *built_.catalog.add_weights() = WeightsOf(served);
     }
-    for (const std::string& name : unloaded_) built_.catalog.add_unloaded(name);
+    evicted_.List(budget_.evicted(), &built_.catalog);
     built_.models = std::move(served_);
     return std::move(built_);
   }
+  const std::set<VersionName>& evicts() const { return budget_.evicted(); }
 
  private:
   absl::Status ReadAll(std::vector<ModelDefinition>* ensembles) {
@@ -88,6 +94,10 @@ class Build {
     } else {
       AddPlain(*definition);
     }
+  }
+
+  bool IsEvicted(const std::string& name, int64_t version) const {
+    return evicted_.Has(name, version) || budget_.Evicts({name, absl::StrCat(version)});
   }
 
   bool StaysOut(const std::string& name) const {
@@ -129,7 +139,7 @@ class Build {
     std::set<std::string> anew;
     for (const BuiltModel& model : last_.models) {
       const std::string& name = model.loaded.model.name();
-      if (StaysOut(name)) continue;
+      if (StaysOut(name) || IsEvicted(name, model.version)) continue;
       const std::vector<std::string>& members = model.definition.ensemble.members;
       if (std::any_of(members.begin(), members.end(),
                       [&](const std::string& member) { return reread_->Names(member); })) {
@@ -187,7 +197,10 @@ class Build {
   // then by the newest older version that loads, then by whatever was served before.
   void AddPlain(const ModelDefinition& definition) {
     const std::string& name = definition.config.name();
-    const std::vector<int64_t> wanted = Versions(definition);
+    std::vector<int64_t> wanted = Versions(definition);
+    evicted_.Read(name, wanted);
+    const auto out = [&](int64_t version) { return IsEvicted(name, version); };
+    if (std::erase_if(wanted, out) > 0 && wanted.empty()) return;
     size_t missing = 0;
     for (int64_t version : wanted) {
       if (StaysAsBuilt(name, version)) {
@@ -206,12 +219,18 @@ class Build {
   }
 
   bool AddVersion(const ModelDefinition& definition, int64_t version) {
-    absl::StatusOr<LoadedModel> loaded =
-        served_.size() + others_ < CatalogBuilder::kMaxPlans
-            ? loader_.LoadPlain(definition, version)
-            : absl::ResourceExhaustedError(
-                  absl::StrCat("the server holds at most ", CatalogBuilder::kMaxPlans, " plans"));
-    return Keep(definition, version, std::move(loaded));
+    return Keep(definition, version, LoadPlain(definition, version));
+  }
+
+  absl::StatusOr<LoadedModel> LoadPlain(const ModelDefinition& definition, int64_t version) {
+    if (served_.size() + others_ >= CatalogBuilder::kMaxPlans) {
+      return absl::ResourceExhaustedError(
+          absl::StrCat("the server holds at most ", CatalogBuilder::kMaxPlans, " plans"));
+    }
+    stamp_ = loader_.StampOf(definition, version);
+    const VersionName key = {definition.config.name(), absl::StrCat(version)};
+    if (absl::Status s = budget_.MayLoad(key, stamp_); !s.ok()) return s;
+    return loader_.LoadPlain(definition, version);
   }
 
   // How many are still missing.
@@ -221,9 +240,10 @@ class Build {
     if (!present.ok()) return missing;
     LeaveOutUnsettled(name, &*present);
     for (auto version = present->rbegin(); version != present->rend() && missing > 0; ++version) {
-      if (*version >= below || !AddVersion(definition, *version)) continue;
+      if (*version >= below || IsEvicted(name, *version)) continue;
+      if (!AddVersion(definition, *version)) continue;
       --missing;
-      TellStandIn(name, *version, "the newest before it that loads");
+      TellStandIn(name, *version, "the newest before it that loads", &built_.catalog);
     }
     return missing;
   }
@@ -244,9 +264,10 @@ class Build {
   bool KeepVersion(const std::string& name, int64_t version) {
     const BuiltModel* const before = ServedBefore(name, version);
     if (before == nullptr || before->definition.IsEnsemble()) return false;
+    if (IsEvicted(name, version)) return false;
     if (served_.size() + others_ >= CatalogBuilder::kMaxPlans) return false;
     KeepAsBuilt(*before);
-    TellStandIn(name, version, "as it was before");
+    TellStandIn(name, version, "as it was before", &built_.catalog);
     return true;
   }
 
@@ -271,17 +292,6 @@ class Build {
     }
   }
 
-  // Said in the log and, beside the reason of what failed, in `failed`.
-  void TellStandIn(const std::string& name, int64_t version, const char* what) {
-    Log(LogLevel::kWarning, "model_stood_in_for",
-        {{"model", name}, {"served", version}, {"what", what}});
-    for (FailedModel& failed : *built_.catalog.mutable_failed()) {
-      if (failed.name() != name || failed.reason().find(kStandIn) != std::string::npos) continue;
-      failed.set_reason(absl::StrCat(failed.reason(), kStandIn, version, ", ", what));
-      return;
-    }
-  }
-
   void AddEnsemble(const ModelDefinition& definition) {
     for (int64_t version : Versions(definition)) {
       if (Keep(definition, version, LoadEnsemble(definition, version))) continue;
@@ -290,53 +300,20 @@ class Build {
       if (before == nullptr || !before->definition.IsEnsemble()) continue;
       absl::StatusOr<LoadedModel> again = LoadEnsemble(before->definition, version);
       if (!again.ok() || !Keep(before->definition, version, std::move(again))) continue;
-      TellStandIn(definition.config.name(), version, "as it was before");
+      TellStandIn(definition.config.name(), version, "as it was before", &built_.catalog);
     }
   }
 
   absl::StatusOr<LoadedModel> LoadEnsemble(const ModelDefinition& definition,
                                            int64_t version) const {
-    absl::StatusOr<std::vector<EnsembleMember>> members = FindMembers(definition.ensemble);
+    absl::StatusOr<std::vector<EnsembleMember>> members =
+        FindMembers(definition.ensemble, served_, built_.catalog);
     if (!members.ok()) return members.status();
     absl::StatusOr<LoadedModel> loaded = loader_.LoadEnsemble(definition, version, *members);
     for (size_t i = 0; loaded.ok() && i < members->size(); ++i) {
       loaded->model.mutable_members(i)->set_route((*members)[i].model->route());
     }
     return loaded;
-  }
-
-  // Each member is the version that a request without a version would get.
-  absl::StatusOr<std::vector<EnsembleMember>> FindMembers(
-      const EnsembleDefinition& ensemble) const {
-    std::vector<EnsembleMember> members;
-    for (const std::string& name : ensemble.members) {
-      const LoadedModel* found = nullptr;
-      int64_t newest = 0;
-      bool is_ensemble = false;
-      for (const BuiltModel& served : served_) {
-        if (served.loaded.model.name() != name) continue;
-        is_ensemble = is_ensemble || served.loaded.model.members_size() > 0;
-        if (found != nullptr && served.version < newest) continue;
-        newest = served.version;
-        found = &served.loaded;
-      }
-      if (is_ensemble) return BadMember(name, "is an ensemble itself");
-      if (found == nullptr) return BadMember(name, WhyNotServed(name));
-      members.push_back({&found->model, &found->facts});
-    }
-    return members;
-  }
-
-  std::string WhyNotServed(const std::string& name) const {
-    for (const FailedModel& failed : built_.catalog.failed()) {
-      if (failed.name() == name) return absl::StrCat("failed: ", failed.reason());
-    }
-    return unloaded_.count(name) > 0 ? "is unloaded" : "is not a plain model of the repository";
-  }
-
-  static absl::Status BadMember(const std::string& name, const std::string& why) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("config.pbtxt: parameters members: ", name, " ", why));
   }
 
   // Whether it can be served.
@@ -347,8 +324,10 @@ class Build {
     if (status.ok()) status = GiveRoute(&*loaded);
     if (!status.ok()) {
       Fail(name, absl::StrCat(version), status.message());
+      built_.catalog.mutable_failed()->rbegin()->set_no_room(absl::IsResourceExhausted(status));
       return false;
     }
+    DropEvicted();
     Log(LogLevel::kInfo, "model_loaded",
         {{"model", name}, {"version", version}, {"route", loaded->model.route()}});
     served_.push_back({std::move(*loaded), version, definition});
@@ -361,8 +340,23 @@ class Build {
       return absl::ResourceExhaustedError(
           "all route numbers of this life of the server are used; start it anew");
     }
-    loaded->model.set_route(before != 0 ? before : next_route_++);
+    const uint32_t route = before != 0 ? before : next_route_;
+    if (loaded->plan.valid()) {
+      const Model& model = loaded->model;
+      const absl::Status status =
+          budget_.Admit(route, {{model.name(), model.version()}, BytesInWorker(model)}, stamp_);
+      if (!status.ok()) return status;
+    }
+    if (before == 0) ++next_route_;
+    loaded->model.set_route(route);
     return absl::OkStatus();
+  }
+
+  // What was kept, and has to make room for what came now.
+  void DropEvicted() {
+    std::erase_if(served_, [&](const BuiltModel& model) {
+      return budget_.Evicts({model.loaded.model.name(), model.loaded.model.version()});
+    });
   }
 
   void MarkLatest() {
@@ -379,6 +373,9 @@ class Build {
   const BuiltCatalog& last_;
   const Reread* const reread_;
   const std::set<std::string>& unloaded_;
+  EvictedVersions evicted_;
+  BudgetedBuild budget_;
+  FileStamp stamp_;  // of the version in hand
   uint32_t& next_route_;
   size_t others_ = 0;
   std::vector<BuiltModel> served_;
@@ -389,11 +386,12 @@ class Build {
 
 absl::StatusOr<BuiltCatalog> BuildCatalog(const Repository& repository,
                                           const LoaderOptions& options, const BuiltCatalog& last,
-                                          const Reread* reread,
-                                          const std::set<std::string>& unloaded,
-                                          uint32_t* next_route) {
-  Build build(repository, options, last, reread, unloaded, next_route);
+                                          const Reread* reread, const LeftOut& left_out,
+                                          PlanBudget* budget, uint32_t* next_route,
+                                          std::set<VersionName>* evicts) {
+  Build build(repository, options, last, reread, left_out, budget, next_route);
   if (absl::Status s = build.Run(); !s.ok()) return s;
+  *evicts = build.evicts();
   return build.Take();
 }
 

@@ -16,14 +16,16 @@
 #include <string>
 
 #include "services/registry/catalog_builder.h"
+#include "services/registry/plan_budget.h"
 
 namespace millrace {
 
-// `reread` null: everything, else what it names alone. `next_route`: counted up.
+// `reread` null: everything, else what it names alone. `next_route`: counted up. `evicts`: the
+// versions that are left out from this catalog on, to make room.
 absl::StatusOr<BuiltCatalog> BuildCatalog(const Repository& repository,
                                           const LoaderOptions& options, const BuiltCatalog& last,
-                                          const Reread* reread,
-                                          const std::set<std::string>& unloaded,
-                                          uint32_t* next_route);
+                                          const Reread* reread, const LeftOut& left_out,
+                                          PlanBudget* budget, uint32_t* next_route,
+                                          std::set<VersionName>* evicts);
 
 }  // namespace millrace

@@ -16,6 +16,10 @@
 //   it
 //      was built last, whatever lies in the repository now. Only ensembles that name the model are
 //      made anew from the definition that they were built from.
+//   7. Where there is a budget (plan_budget.h) no catalog is made that would pass it. What has to
+//   go
+//      for it is left out of a catalog before, which is published and settled first, and then of
+//      every later one until its model is loaded: it is in the catalog's `evicted`.
 //   6. An unloaded model is left out of every later build until it is loaded, and is in the
 //      catalog's `unloaded`.
 // What fails: Build, where the repository itself cannot be read; Load and Unload with a sentence
@@ -26,6 +30,7 @@
 
 #include <stdint.h>
 
+#include <functional>
 #include <map>
 #include <set>
 #include <string>
@@ -36,6 +41,7 @@
 #include "ipc/catalog.pb.h"
 #include "ipc/control_channel.h"
 #include "services/registry/model_loader.h"
+#include "services/registry/plan_budget.h"
 #include "services/registry/reread.h"
 
 namespace millrace {
@@ -44,6 +50,12 @@ struct BuiltModel {
   LoadedModel loaded;
   int64_t version = 0;
   ModelDefinition definition;
+};
+
+// What the repository has and the catalog shall not have.
+struct LeftOut {
+  std::set<std::string> unloaded;
+  std::set<VersionName> evicted;
 };
 
 struct BuiltCatalog {
@@ -59,6 +71,14 @@ class CatalogBuilder {
   // The first route and the first generation that were not given out yet.
   CatalogBuilder(LoaderOptions options, uint32_t first_route, uint64_t first_generation,
                  std::set<std::string> unloaded = {});
+
+  struct Memory {
+    BudgetRules rules;
+    PlanBudget::AskUse use;
+    // Publishes a catalog that makes room for the next.
+    std::function<absl::Status(const BuiltCatalog& built)> publish;
+  };
+  void SetMemory(Memory memory, std::set<VersionName> evicted = {});
 
   // From now on others are served meanwhile: what is compiled gives way to them.
   void RunInBackground() { options_.compile.background = true; }
@@ -81,16 +101,23 @@ class CatalogBuilder {
   uint32_t next_route_;
   uint64_t next_generation_;
   // Reads again what `reread` names, or everything where it is null.
-  absl::StatusOr<BuiltCatalog> Make(const std::string& root, const Reread* reread,
-                                    const std::set<std::string>& unloaded);
-  const BuiltCatalog* Keep(BuiltCatalog built);
+  struct Made {
+    BuiltCatalog catalog;
+    std::set<VersionName> evicts;
+  };
+  absl::StatusOr<Made> Make(const std::string& root, const Reread* reread, const LeftOut& left_out);
+  // Makes room for it first, where it has to be made.
+  absl::StatusOr<const BuiltCatalog*> Keep(const std::string& root, Made made);
+  const BuiltCatalog* Take(BuiltCatalog built);
   // The names of an ensemble's members as it was built; none for another model.
   std::vector<std::string> MembersOf(const std::string& name) const;
   // A served ensemble that names `member`, apart from those in `but`; empty: none.
   std::string EnsembleThatNeeds(const std::string& member, const std::set<std::string>& but) const;
 
   BuiltCatalog last_;
-  std::set<std::string> unloaded_;
+  LeftOut left_out_;
+  Memory memory_;
+  PlanBudget budget_;
 };
 
 }  // namespace millrace

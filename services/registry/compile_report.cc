@@ -104,6 +104,9 @@ absl::StatusOr<CompileReport> ParseCompileReport(std::string_view line) {
   report.trees = fields.Number("trees", 0, kMaxCount);
   report.nodes = fields.Number("nodes", 0, kMaxCount);
   report.plan_bytes = fields.Number("plan_bytes", 1, kMaxCount);
+  if (json.contains("private_bytes")) {
+    report.private_bytes = fields.Number("private_bytes", 0, kMaxCount);
+  }
   report.golden_margins = fields.Numbers("golden_margins", report.groups);
   report.golden_predictions = fields.Numbers("golden_predictions", report.prediction_columns);
   if (absl::Status s = fields.status(); !s.ok()) return s;

@@ -29,6 +29,7 @@ struct CompileReport {
   uint64_t trees = 0;
   uint64_t nodes = 0;
   uint64_t plan_bytes = 0;
+  uint64_t private_bytes = 0;  // of each process that runs it; 0: not told
   // What the scalar reference makes of the golden row (common/golden_row.h); empty: not told.
   std::vector<double> golden_margins;
   std::vector<double> golden_predictions;

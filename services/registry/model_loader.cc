@@ -147,6 +147,14 @@ absl::StatusOr<LoadedModel> ModelLoader::Checked(const ModelDefinition& definiti
   return loaded;
 }
 
+FileStamp ModelLoader::StampOf(const ModelDefinition& definition, int64_t version) const {
+  const absl::StatusOr<Fd> file = VersionFiles(repository_, definition, version).ModelFile();
+  struct stat info;
+  if (!file.ok() || fstat(file->get(), &info) != 0) return {};
+  return {info.st_dev, info.st_ino, info.st_size,
+          int64_t{info.st_ctim.tv_sec} * 1'000'000'000 + info.st_ctim.tv_nsec};
+}
+
 absl::StatusOr<LoadedModel> ModelLoader::LoadPlain(const ModelDefinition& definition,
                                                    int64_t version) const {
   MR_CHECK(!definition.IsEnsemble(), "an ensemble has no file");
@@ -166,6 +174,7 @@ absl::StatusOr<LoadedModel> ModelLoader::Compile(const ModelDefinition& definiti
   if (!loaded.ok()) return loaded.status();
   SetAge(file->get(), files.manifest(), &loaded->facts);
   loaded->model.set_plan_bytes(report.plan_bytes);
+  loaded->model.set_worker_bytes(report.private_bytes);
   loaded->plan = std::move(compiled->plan);
   return loaded;
 }

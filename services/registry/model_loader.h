@@ -20,6 +20,7 @@
 #include "services/registry/compile.h"
 #include "services/registry/ensemble.h"
 #include "services/registry/model_definition.h"
+#include "services/registry/plan_budget.h"
 #include "services/registry/repository.h"
 #include "services/registry/signature.h"
 #include "services/registry/version_files.h"
@@ -41,6 +42,11 @@ struct LoadedModel {
   Fd plan;  // not of an ensemble
 };
 
+// What the model takes in each execution worker.
+inline uint64_t BytesInWorker(const Model& model) {
+  return model.plan_bytes() + model.worker_bytes();
+}
+
 class ModelLoader {
  public:
   ModelLoader(const Repository& repository, const LoaderOptions& options)
@@ -50,6 +56,8 @@ class ModelLoader {
   // Logs what of it changes no answer and is left unused.
   static void TellUnused(const ModelDefinition& definition);
 
+  // Of the version's model file; all 0: there is none.
+  FileStamp StampOf(const ModelDefinition& definition, int64_t version) const;
   absl::StatusOr<LoadedModel> LoadPlain(const ModelDefinition& definition, int64_t version) const;
 
   // `members` in the order of the definition's.

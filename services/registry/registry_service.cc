@@ -11,6 +11,7 @@
 #include "common/cpu_list.h"
 #include "common/log.h"
 #include "ipc/memfd.h"
+#include "services/registry/needed_versions.h"
 #include "services/registry/text.h"
 #include "services/runtime/background.h"
 #include "services/runtime/log_ring.h"
@@ -19,6 +20,8 @@
 namespace millrace {
 namespace {
 
+// For requests in flight to end, before a load that needs their memory is refused.
+constexpr int64_t kSettleLimitMs = 10'000;
 constexpr size_t kMostReplyBytes = 128 << 10;  // a message has at most 192 KiB
 
 void LogStatus(LogLevel level, std::string_view event, const absl::Status& status) {
@@ -115,6 +118,7 @@ std::optional<int> RegistryService::OnConfigure(const Configure& configure) {
   builder_ = std::make_unique<CatalogBuilder>(
       OptionsOf(config_, compiler_), configure.first_route(), configure.first_generation(),
       std::set<std::string>(configure.unloaded().begin(), configure.unloaded().end()));
+  SetMemory(configure);
   watch_ = std::make_unique<RepositoryWatch>(RepositoryWatch::OptionsOf(config_), MonotonicNanos);
   if (!config_.debt_webhook.empty()) {
     DebtWatch::Options debt;
@@ -197,12 +201,16 @@ void RegistryService::UseCatalog(const Catalog& catalog) {
       file, RoutesDesk::Host{[this](const Routes& routes) { SayRoutes(routes); },
                              [] { return absl::ToUnixMillis(absl::Now()); }});
   desk->Start(std::move(shared));
-  auto rollouts = std::make_unique<RolloutDesk>(RolloutsPath(file), desk.get(),
-                                                [this](const WatchVersions& versions) {
-                                                  FromProcess message;
-                                                  *message.mutable_watch_versions() = versions;
-                                                  Send(message);
-                                                });
+  auto rollouts = std::make_unique<RolloutDesk>(
+      RolloutsPath(file), desk.get(), [this](const WatchVersions& versions) {
+        {
+          std::lock_guard<std::mutex> lock(watched_mutex_);
+          watched_ = versions;
+        }
+        FromProcess message;
+        *message.mutable_watch_versions() = versions;
+        Send(message);
+      });
   rollouts->Start();
   std::lock_guard<std::mutex> lock(routes_mutex_);
   routes_ = std::move(desk);
@@ -218,7 +226,41 @@ void RegistryService::SayRoutes(const Routes& routes) {
   Send(message, {sealed->get()});
 }
 
+void RegistryService::SetMemory(const Configure& configure) {
+  CatalogBuilder::Memory memory;
+  memory.rules.bytes = static_cast<uint64_t>(config_.execution_budget_mb) << 20;
+  memory.rules.evict_idle = config_.over_budget == "evict_idle";
+  memory.rules.evict_after_ms = config_.evict_after_ms;
+  memory.use = [this](uint64_t generation) { return UseNow(generation); };
+  memory.publish = [this](const BuiltCatalog& built) { return Publish(built); };
+  std::set<VersionName> evicted;
+  for (const Configure::Evicted& one : configure.evicted()) {
+    evicted.insert({one.name(), one.version()});
+  }
+  builder_->SetMemory(std::move(memory), std::move(evicted));
+}
+
+PlanUse RegistryService::UseNow(uint64_t generation) const {
+  const ModelUse told = use_.Wait(generation, kSettleLimitMs);
+  PlanUse use;
+  use.settled_generation = told.settled_generation();
+  for (const ModelUse::Version& version : told.versions()) {
+    use.idle_ms[{version.model(), version.version()}] = version.idle_ms();
+  }
+  if (routes_ == nullptr) return use;
+  std::vector<NamedRoute> routes = routes_->RollbackTargets();
+  const std::shared_ptr<const Routes> now = routes_->routes();
+  routes.insert(routes.end(), now->routes().begin(), now->routes().end());
+  std::lock_guard<std::mutex> lock(watched_mutex_);
+  use.needed = NeededVersions(*routes_->catalog(), routes, watched_);
+  return use;
+}
+
 bool RegistryService::HandleRoutes(const ToProcess& message) {
+  if (message.has_model_use()) {
+    use_.Take(message.model_use());
+    return true;
+  }
   if (message.has_version_statistics()) {
     RolloutDesk* rollouts;
     {

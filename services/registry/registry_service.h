@@ -20,6 +20,7 @@
 #include "services/registry/catalog_builder.h"
 #include "services/registry/control_inbox.h"
 #include "services/registry/debt/debt_watch.h"
+#include "services/registry/model_use_book.h"
 #include "services/registry/rollout/rollout_desk.h"
 #include "services/registry/routes/routes_desk.h"
 #include "services/registry/watch/repository_watch.h"
@@ -60,12 +61,18 @@ class RegistryService {
   bool Send(const FromProcess& message, absl::Span<const int> fds = {}) {
     return inbox_.Send(message, fds);
   }
+  // For the builder: what is used, and what has to stay.
+  PlanUse UseNow(uint64_t generation) const;
+  void SetMemory(const Configure& configure);
   // On the inbox's thread: whether it was about routes.
   bool HandleRoutes(const ToProcess& message);
   void OnChangeRoutes(const ChangeRoutes& change);
   void SayRoutes(const Routes& routes);
 
   ControlInbox inbox_;
+  ModelUseBook use_;
+  mutable std::mutex watched_mutex_;
+  WatchVersions watched_;    // by rollouts
   std::mutex routes_mutex_;  // guards the pointers, which are set once
   std::unique_ptr<RoutesDesk> routes_;
   std::unique_ptr<RolloutDesk> rollouts_;

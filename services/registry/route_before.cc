@@ -2,10 +2,14 @@
 
 #include <string.h>
 
+#include "absl/strings/str_cat.h"
+#include "common/log.h"
 #include "ipc/memfd.h"
 
 namespace millrace {
 namespace {
+
+constexpr char kStandIn[] = "; served instead: version ";
 
 // A model without what its place in a catalog gave it.
 std::string Identity(Model model) {
@@ -38,6 +42,16 @@ uint32_t RouteBefore(const BuiltCatalog& last, const LoadedModel& loaded) {
     return same ? model.route() : 0;
   }
   return 0;
+}
+
+void TellStandIn(const std::string& name, int64_t version, const char* what, Catalog* catalog) {
+  Log(LogLevel::kWarning, "model_stood_in_for",
+      {{"model", name}, {"served", version}, {"what", what}});
+  for (FailedModel& failed : *catalog->mutable_failed()) {
+    if (failed.name() != name || failed.reason().find(kStandIn) != std::string::npos) continue;
+    failed.set_reason(absl::StrCat(failed.reason(), kStandIn, version, ", ", what));
+    return;
+  }
 }
 
 void KeepFailure(const Catalog& last, const std::string& name, int64_t version, Catalog* to) {

@@ -20,4 +20,7 @@ uint32_t RouteBefore(const BuiltCatalog& last, const LoadedModel& loaded);
 // Of a version that is not read again and is stood in for: its reason stays.
 void KeepFailure(const Catalog& last, const std::string& name, int64_t version, Catalog* to);
 
+// A version serves for one that failed: said in the log and, beside that one's reason, in `failed`.
+void TellStandIn(const std::string& name, int64_t version, const char* what, Catalog* catalog);
+
 }  // namespace millrace

@@ -56,7 +56,7 @@ class WorkerProcess : public StageProcess {
     });
   }
 
-  void OnCatalogLive(uint64_t) override {}
+  void OnCatalogLive(uint64_t generation) override { work_->Settled(generation); }
 
   void OnDrain(std::function<void()> drained) override {
     lane_->Post([this, drained = std::move(drained)] { drained_ = drained; });

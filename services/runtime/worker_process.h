@@ -24,6 +24,9 @@ class WorkerStage {
   virtual ~WorkerStage() = default;
   // Builds what the catalog asks for; the returned action puts it into use on the lane's thread.
   virtual absl::StatusOr<std::function<void()>> Prepare(CatalogWithPlans catalog) = 0;
+  // No request in flight began before this catalog: what only older ones had may go. On the control
+  // thread.
+  virtual void Settled(uint64_t) {}
   // Works through some of the queue. The count of items worked on.
   virtual size_t Work(Worker& worker) = 0;
   // Once, before everything else, on the control thread. As StageProcess::OnStart.

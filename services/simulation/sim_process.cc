@@ -71,6 +71,7 @@ void SimProcess::Handle(const ToProcess& message, const FdList& fds) {
     case ToProcess::kCatalog:
       return OnCatalog(message.catalog(), fds);
     case ToProcess::kCatalogLive:
+      if (stage_ != Stage::kIngress) return;  // old plans stay: a world ends soon
       live_ = true;
       for (const auto& lane : lanes_) lane->ingress()->GoLive(message.catalog_live().generation());
       return;

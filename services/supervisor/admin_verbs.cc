@@ -136,10 +136,17 @@ json ProvenanceReport(const Model& model) {
           {"tagged_fields", of.tagged_fields()}};
 }
 
+json MemoryReport(const ModelMemory& memory) {
+  return {{"bytes", memory.bytes},
+          {"budget_bytes", memory.budget_bytes},
+          {"device_bytes", memory.device_bytes},
+          {"device_budget_bytes", memory.device_budget_bytes}};
+}
+
 json CatalogReport(const AdminContext& context, int64_t now_ns) {
   const Fleet& fleet = *context.fleet;
   const std::vector<const GoldenWords*> lanes = GoldenWordsOf(fleet, context.page_of);
-  json models = json::array(), failed = json::array();
+  json models = json::array(), failed = json::array(), evicted = json::array();
   for (const Model& model : fleet.catalog().catalog().models()) {
     models.push_back({{"name", model.name()},
                       {"version", model.version()},
@@ -148,6 +155,7 @@ json CatalogReport(const AdminContext& context, int64_t now_ns) {
                       {"ensemble", model.members_size() > 0},
                       {"view", model.has_view() ? model.view().name() : ""},
                       {"plan_bytes", model.plan_bytes()},
+                      {"worker_bytes", model.worker_bytes()},
                       {"manifest", ProvenanceReport(model)},
                       {"golden", GoldenReport(lanes, model, now_ns)}});
   }
@@ -155,10 +163,15 @@ json CatalogReport(const AdminContext& context, int64_t now_ns) {
     failed.push_back(
         {{"name", model.name()}, {"version", model.version()}, {"reason", model.reason()}});
   }
+  for (const EvictedVersion& version : fleet.catalog().catalog().evicted()) {
+    evicted.push_back({{"name", version.name()}, {"version", version.version()}});
+  }
   return {{"generation", fleet.catalog().generation()},
           {"live_generation", fleet.live_generation()},
           {"models", std::move(models)},
-          {"failed", std::move(failed)}};
+          {"failed", std::move(failed)},
+          {"evicted", std::move(evicted)},
+          {"memory", MemoryReport(fleet.memory())}};
 }
 
 // Places without a living process: when the next one starts.

@@ -86,6 +86,7 @@ void Fleet::Settle() {
     if (BecomeReady()) StoreState();
     PublishRoster();
     GoLive();
+    TellSettled();
     again = TakeCatalog();
     StepStorms();
     StepChanges();
@@ -253,6 +254,11 @@ void Fleet::Configure(FleetProcess* process) {
     *configure->mutable_unloaded() = desk_.last_said().unloaded();
     if (!desk_.has_catalog()) {
       for (const std::string& model : setup_.unloaded) configure->add_unloaded(model);
+    }
+    for (const EvictedVersion& version : desk_.last_said().evicted()) {
+      millrace::Configure::Evicted* const evicted = configure->add_evicted();
+      evicted->set_name(version.name());
+      evicted->set_version(version.version());
     }
   }
   Send(process, message, fds);

@@ -36,6 +36,7 @@
 #include "services/supervisor/fleet_process.h"
 #include "services/supervisor/fleet_state.pb.h"
 #include "services/supervisor/hands.h"
+#include "services/supervisor/idle_watch.h"
 #include "services/supervisor/incident_desk.h"
 #include "services/supervisor/lifecycle.h"
 #include "services/supervisor/link_book.h"
@@ -61,6 +62,13 @@ struct FleetSetup {
   bool hold = false;
   LogFd own_log;                      // the supervisor's
   std::vector<std::string> unloaded;  // models that stay out until they are loaded
+};
+
+// Of models: in each execution worker, and in the one that has most of the device. Budget 0: none.
+struct ModelMemory {
+  uint64_t bytes = 0, budget_bytes = 0;
+  uint64_t device_bytes = 0, device_budget_bytes = 0;
+  uint32_t evicted = 0;  // versions
 };
 
 using SlotName = std::pair<Stage, uint32_t>;
@@ -119,6 +127,8 @@ class Fleet {
   // Whether somebody at the admin socket may have an answer now; asked once.
   bool TakeNewsForAdmin() { return std::exchange(news_for_admin_, false); }
   const RoutesBroker& routes() const { return routes_; }
+
+  ModelMemory memory() const;
 
   // For the registry's rollouts.
   size_t watched_versions() const { return watch_.size(); }
@@ -234,6 +244,13 @@ class Fleet {
   void OnWatchVersions(FleetProcess* process, const WatchVersions& watch);
   void TellVersions();
 
+  // fleet_memory.cc
+  void TellSettled();
+  void TellWorkersSettled();
+  void LookAtUse();
+  void TellUse();
+  std::vector<const Page*> IngressPages() const;
+
   // fleet_traces.cc
   void OnTraces(FleetProcess* process, const Traces& traces, std::vector<Fd> fds);
   void TellTraces(FleetProcess* observer);
@@ -304,6 +321,9 @@ class Fleet {
   VersionWatch watch_;
   uint32_t watcher_ = 0;  // key of the registry that watches
   int ticks_of_versions_ = 0;
+  IdleWatch idle_;
+  int ticks_of_use_ = 0;
+  uint64_t settled_generation_ = 0;  // no request in flight began before it
   WaitPolicy wait_;
   // Of a stage that is scaled by policy.
   struct Scaling {

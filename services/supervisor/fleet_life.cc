@@ -159,6 +159,7 @@ void Fleet::Tick() {
   }
   ShowView();
   TellVersions();
+  LookAtUse();
   AdvanceStop();
   Settle();
 }

@@ -130,6 +130,12 @@ FleetView Fleet::View() const {
   view.set_catalog_generation(desk_.generation());
   view.set_models(static_cast<uint32_t>(desk_.catalog().models_size()));
   view.set_models_failed(static_cast<uint32_t>(desk_.catalog().failed_size()));
+  const ModelMemory used = memory();
+  view.set_models_bytes(used.bytes);
+  view.set_models_budget_bytes(used.budget_bytes);
+  view.set_device_bytes(used.device_bytes);
+  view.set_device_budget_bytes(used.device_budget_bytes);
+  view.set_models_evicted(used.evicted);
   view.set_last_reroute_ns(last_reroute_ns_);
   view.set_foreign_cores(load_.has_value() ? load_->foreign_cores : -1);
   return view;
@@ -162,15 +168,8 @@ void Fleet::TellVersions() {
   if (watch_.empty() || ++ticks_of_versions_ % kTicksAWatch != 0) return;
   FleetProcess* const registry = Find(watcher_);
   if (registry == nullptr || registry->state != ProcessState::kReady) return;
-  std::vector<const Page*> pages;
-  for (const auto& [key, process] : processes_) {
-    if (process.stage != Stage::kIngress) continue;
-    for (const FleetLane& lane : process.lanes) {
-      if (const Page* page = hands_->PageOf(lane.incarnation)) pages.push_back(page);
-    }
-  }
   ToProcess message;
-  *message.mutable_version_statistics() = watch_.Sum(carry_, pages, hands_->NowNs());
+  *message.mutable_version_statistics() = watch_.Sum(carry_, IngressPages(), hands_->NowNs());
   Send(registry, message);
 }
 

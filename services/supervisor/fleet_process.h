@@ -40,10 +40,11 @@ struct FleetProcess {
   CpuList cpus;  // that it was pinned to; empty: to none
   int64_t started_ns = 0;
   int64_t state_since_ns = 0;
-  int64_t ready_since_ns = 0;        // 0: never was
-  int64_t kill_at_ns = 0;            // dying or stopping: SIGKILL then; 0: was sent
-  uint64_t catalog_answered = 0;     // newest generation it has taken up
-  uint64_t told_live = 0;            // ingress: newest generation it was told to route by
+  int64_t ready_since_ns = 0;     // 0: never was
+  int64_t kill_at_ns = 0;         // dying or stopping: SIGKILL then; 0: was sent
+  uint64_t catalog_answered = 0;  // newest generation it has taken up
+  // Ingress: newest generation it was told to route by; execution: that it was told is settled.
+  uint64_t told_live = 0;
   StageBreakers told_breakers = {};  // ingress
   uint64_t routes_taken = 0;         // ingress: serial of the routes that it goes by
   bool drained = false;

@@ -154,6 +154,18 @@ std::string Models(const json& catalog) {
                     version.empty() ? "" : " version ", version, ": ",
                     model.at("reason").get<std::string>(), "\n");
   }
+  for (const json& model : catalog.value("evicted", json::array())) {
+    absl::StrAppend(&text, "EVICTED: ", model.at("name").get<std::string>(), " version ",
+                    model.at("version").get<std::string>(),
+                    ": was idle and made room; `millrace load` takes it in again\n");
+  }
+  const json memory = catalog.value("memory", json::object());
+  if (memory.value("budget_bytes", uint64_t{0}) > 0) {
+    absl::StrAppendFormat(
+        &text, "Models take %.2f of %.2f MB in each execution worker\n",
+        static_cast<double>(memory.at("bytes").get<uint64_t>()) / (1 << 20),
+        static_cast<double>(memory.at("budget_bytes").get<uint64_t>()) / (1 << 20));
+  }
   return text;
 }
 

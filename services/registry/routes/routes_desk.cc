@@ -105,6 +105,16 @@ std::shared_ptr<const Routes> RoutesDesk::routes() const {
   return routes_;
 }
 
+std::vector<NamedRoute> RoutesDesk::RollbackTargets() const {
+  std::lock_guard<std::mutex> lock(mutex_);
+  std::vector<NamedRoute> targets;
+  for (const NamedRoute& route : routes_->routes()) {
+    const std::optional<RouteChange> change = journal_.ToRollBack(route.name());
+    if (change.has_value() && change->before.has_value()) targets.push_back(*change->before);
+  }
+  return targets;
+}
+
 std::shared_ptr<const Catalog> RoutesDesk::catalog() const {
   std::lock_guard<std::mutex> lock(mutex_);
   return catalog_;

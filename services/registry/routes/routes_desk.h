@@ -76,6 +76,8 @@ class RoutesDesk {
   // What is published; never null.
   std::shared_ptr<const Routes> routes() const;
   std::shared_ptr<const Catalog> catalog() const;
+  // What a rollback of each route in force would go back to.
+  std::vector<NamedRoute> RollbackTargets() const;
 
  private:
   struct FileText {

@@ -54,7 +54,8 @@ std::string FakeReport::Line() const {
                       R"(,"groups":)", groups, R"(,"margin_dtype":")", type,
                       R"(","prediction_dtype":")", type, R"(","prediction_columns":)", columns,
                       R"(,"objective":")", objective,
-                      R"(","trees":3,"nodes":9,"plan_bytes":5,"feature_names":[]})");
+                      R"(","trees":3,"nodes":9,"plan_bytes":5,"private_bytes":)", private_bytes,
+                      R"(,"feature_names":[]})");
 }
 
 LoaderOptions FakeOptions() {

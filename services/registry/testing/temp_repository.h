@@ -40,6 +40,7 @@ struct FakeReport {
   uint32_t groups = 1;
   uint32_t columns = 1;
   std::string type = "FP32";
+  uint64_t private_bytes = 0;
 
   std::string Line() const;
 };
