@@ -195,7 +195,8 @@ void RegistryService::UseCatalog(const Catalog& catalog) {
       config_.routes_file.empty() ? config_.repository + "/routes.yaml" : config_.routes_file;
   auto desk = std::make_unique<RoutesDesk>(
       file, RoutesDesk::Host{[this](const Routes& routes) { SayRoutes(routes); },
-                             [] { return absl::ToUnixMillis(absl::Now()); }});
+                             [] { return absl::ToUnixMillis(absl::Now()); },
+                             DebtLimits{config_.max_age_days, config_.max_untagged_percent}});
   desk->Start(std::move(shared));
   auto rollouts = std::make_unique<RolloutDesk>(RolloutsPath(file), desk.get(),
                                                 [this](const WatchVersions& versions) {

@@ -91,6 +91,7 @@ absl::StatusOr<Rollout> RolloutController::Plan(const std::string& command_json)
                                               "' is not served: load it first"));
     }
   }
+  if (absl::Status may = hands_->MayGrow(plan.model, plan.to); !may.ok()) return may;
   return rollout;
 }
 
@@ -149,6 +150,9 @@ absl::StatusOr<std::string> RolloutController::ByHand(const std::string& action,
     }
   } else {
     const bool promote = action == "promote";
+    const RolloutPlan& plan = place->second.plan;
+    const absl::Status may = promote ? hands_->MayGrow(plan.model, plan.to) : absl::OkStatus();
+    if (!may.ok()) return may;
     End(place, promote ? RolloutPhase::kPromoting : RolloutPhase::kAborting,
         promote ? "" : "by hand", who);
   }

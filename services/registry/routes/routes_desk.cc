@@ -187,6 +187,10 @@ std::optional<RouteOutcome> RoutesDesk::DoChange(const RouteCommand& command,
   if (absl::Status good = CheckAfter(*after, rollback); !good.ok()) {
     return RouteOutcome{good, 0, "", ""};
   }
+  if (!rollback) {
+    const absl::Status may = read_only().MayChange(command.name, before, *after);
+    if (!may.ok()) return RouteOutcome{may, 0, "", ""};
+  }
   if (Same(before, *after) && !rollback) {
     return RouteOutcome{absl::OkStatus(), 0, "it is so already", List()};
   }
@@ -247,6 +251,15 @@ absl::Status RoutesDesk::CheckAfter(const std::optional<NamedRoute>& after, bool
   if (faults.none()) return absl::OkStatus();
   for (std::string& fault : faults.missing) faults.wrong.push_back(std::move(fault));
   return absl::InvalidArgumentError(Sentence(faults.wrong));
+}
+
+ReadOnlyCheck RoutesDesk::read_only() const {
+  return ReadOnlyCheck(*catalog_, host_.debt, host_.wall_ms() / 1000);
+}
+
+absl::Status RoutesDesk::MayGrow(const std::string& model, const std::string& version) const {
+  std::lock_guard<std::mutex> lock(mutex_);
+  return read_only().MayGrow(model, version);
 }
 
 std::optional<NamedRoute> RoutesDesk::Find(const std::string& name) const {

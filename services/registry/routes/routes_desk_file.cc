@@ -77,6 +77,12 @@ void RoutesDesk::TakeFile(bool first) {
     if (read.faults.empty()) {
       RouteFaults faults = CheckRoutes(read.routes, *catalog_);
       file_faults_ = std::move(faults.wrong);
+      // The first file of all says what is served to begin with.
+      if (!first || !journal_.changes().empty()) {
+        for (std::string& fault : read_only().Faults(*routes_, read.routes)) {
+          file_faults_.push_back(std::move(fault));
+        }
+      }
       const bool fatal = !first && file.text != known_.text;
       for (std::string& fault : faults.missing) {
         Log(LogLevel::kWarning, "route_without_version", {{"why", fault}});
