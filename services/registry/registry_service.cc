@@ -11,6 +11,7 @@
 #include "common/cpu_list.h"
 #include "common/log.h"
 #include "ipc/memfd.h"
+#include "services/registry/routes/for_clients.h"
 #include "services/registry/text.h"
 #include "services/runtime/background.h"
 #include "services/runtime/log_ring.h"
@@ -247,7 +248,9 @@ void RegistryService::OnChangeRoutes(const ChangeRoutes& change) {
     if (desk != nullptr) desk->Reread();
     return;
   }
-  const auto answer = [this, request = change.request()](const RouteOutcome& outcome) {
+  const auto answer = [this, request = change.request(), for_client = change.for_client(),
+                       file = desk == nullptr ? "" : desk->file()](const RouteOutcome& known) {
+    const RouteOutcome outcome = for_client ? ForClients(known, file) : known;
     FromProcess message;
     RoutesChanged* changed = message.mutable_routes_changed();
     changed->set_request(request);

@@ -168,7 +168,13 @@ absl::StatusOr<std::string> RolloutController::Command(const std::string& comman
   if (!action.is_string()) return absl::InvalidArgumentError("action: must be a string");
   if (!name.is_string()) return absl::InvalidArgumentError("name: must be a string");
   if (action == "start") return Start(command_json, name, who);
-  if (action == "status") return Report(name);
+  if (action == "status") {
+    const bool known = name == "" || rollouts_.count(name) > 0 ||
+                       hands_->RouteNow(name).has_value() || !hands_->LatestOf(name).empty();
+    if (known) return Report(name);
+    return absl::NotFoundError(
+        absl::StrCat("no route and no model is called '", name.get<std::string>(), "'"));
+  }
   for (const char* known : {"pause", "resume", "promote", "abort"}) {
     if (action == known) return ByHand(action, name, who);
   }

@@ -79,6 +79,7 @@ class RoutesDesk {
                        const std::string& who, const std::string& why);
   // Whether a version may get more than it has: FAILED_PRECONDITION where it is read-only.
   absl::Status MayGrow(const std::string& model, const std::string& version) const;
+  const std::string& file() const { return file_; }
   // What is published; never null.
   std::shared_ptr<const Routes> routes() const;
   std::shared_ptr<const Catalog> catalog() const;
@@ -108,8 +109,11 @@ class RoutesDesk {
   absl::Status CheckAfter(const std::optional<NamedRoute>& after, bool rollback) const;
   ReadOnlyCheck read_only() const;
   std::optional<NamedRoute> Find(const std::string& name) const;
-  std::string List() const;
+  // An empty name: all. What does not fit into a message is left off, and counted.
+  std::string List(const std::string& name) const;
   std::string History(const std::string& name) const;
+  // NOT_FOUND: neither a route nor a model is, or was, called so.
+  absl::Status CheckKnown(const std::string& name) const;
 
   const std::string file_;
   const Host host_;

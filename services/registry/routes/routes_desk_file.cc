@@ -150,10 +150,13 @@ void RoutesDesk::KeepAll() {
     if (kept.ok()) file_faults_.clear();
     RouteOutcome outcome;
     if (!kept.ok()) outcome.message = absl::StrCat("in force, not kept: ", not_kept_);
-    outcome.reply_json = List();
+    std::vector<std::string> lists;
+    for (const ToKeep& each : batch) lists.push_back(List(each.change.name));
     idle_.notify_all();
     lock.unlock();
-    for (const ToKeep& each : batch) {
+    for (size_t i = 0; i < batch.size(); ++i) {
+      const ToKeep& each = batch[i];
+      outcome.reply_json = std::move(lists[i]);
       Log(LogLevel::kInfo, "route_changed",
           {{"name", each.change.name},
            {"action", each.change.action},
