@@ -2,6 +2,7 @@
 // load.
 #include <gtest/gtest.h>
 #include <math.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/wait.h>
@@ -16,6 +17,7 @@
 
 #include "common/check.h"
 #include "common/clock.h"
+#include "services/e2e/http_call.h"
 #include "services/e2e/routed_rig.h"
 
 namespace millrace {
@@ -178,6 +180,75 @@ TEST_F(RoutesTest, TheChainAnswersWhereTheVersionIsGone) {
   EXPECT_EQ(answer.model, "m");
   const json status = tree_->Status();
   EXPECT_EQ(status["routes"]["routes"][0]["rules"][0]["targets"][0]["loaded"], false);
+}
+
+// The admin API: the same, over HTTP.
+TEST_F(RoutesTest, TheNetworkMayAskToo) {
+  const auto ask = [this](const std::string& path, const json& body = nullptr) {
+    return HttpCall(tree_->Address("http"), path, body.is_null() ? "" : body.dump()).Finish();
+  };
+  const std::string m = "/v2/routes/m";
+  HttpAnswer answer = ask(m, {{"action", "promote"}, {"version", "1"}, {"why", "by HTTP"}});
+  ASSERT_EQ(answer.code, 200) << answer.body;
+  EXPECT_EQ(Ask().version, "1");  // in force when it is answered
+  EXPECT_EQ(ask(m, {{"action", "canary"}, {"version", "2"}, {"share", 25}}).code, 200);
+  answer = ask(m, {{"action", "promote"}, {"version", "9"}});
+  EXPECT_EQ(answer.code, 400);
+  EXPECT_NE(answer.body.find("version 9 of 'm' is not loaded"), std::string::npos) << answer.body;
+  EXPECT_EQ(ask("/v2/routes/nobody").code, 404);
+  EXPECT_EQ(ask(m, {{"action", "dance"}}).code, 400);
+  answer = ask("/v2/routes");
+  ASSERT_EQ(answer.code, 200) << answer.body;
+  EXPECT_EQ(answer.body.find(repository_.root()), std::string::npos) << answer.body;
+  const json route = answer.Json()["routes"][0];
+  EXPECT_EQ(route["rules"][0]["to"][1]["weight"], 25);
+  EXPECT_EQ(route["last"]["who"], "http:127.0.0.1");
+  // Back, one change further each time.
+  answer = ask(m, {{"action", "rollback"}, {"why", "worse"}});
+  EXPECT_EQ(answer.code, 200) << answer.body;
+  EXPECT_EQ(Ask().version, "1");
+  EXPECT_EQ(ask(m, {{"action", "rollback"}}).code, 200);
+  EXPECT_EQ(Ask().version, "3");
+  EXPECT_EQ(ask(m, {{"action", "rollback"}}).code, 400);
+  const json changes = ask(m + "/history").Json()["changes"];
+  ASSERT_EQ(changes.size(), 4u);
+  EXPECT_EQ(changes[1]["why"], "worse");
+  EXPECT_EQ(changes[3]["why"], "by HTTP");
+  EXPECT_EQ(changes[3]["who"], "http:127.0.0.1");
+  // Rollouts as well.
+  const std::string rollout = "/v2/rollouts/m";
+  answer = ask(rollout, {{"action", "start"}, {"from", "3"}, {"to", "2"}, {"steps", {50, 100}}});
+  ASSERT_EQ(answer.code, 200) << answer.body;
+  EXPECT_EQ(ask(m).Json()["routes"][0]["rules"][0]["to"][1]["weight"], 50);
+  EXPECT_EQ(ask(rollout).Json()["rollouts"][0]["phase"], "running");
+  EXPECT_EQ(ask(rollout, {{"action", "abort"}}).code, 200);
+  const json ended = ask("/v2/rollouts").Json()["rollouts"][0];
+  EXPECT_EQ(ended["phase"], "aborted");
+  EXPECT_EQ(ended["journal"][0]["who"], "http:127.0.0.1");
+  EXPECT_EQ(Ask().version, "3");
+}
+
+// It may have been done, and a rollback that is asked for once more would go further: so it is not
+// asked again by itself, and not called undone.
+TEST_F(RoutesTest, AChangeWhoseSupervisorDiesIsNotSaidToBeUndone) {
+  Promote(1);
+  Promote(2);
+  pid_t registry = 0;
+  const json status = tree_->Status();
+  for (const json& process : status["processes"]) {
+    if (process["name"] == "registry0") registry = process["pid"];
+  }
+  ASSERT_EQ(kill(registry, SIGSTOP), 0);
+  HttpCall call(tree_->Address("http"), "/v2/routes/m", R"({"action":"rollback"})");
+  EXPECT_EQ(HttpCall(tree_->Address("http"), "/v2/health/live", "").Finish().code, 200);
+  tree_->KillSupervisor();
+  const HttpAnswer answer = call.Finish();
+  EXPECT_EQ(answer.code, 504) << answer.body;
+  EXPECT_NE(answer.body.find("the supervisor was replaced"), std::string::npos) << answer.body;
+  ASSERT_EQ(kill(registry, SIGCONT), 0);
+  tree_->WaitReady();
+  Promote(3);
+  EXPECT_EQ(Ask().version, "3");
 }
 
 struct Switch {

@@ -128,6 +128,18 @@ struct ModelChange {
 // OK: the catalog with the change is live everywhere. Else why nothing was changed.
 using ChangeDone = std::function<void(const absl::Status& status)>;
 
+// A question about routes and rollouts, or a change of them: administration as well.
+struct RoutesQuestion {
+  std::string command_json;  // as of the admin socket
+  std::string who;           // the key's owner, or where the client is
+};
+struct RoutesReply {
+  absl::Status status;
+  std::string message;  // beside OK: what to know
+  std::string json;     // an object
+};
+using RoutesDone = std::function<void(const RoutesReply& reply)>;
+
 class Frontend {
  public:
   virtual ~Frontend() = default;
@@ -176,6 +188,10 @@ class Frontend {
   // safe to call after whoever asked has gone, and may be destroyed without a call at the process's
   // end.
   virtual void ChangeModel(const ModelChange& change, ChangeDone done) = 0;
+  // As ChangeModel; a change is in force with every lane when it is answered.
+  virtual void AskRoutes(RoutesQuestion, RoutesDone done) {
+    done({absl::UnimplementedError("this server has no routes"), "", ""});
+  }
 };
 
 }  // namespace millrace

@@ -6,13 +6,13 @@
 #include <functional>
 #include <map>
 #include <memory>
-#include <mutex>
 #include <vector>
 
 #include "common/clock.h"
 #include "services/ingress/incidents.h"
 #include "services/ingress/lane_thread.h"
 #include "services/ingress/routes/routing_table.h"
+#include "services/ingress/waiting.h"
 #include "services/runtime/process.h"
 #include "services/runtime/stacks.h"
 
@@ -31,7 +31,7 @@ void KeepFreedMemory() {
 constexpr std::array<const char*, 3> kListenerOfLane = {"grpc", "http", "local"};
 constexpr std::array kServerOfLane = {MakeGrpcServer, MakeHttpServer, MakeLocalServer};
 
-// The changes that clients asked for and the supervisor has not answered.
+// What clients asked for and the supervisor has not answered.
 class Changes {
  public:
   void Start(std::function<void(FromProcess)> tell) { tell_ = std::move(tell); }
@@ -39,33 +39,39 @@ class Changes {
   void Ask(const ModelChange& change, ChangeDone done) {
     FromProcess message;
     millrace::ChangeModel* asked = message.mutable_change_model();
-    {
-      std::lock_guard<std::mutex> lock(mutex_);
-      asked->set_request(++last_);
-      waiting_[last_] = std::move(done);
-    }
+    asked->set_request(models_.Add(std::move(done)));
     asked->set_load(change.kind == ModelChange::Kind::kLoad);
     asked->set_model(change.model);
     asked->set_unload_dependents(change.unload_dependents);
     tell_(std::move(message));
   }
 
+  void Ask(RoutesQuestion question, RoutesDone done) {
+    FromProcess message;
+    ChangeRoutes* asked = message.mutable_change_routes();
+    asked->set_request(routes_.Add(std::move(done)));
+    asked->set_command_json(std::move(question.command_json));
+    asked->set_who(std::move(question.who));
+    tell_(std::move(message));
+  }
+
   void Answer(const ModelChanged& changed) {
-    ChangeDone done;
-    {
-      std::lock_guard<std::mutex> lock(mutex_);
-      auto node = waiting_.extract(changed.request());
-      if (node.empty()) return;
-      done = std::move(node.mapped());
-    }
-    done(absl::Status(static_cast<absl::StatusCode>(changed.code()), changed.message()));
+    const auto done = models_.Take(changed.request());
+    if (!done.has_value()) return;
+    (*done)(absl::Status(static_cast<absl::StatusCode>(changed.code()), changed.message()));
+  }
+
+  void Answer(const RoutesChanged& changed) {
+    const auto done = routes_.Take(changed.request());
+    if (!done.has_value()) return;
+    const auto code = static_cast<absl::StatusCode>(changed.code());
+    (*done)({absl::Status(code, changed.message()), changed.message(), changed.reply_json()});
   }
 
  private:
   std::function<void(FromProcess)> tell_;
-  std::mutex mutex_;
-  uint64_t last_ = 0;
-  std::map<uint64_t, ChangeDone> waiting_;
+  Waiting<ChangeDone> models_;
+  Waiting<RoutesDone> routes_;
 };
 
 class IngressProcess : public StageProcess {
@@ -91,6 +97,9 @@ class IngressProcess : public StageProcess {
     shared.statistics = &statistics_;
     shared.change_model = [this](const ModelChange& change, ChangeDone done) {
       changes_.Ask(change, std::move(done));
+    };
+    shared.ask_routes = [this](RoutesQuestion question, RoutesDone done) {
+      changes_.Ask(std::move(question), std::move(done));
     };
     shared.poisoned = [tell](const PoisonRecord& record) { tell(ToMessage(record)); };
     shared.breaker_changed = [tell](const Lane& lane, const BreakerChange& change) {
@@ -131,6 +140,7 @@ class IngressProcess : public StageProcess {
   }
 
   void OnModelChanged(const ModelChanged& changed) override { changes_.Answer(changed); }
+  void OnRoutesChanged(const RoutesChanged& changed) override { changes_.Answer(changed); }
 
   void OnStageBreaker(const StageBreakerChanged& changed) override {
     if (changed.stage() >= kStageCount || changed.state() > 2) return;

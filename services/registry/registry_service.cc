@@ -12,6 +12,7 @@
 #include "common/log.h"
 #include "ipc/memfd.h"
 #include "services/registry/needed_versions.h"
+#include "services/registry/routes/for_clients.h"
 #include "services/registry/text.h"
 #include "services/runtime/background.h"
 #include "services/runtime/log_ring.h"
@@ -199,7 +200,8 @@ void RegistryService::UseCatalog(const Catalog& catalog) {
       config_.routes_file.empty() ? config_.repository + "/routes.yaml" : config_.routes_file;
   auto desk = std::make_unique<RoutesDesk>(
       file, RoutesDesk::Host{[this](const Routes& routes) { SayRoutes(routes); },
-                             [] { return absl::ToUnixMillis(absl::Now()); }});
+                             [] { return absl::ToUnixMillis(absl::Now()); },
+                             DebtLimits{config_.max_age_days, config_.max_untagged_percent}});
   desk->Start(std::move(shared));
   auto rollouts = std::make_unique<RolloutDesk>(
       RolloutsPath(file), desk.get(), [this](const WatchVersions& versions) {
@@ -288,7 +290,9 @@ void RegistryService::OnChangeRoutes(const ChangeRoutes& change) {
     if (desk != nullptr) desk->Reread();
     return;
   }
-  const auto answer = [this, request = change.request()](const RouteOutcome& outcome) {
+  const auto answer = [this, request = change.request(), for_client = change.for_client(),
+                       file = desk == nullptr ? "" : desk->file()](const RouteOutcome& known) {
+    const RouteOutcome outcome = for_client ? ForClients(known, file) : known;
     FromProcess message;
     RoutesChanged* changed = message.mutable_routes_changed();
     changed->set_request(request);

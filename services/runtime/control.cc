@@ -94,6 +94,7 @@ std::optional<int> Control::Handle(ToProcess& message, std::vector<Fd> fds) {
       OnRoutes(message.routes(), std::move(fds));
       return std::nullopt;
     case ToProcess::kRoutesChanged:
+      routes_asked_.erase(message.routes_changed().request());
       process_->OnRoutesChanged(message.routes_changed());
       return std::nullopt;
     case ToProcess::kAdopted:
@@ -319,6 +320,14 @@ std::optional<int> Control::OnAdopted(std::vector<Fd> fds) {
   for (const auto& [request, change] : changes_) {
     if (!SendNow(change)) return kExitOrphan;
   }
+  // Not asked again: a rollback that was done already would go one change further.
+  for (const uint64_t request : std::exchange(routes_asked_, {})) {
+    RoutesChanged lost;
+    lost.set_request(request);
+    lost.set_code(static_cast<int>(absl::StatusCode::kDeadlineExceeded));
+    lost.set_message("the supervisor was replaced before it had an answer; it may be done");
+    process_->OnRoutesChanged(lost);
+  }
   if (traces_.any() && !SendNow(traces_.Message(), traces_.fds())) return kExitOrphan;
   LogRing::Say(&channel_);
   return std::nullopt;
@@ -326,6 +335,7 @@ std::optional<int> Control::OnAdopted(std::vector<Fd> fds) {
 
 void Control::Remember(const FromProcess& message) {
   if (message.has_change_model()) changes_[message.change_model().request()] = message;
+  if (message.has_change_routes()) routes_asked_.insert(message.change_routes().request());
   // Of a peer that has ended already there is nothing left to do.
   const uint32_t accused = message.fault().incarnation();
   if (message.has_fault() && peers_.count(accused) > 0) faults_[accused] = message;

@@ -13,6 +13,7 @@
 #include <atomic>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <utility>
 #include <variant>
@@ -89,6 +90,7 @@ class Control {
   // Said and, as far as we know, still open: said again to a supervisor that took over.
   std::map<uint32_t, FromProcess> faults_;   // by incarnation of the accused
   std::map<uint64_t, FromProcess> changes_;  // by request
+  std::set<uint64_t> routes_asked_;          // and not answered
 };
 
 }  // namespace millrace

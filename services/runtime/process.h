@@ -69,7 +69,7 @@ class StageProcess {
   virtual void OnCatalogLive(uint64_t generation) = 0;
   // Ingress: the routes to go by; `taken` may be called from any thread, once each lane does.
   virtual void OnRoutes(std::shared_ptr<const Routes>, std::function<void()>) {}
-  // The answer to a ChangeRoutes that this process told.
+  // The answer to a ChangeRoutes that this process told, once, whoever dies meanwhile.
   virtual void OnRoutesChanged(const RoutesChanged&) {}
   // The answer to a ChangeModel that this process told.
   virtual void OnModelChanged(const ModelChanged&) {}

@@ -138,8 +138,9 @@ void Fleet::StepRoutes() {
       question.answer = Refusal(request, absl::StatusCode::kUnavailable, "the server is stopping");
       question.done = true;
     } else if (question.registry != 0 && Find(question.registry) == nullptr) {
-      question.answer = Refusal(request, absl::StatusCode::kUnavailable,
-                                "the registry ended before it had an answer");
+      // Not UNAVAILABLE, which tells clients to ask again: a rollback that was done goes further.
+      question.answer = Refusal(request, absl::StatusCode::kDeadlineExceeded,
+                                "the registry ended before it had an answer; it may have done it");
       question.done = true;
     } else if (question.registry == 0) {
       AskRegistry(&question);

@@ -51,10 +51,12 @@ bool RoutesBroker::Knows(uint32_t asker, uint64_t request) const {
 
 bool RoutesBroker::Ask(uint32_t asker, const ChangeRoutes& change, int64_t now_ns) {
   if (Knows(asker, change.request())) return true;
-  if (questions_.size() >= kMostOpen) return false;
+  const size_t most = asker == 0 ? kMostOpen : kMostOpen - kOnlyAdmins;
+  if (questions_.size() >= most) return false;
   Question& question = questions_.emplace_back();
   question.asker = asker;
   question.change = change;
+  question.change.set_for_client(asker != 0);
   question.asked_ns = now_ns;
   return true;
 }

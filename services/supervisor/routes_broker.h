@@ -27,6 +27,7 @@ namespace millrace {
 class RoutesBroker {
  public:
   static constexpr size_t kMostOpen = 64;
+  static constexpr size_t kOnlyAdmins = 16;  // of those: clients leave them to the admin socket
   static constexpr int64_t kLimitNs = 10 * kNanosPerSecond;
   static constexpr int64_t kForgetNs = 20 * kNanosPerSecond;
 

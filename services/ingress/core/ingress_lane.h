@@ -64,6 +64,7 @@ struct IngressShared {
   StatisticsBook* statistics = nullptr;
   // Hands a change on to the supervisor; `done` is called once, by any thread.
   std::function<void(const ModelChange& change, ChangeDone done)> change_model;
+  std::function<void(RoutesQuestion question, RoutesDone done)> ask_routes;  // likewise
   // Called on the lane's thread; must not block.
   std::function<void(const PoisonRecord& record)> poisoned;
   std::function<void(const Lane& lane, const BreakerChange& change)> breaker_changed;
@@ -105,6 +106,7 @@ class IngressLane : public Frontend, public LaneHandler {
                                          std::string_view version) const override;
   void CountQuotaRefusal() override { lane_->page().Add(Counter::kShedQuota); }
   void ChangeModel(const ModelChange& change, ChangeDone done) override;
+  void AskRoutes(RoutesQuestion question, RoutesDone done) override;
   bool Traces() const override { return tracer_.on(); }
 
   // LaneHandler.

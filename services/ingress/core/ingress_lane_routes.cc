@@ -330,4 +330,12 @@ void IngressLane::TellShadows(const ShadowList& pairs, const InferAnswer* answer
   }
 }
 
+void IngressLane::AskRoutes(RoutesQuestion question, RoutesDone done) {
+  if (!shared_.ask_routes) return Frontend::AskRoutes(std::move(question), std::move(done));
+  shared_.ask_routes(std::move(question),
+                     [lane = lane_, done = std::move(done)](const RoutesReply& reply) {
+                       lane->Post([done, reply] { done(reply); });
+                     });
+}
+
 }  // namespace millrace

@@ -46,6 +46,7 @@
 #include "services/ingress/http/predict_parser.h"
 #include "services/ingress/http/region_paths.h"
 #include "services/ingress/http/request_head.h"
+#include "services/ingress/http/route_request.h"
 #include "services/ingress/http/settings_request.h"
 #include "services/ingress/http/wire.h"
 
@@ -76,6 +77,7 @@ struct ServerContext {
   IndexRequestParser index_parser;
   RegionPaths region_paths;
   ChangeRequestParser change_parser;
+  RouteRequestParser route_parser;
   SettingsRequestParser settings_parser;
   Unpacker unpacker;
   Packer packer;
@@ -116,7 +118,7 @@ class Connection final : public Completion, public std::enable_shared_from_this<
     kHeader,     // part of a header is there
     kBody,       // the header was accepted
     kInFlight,   // with the frontend
-    kChanging,   // a change of models is under way
+    kChanging,   // a change of models or routes is under way
     kAbandoned,  // with the frontend; the client is gone and the socket closed
     kWriting,    // an answer is being written
     kLingering,  // answered for the last time; what the client still sends is dropped
@@ -160,6 +162,10 @@ class Connection final : public Completion, public std::enable_shared_from_this<
   // connection_change.cc
   void StartChange();
   void OnChanged(const absl::Status& outcome);
+  void AskRoutes();
+  void OnRoutesReply(const RoutesReply& reply);
+  // For the record of a change.
+  std::string Who() const;
 
   void Fail(const absl::Status& status);
   // `fields`: more of the header, each with its line end.

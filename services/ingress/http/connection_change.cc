@@ -1,5 +1,6 @@
 // Connection: requests that change what is served.
 #include "services/ingress/http/connection.h"
+#include "services/ingress/http/json_writer.h"
 #include "services/ingress/verbs.h"
 
 namespace millrace::http {
@@ -26,6 +27,42 @@ void Connection::OnChanged(const absl::Status& outcome) {
   Guarded([&] {
     if (!outcome.ok()) return Fail(outcome);
     answer_ = {"{}", "", false, ""};
+    Send(200);
+  });
+}
+
+std::string Connection::Who() const {
+  return tenant_.empty() ? "http:" + wire_.PeerAddress() : "key:" + tenant_;
+}
+
+void Connection::AskRoutes() {
+  RoutesQuestion question;
+  const absl::Status status = context_->route_parser.Parse(
+      head_.route, head_.posted, parser_->get().body(), &question.command_json);
+  if (!status.ok()) return Fail(status);
+  question.who = Who();
+  parser_->get().body().clear();
+  Discharge();
+  Enter(State::kChanging, kNever);
+  context_->frontend->AskRoutes(std::move(question),
+                                [weak = weak_from_this()](const RoutesReply& reply) {
+                                  if (const std::shared_ptr<Connection> self = weak.lock())
+                                    self->OnRoutesReply(reply);
+                                });
+}
+
+void Connection::OnRoutesReply(const RoutesReply& reply) {
+  if (state_ != State::kChanging) return;
+  Guarded([&] {
+    if (!reply.status.ok()) return Fail(reply.status);
+    std::string json = reply.json.empty() ? "{}" : reply.json;
+    if (!reply.message.empty()) {
+      std::string first = "{\"message\":";
+      AppendJsonString(reply.message, &first);
+      if (json != "{}") first.push_back(',');
+      json.replace(0, 1, first);
+    }
+    answer_ = {std::move(json), "", false, ""};
     Send(200);
   });
 }

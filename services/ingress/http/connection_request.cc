@@ -60,6 +60,7 @@ void Connection::OnRequest() {
   }
   if (head_.route.infers()) return StartInfer();
   if (head_.route.changes()) return StartChange();
+  if (head_.route.asks_routes()) return AskRoutes();
   bool only_ready = false;
   if (head_.route.endpoint == Endpoint::kIndex) {
     const absl::Status status = context_->index_parser.Parse(parser_->get().body(), &only_ready);
@@ -88,6 +89,7 @@ absl::Status Connection::CheckSettings() {
 
 size_t Connection::BodyLimit() const {
   const size_t most = context_->options.max_body_bytes;
+  if (head_.route.asks_routes()) return std::min(most, RouteRequestParser::kMostBytes);
   if (!head_.route.infers()) return most;
   const bool plain = head_.coding == Coding::kIdentity && parser_->content_length().has_value();
   if (plain && *parser_->content_length() <= kSmallRequestBytes) return most;

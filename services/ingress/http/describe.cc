@@ -100,10 +100,15 @@ Description Describe(const Route& route, const Frontend& frontend, std::string_v
     case Endpoint::kPredict:
     case Endpoint::kLoad:
     case Endpoint::kUnload:
+    case Endpoint::kRoutes:
+    case Endpoint::kRoute:
+    case Endpoint::kRouteHistory:
+    case Endpoint::kRollouts:
+    case Endpoint::kRollout:
     case Endpoint::kUnknown:
       break;
   }
-  MR_CHECK(false, "inference, changes, shared memory and unknown paths are handled before");
+  MR_CHECK(false, "inference, changes, routes, shared memory and unknown paths are handled before");
   return {};
 }
 

@@ -8,7 +8,9 @@
 #include <unistd.h>
 
 #include <string>
+#include <utility>
 
+#include "services/ingress/http/http_client_for_test.h"
 #include "services/ingress/http/openapi_for_test.h"
 
 namespace millrace::http {
@@ -46,6 +48,58 @@ class Answers {
   OpenApi* api_;
   TestServer test_;
 };
+
+// The first line and a few fields, without a body.
+inline std::string Bare(const Operation& operation, std::string_view target,
+                        std::string_view fields) {
+  return Concat(operation.method, " ", target, " HTTP/1.1\r\n", fields, "\r\n");
+}
+
+// What is told of routes: to each question what openapi.json promises.
+inline RoutesReply RoutesReplyFor(const RoutesQuestion& question) {
+  const auto asks = [&](const char* word) {
+    return question.command_json.find(word) != std::string::npos;
+  };
+  if (asks("\"nobody\"")) return {absl::NotFoundError("there is none"), "", ""};
+  const std::string change = R"("generation":3,"at":"2026-11-26T10:00:00Z","who":"key:ann",)"
+                             R"("why":"as a test","action":"promote","name":"plain")";
+  if (asks("\"rollout\"")) {
+    return {absl::OkStatus(), "",
+            R"({"rollouts":[{"name":"plain","model":"plain","from":"1","to":"2","phase":"running",)"
+            R"("step":0,"of_steps":3,"share":5,"reason":"","journal":[],"waits_for":"time"}]})"};
+  }
+  if (asks("\"history\"")) {
+    return {absl::OkStatus(), "",
+            "{\"changes\":[{" + change + R"(,"before":null,"after":{"name":"plain"}}]})"};
+  }
+  return {absl::OkStatus(), asks("canary") ? "in force, not kept" : "",
+          R"({"generation":3,"routes":[{"name":"plain","rules":[{"to":[]}],"last":{)" + change +
+              R"(},"missing":[]},{"name":"other","rules":[],"last":null,"missing":["x"]}],)"
+              R"("left_off":2,"file_faults":["x"],"not_kept":""})"};
+}
+
+// What the registry refuses, or does not answer.
+inline void RefusedRoutes(OpenApi* api, Answers* answers) {
+  const std::pair<absl::Status, int> kFaults[] = {
+      {absl::FailedPreconditionError("x"), 400}, {absl::InvalidArgumentError("x"), 400},
+      {absl::NotFoundError("x"), 404},           {absl::ResourceExhaustedError("x"), 429},
+      {absl::InternalError("x"), 500},           {absl::UnavailableError("x"), 503},
+      {absl::DeadlineExceededError("x"), 504}};
+  for (const Operation& operation : api->Operations()) {
+    const std::string target = Fill(operation.path, "plain", "1");
+    if (!ParseTarget(target).asks_routes()) continue;
+    const bool posts = operation.method == "POST";
+    for (const auto& [status, code] : kFaults) {
+      if (code == 404 && operation.path.find("{model}") == std::string::npos) continue;
+      answers->frontend().set_routes_answerer([&fault = status](const RoutesQuestion&) {
+        return RoutesReply{fault, "", ""};
+      });
+      const std::string text = posts ? Post(target, "{}") : Bare(operation, target, "");
+      answers->Expect(operation, text, code);
+    }
+  }
+  answers->frontend().set_routes_answerer(RoutesReplyFor);
+}
 
 // What clients may ask to be set: what is so already, and nothing else.
 inline void Settings(Answers* answers) {

@@ -20,11 +20,6 @@ using nlohmann::json;
 
 json Document() { return json::parse(OpenApiText()); }
 
-// The first line and a few fields, without a body.
-std::string Bare(const Operation& operation, std::string_view target, std::string_view fields) {
-  return Concat(operation.method, " ", target, " HTTP/1.1\r\n", fields, "\r\n");
-}
-
 bool OfRegions(const Operation& operation) {
   return operation.path.find("sharedmemory") != std::string::npos;
 }
@@ -275,6 +270,7 @@ TEST(OpenApiAnswers, EveryPromisedAnswerIsGivenAndKeepsItsSchema) {
   OpenApi api(Document());
   ClientRegions regions(Allowed());
   Answers answers(&api, WithRegions(&regions));
+  answers.frontend().set_routes_answerer(RoutesReplyFor);
   Regions(&api, &answers);
   Settings(&answers);
   Statistics(&answers);
@@ -284,6 +280,7 @@ TEST(OpenApiAnswers, EveryPromisedAnswerIsGivenAndKeepsItsSchema) {
   CommonRefusals(&api, &answers);
   FrontendsFaults(&api, &answers);
   RefusedChanges(&api, &answers);
+  RefusedRoutes(&api, &answers);
   Bounds(&api);
   Keyed(&api);
   EXPECT_EQ(api.Unseen(), std::vector<std::string>());

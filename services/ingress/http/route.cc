@@ -37,6 +37,11 @@ constexpr RoutePattern kRoutes[] = {
     {"/v2/repository/index", Endpoint::kIndex},
     {"/v2/repository/models/{model}/load", Endpoint::kLoad},
     {"/v2/repository/models/{model}/unload", Endpoint::kUnload},
+    {"/v2/routes", Endpoint::kRoutes},
+    {"/v2/routes/{model}", Endpoint::kRoute},
+    {"/v2/routes/{model}/history", Endpoint::kRouteHistory},
+    {"/v2/rollouts", Endpoint::kRollouts},
+    {"/v2/rollouts/{model}", Endpoint::kRollout},
     {"/v1/models", Endpoint::kModels},
     {"/v1/models/{model}", Endpoint::kV1Model},
     {"/v2/systemsharedmemory/status", Endpoint::kRegionStatus},
@@ -155,7 +160,8 @@ bool TakesPost(Endpoint endpoint) {
 
 bool TakesPostToo(Endpoint endpoint) {
   return endpoint == Endpoint::kTraceSetting || endpoint == Endpoint::kModelTraceSetting ||
-         endpoint == Endpoint::kLogging;
+         endpoint == Endpoint::kLogging || endpoint == Endpoint::kRoute ||
+         endpoint == Endpoint::kRollout;
 }
 
 // Without a default, so that a new endpoint does not compile before it has a scope.
@@ -191,6 +197,11 @@ Scope ScopeOf(Endpoint endpoint) {
     case Endpoint::kLogging:
     case Endpoint::kLoad:
     case Endpoint::kUnload:
+    case Endpoint::kRoutes:
+    case Endpoint::kRoute:
+    case Endpoint::kRouteHistory:
+    case Endpoint::kRollouts:
+    case Endpoint::kRollout:
       return kScopeAdmin;
   }
   MR_CHECK(false, "an endpoint is one of the list");

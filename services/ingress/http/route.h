@@ -39,6 +39,11 @@ enum class Endpoint {
   kLogging,
   kLoad,
   kUnload,
+  kRoutes,
+  kRoute,
+  kRouteHistory,
+  kRollouts,
+  kRollout,
   kRegionStatus,
   kRegionRegister,
   kRegionUnregister,
@@ -56,7 +61,8 @@ struct RoutePattern {
 
 absl::Span<const RoutePattern> RouteTable();
 
-// Whether it takes POST and nothing else; all others take GET and HEAD, and settings POST as well.
+// Whether it takes POST and nothing else; all others take GET and HEAD, and settings, a route
+// and a rollout POST as well.
 bool TakesPost(Endpoint endpoint);
 bool TakesPostToo(Endpoint endpoint);
 
@@ -65,7 +71,7 @@ Scope ScopeOf(Endpoint endpoint);
 
 struct Route {
   Endpoint endpoint = Endpoint::kUnknown;
-  std::string model;
+  std::string model;    // or the name of a route
   std::string version;  // empty: the latest
   std::string region;   // of shared memory; empty: all
 
@@ -74,6 +80,9 @@ struct Route {
   bool of_regions() const { return endpoint >= Endpoint::kRegionStatus; }
   // Administration: what it does is not for everybody who may ask a model.
   bool changes() const { return endpoint == Endpoint::kLoad || endpoint == Endpoint::kUnload; }
+  bool asks_routes() const {
+    return endpoint >= Endpoint::kRoutes && endpoint <= Endpoint::kRollout;
+  }
   bool infers() const { return endpoint == Endpoint::kInfer || endpoint == Endpoint::kPredict; }
   // Keeps the capacity of the names.
   void Clear() { endpoint = Endpoint::kUnknown, model.clear(), version.clear(), region.clear(); }

@@ -72,7 +72,9 @@ TEST(Route, EveryRouteHasItsScope) {
     Scope want = kScopeInfer;
     if (path == "/" || path == "/openapi.json" || has("/health/")) want = kScopeNone;
     if (has("/stats")) want = kScopeMetrics;
-    if (has("/repository/") || has("/trace/") || has("/logging")) want = kScopeAdmin;
+    if (has("/repository/") || has("/routes") || has("/rollouts") || has("/trace/") ||
+        has("/logging"))
+      want = kScopeAdmin;
     EXPECT_EQ(ScopeOf(route.endpoint), want) << path;
   }
 }

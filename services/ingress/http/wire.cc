@@ -1,5 +1,7 @@
 #include "services/ingress/http/wire.h"
 
+#include <arpa/inet.h>
+#include <netinet/in.h>
 #include <openssl/ssl.h>
 #include <openssl/x509.h>
 #include <sys/socket.h>
@@ -37,6 +39,25 @@ std::string Wire::PeerName() const {
   std::string name(reinterpret_cast<const char*>(text), static_cast<size_t>(size));
   OPENSSL_free(text);
   return name;
+}
+
+std::string Wire::PeerAddress() const {
+  const int fd = const_cast<Socket&>(socket_).native_handle();
+  sockaddr_storage peer = {};
+  socklen_t size = sizeof peer;
+  if (getpeername(fd, reinterpret_cast<sockaddr*>(&peer), &size) != 0) return "gone";
+  char text[INET6_ADDRSTRLEN] = "";
+  if (peer.ss_family == AF_INET) {
+    inet_ntop(AF_INET, &reinterpret_cast<sockaddr_in*>(&peer)->sin_addr, text, sizeof text);
+  } else if (peer.ss_family == AF_INET6) {
+    inet_ntop(AF_INET6, &reinterpret_cast<sockaddr_in6*>(&peer)->sin6_addr, text, sizeof text);
+  } else {
+    ucred user = {};
+    size = sizeof user;
+    if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &user, &size) != 0) return "gone";
+    return "uid:" + std::to_string(user.uid);
+  }
+  return text;
 }
 
 bool Wire::EndWriting() {

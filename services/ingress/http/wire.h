@@ -20,6 +20,7 @@
 #include <boost/asio/ssl/stream.hpp>
 #include <boost/asio/write.hpp>
 #include <memory>
+#include <string>
 #include <string_view>
 #include <utility>
 
@@ -48,6 +49,9 @@ class Wire {
 
   // The common name of the certificate that the client showed and TLS verified; empty: none.
   std::string PeerName() const;
+
+  // Where the client is: its address, or "uid:N" behind a Unix socket.
+  std::string PeerAddress() const;
 
   // `handler(error, bytes)`: that many bytes are in received().
   template <typename Handler>

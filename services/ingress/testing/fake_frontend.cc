@@ -202,6 +202,19 @@ void FakeFrontend::Changed(const absl::Status& status) {
   done(status);
 }
 
+void FakeFrontend::AskRoutes(RoutesQuestion question, RoutesDone done) {
+  routes_asked_.push_back(std::move(question));
+  if (routes_answerer_) return done(routes_answerer_(routes_asked_.back()));
+  routes_asking_.push_back(std::move(done));
+}
+
+void FakeFrontend::Replied(const RoutesReply& reply) {
+  MR_CHECK(!routes_asking_.empty(), "what is answered was asked");
+  const RoutesDone done = std::move(routes_asking_.front());
+  routes_asking_.pop_front();
+  done(reply);
+}
+
 absl::Status FakeFrontend::ModelReady(std::string_view model, std::string_view version) const {
   if (catalog_ != nullptr) {
     for (const Model& known : catalog_->models()) {

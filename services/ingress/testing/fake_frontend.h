@@ -83,6 +83,13 @@ class FakeFrontend final : public Frontend {
   void Changed(const absl::Status& status);
   void set_change_status(absl::Status status) { change_status_ = std::move(status); }
 
+  // The questions about routes that were asked; Replied answers the oldest that is not answered
+  // yet. Where there is an answerer, each is answered at once.
+  const std::vector<RoutesQuestion>& routes_asked() const { return routes_asked_; }
+  void Replied(const RoutesReply& reply);
+  using RoutesAnswerer = std::function<RoutesReply(const RoutesQuestion&)>;
+  void set_routes_answerer(RoutesAnswerer answerer) { routes_answerer_ = std::move(answerer); }
+
   // Lets a held request be answered by the next Poll.
   void Release(RequestId id);
   void ReleaseAll();
@@ -107,6 +114,7 @@ class FakeFrontend final : public Frontend {
                                          std::string_view version) const override;
   // Kept; answered by Changed.
   void ChangeModel(const ModelChange& change, ChangeDone done) override;
+  void AskRoutes(RoutesQuestion question, RoutesDone done) override;
 
  private:
   size_t quota_refusals_ = 0;
@@ -125,6 +133,9 @@ class FakeFrontend final : public Frontend {
   std::vector<ModelChange> changes_;
   std::deque<ChangeDone> changing_;
   std::optional<absl::Status> change_status_;
+  std::vector<RoutesQuestion> routes_asked_;
+  std::deque<RoutesDone> routes_asking_;
+  RoutesAnswerer routes_answerer_;
   RequestId next_id_ = 1;
   std::deque<FakeRequest> seen_;
   std::vector<RequestId> cancelled_;

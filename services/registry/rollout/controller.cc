@@ -185,6 +185,11 @@ void RolloutController::Look(Place place, Live* live) {
         live->waits_for = "it is paused";
         break;
       }
+      if (const absl::Status may = hands_->MayGrow(rollout.plan.model, rollout.plan.to);
+          !may.ok()) {
+        End(place, RolloutPhase::kRollingBack, std::string(may.message()), kSelf);
+        break;
+      }
       rollout.step += 1;
       EnterStep(place);
       break;

@@ -15,6 +15,7 @@
 //   4. No step is taken by counts from before it, or by sums that went back: the window begins
 //   anew.
 //   5. Whatever cannot be set, saved or counted takes the candidate back, never up.
+//   6. No step up to a version that may not grow; a way back is never refused.
 // What fails: Command, with a status and a sentence. A way back that cannot be gone is tried again
 // at
 //   each Tick, and logged.
@@ -48,6 +49,8 @@ class RolloutHands {
   // In the catalog; the latest of a model, or empty.
   virtual bool Serves(const std::string& model, const std::string& version) = 0;
   virtual std::string LatestOf(const std::string& model) = 0;
+  // Whether it may get more requests than it has; else why not.
+  virtual absl::Status MayGrow(const std::string& model, const std::string& version) = 0;
   // Statistics of these are wanted, of no others.
   virtual void Watch(const WatchVersions& versions) = 0;
   virtual absl::Status Save(const std::string& text) = 0;

@@ -91,6 +91,7 @@ absl::StatusOr<Rollout> RolloutController::Plan(const std::string& command_json)
                                               "' is not served: load it first"));
     }
   }
+  if (absl::Status may = hands_->MayGrow(plan.model, plan.to); !may.ok()) return may;
   return rollout;
 }
 
@@ -149,6 +150,9 @@ absl::StatusOr<std::string> RolloutController::ByHand(const std::string& action,
     }
   } else {
     const bool promote = action == "promote";
+    const RolloutPlan& plan = place->second.plan;
+    const absl::Status may = promote ? hands_->MayGrow(plan.model, plan.to) : absl::OkStatus();
+    if (!may.ok()) return may;
     End(place, promote ? RolloutPhase::kPromoting : RolloutPhase::kAborting,
         promote ? "" : "by hand", who);
   }
@@ -164,7 +168,13 @@ absl::StatusOr<std::string> RolloutController::Command(const std::string& comman
   if (!action.is_string()) return absl::InvalidArgumentError("action: must be a string");
   if (!name.is_string()) return absl::InvalidArgumentError("name: must be a string");
   if (action == "start") return Start(command_json, name, who);
-  if (action == "status") return Report(name);
+  if (action == "status") {
+    const bool known = name == "" || rollouts_.count(name) > 0 ||
+                       hands_->RouteNow(name).has_value() || !hands_->LatestOf(name).empty();
+    if (known) return Report(name);
+    return absl::NotFoundError(
+        absl::StrCat("no route and no model is called '", name.get<std::string>(), "'"));
+  }
   for (const char* known : {"pause", "resume", "promote", "abort"}) {
     if (action == known) return ByHand(action, name, who);
   }

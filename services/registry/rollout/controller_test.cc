@@ -6,78 +6,15 @@
 
 #include "gtest/gtest.h"
 #include "services/registry/rollout/step_route.h"
-#include "services/registry/rollout/testing/versions.h"
+#include "services/registry/rollout/testing/controller_rig.h"
 
 namespace millrace {
 namespace {
 
 using nlohmann::json;
 
-// A controller with version 1 as the route's, and what it is told.
-struct Rig {
-  Rig() {
-    NamedRoute& route = hands.routes["churn"];
-    route.set_name("churn");
-    RouteRule* vip = route.add_rules();
-    vip->add_tenants("vip");
-    *vip->add_targets() = Target("1", 10'000);
-    RouteRule* rest = route.add_rules();
-    *rest->add_targets() = Target("1", 10'000);
-    ShadowTarget* other = rest->add_shadows();
-    other->set_model("audit");
-    other->set_version("7");
-    other->set_parts(100);
-    before = route;
-    controller = std::make_unique<RolloutController>(&hands);
-  }
-  static RouteTarget Target(const std::string& version, uint32_t weight) {
-    RouteTarget target;
-    target.set_model("churn");
-    target.set_version(version);
-    target.set_weight(weight);
-    return target;
-  }
-  absl::StatusOr<std::string> Tell(json command) {
-    command["verb"] = "rollout";
-    if (!command.contains("name")) command["name"] = "churn";
-    return controller->Command(command.dump(), "ann");
-  }
-  void Start(json more = json::object()) {
-    json command = {
-        {"action", "start"}, {"to", "2"}, {"every_ms", 20'000}, {"steps", {10, 50, 100}}};
-    command.update(more);
-    const auto started = Tell(command);
-    ASSERT_TRUE(started.ok()) << started.status();
-  }
-  const Rollout& rollout() { return controller->rollouts().at("churn"); }
-  RolloutPhase phase() { return rollout().phase; }
-  std::string Reason() { return rollout().reason; }
-  void Go(int seconds) {
-    for (int i = 0; i < seconds && !HasEnded(phase()); ++i) {
-      controller->OnStatistics(versions.Second(300));
-      controller->Tick();
-    }
-  }
-  void Restart() {
-    controller = std::make_unique<RolloutController>(&hands);
-    hands.watched.Clear();
-    const absl::Status resumed = controller->Resume(hands.saved);
-    ASSERT_TRUE(resumed.ok()) << resumed;
-  }
-  bool AsBefore() {
-    return hands.routes["churn"].SerializeAsString() == before.SerializeAsString();
-  }
-  std::string Refusal(json command) { return std::string(Tell(command).status().message()); }
-
-  FakeHands hands;
-  NamedRoute before;
-  Behaviour good;
-  Versions versions{&hands, 7, good, {}};
-  std::unique_ptr<RolloutController> controller;
-};
-
 TEST(RolloutController, StepsUpAndPromotes) {
-  Rig rig;
+  ControllerRig rig;
   rig.Start();
   EXPECT_EQ(rig.hands.PartsOf("churn", "2"), 1000u);
   EXPECT_EQ(rig.hands.PartsOf("churn", "1"), 9000u);
@@ -117,7 +54,7 @@ TEST(RolloutController, StepsUpAndPromotes) {
 }
 
 TEST(RolloutController, TakenBackTheRouteIsWhatItWasToTheByte) {
-  Rig rig;
+  ControllerRig rig;
   Behaviour bad;
   bad.errors = 0.5;
   rig.Start();
@@ -132,7 +69,7 @@ TEST(RolloutController, TakenBackTheRouteIsWhatItWasToTheByte) {
 
 TEST(RolloutController, WithoutARouteTheWayBackLeadsToTheVersionBefore) {
   for (const char* latest : {"1", "2"}) {
-    Rig rig;
+    ControllerRig rig;
     rig.hands.routes.clear();
     rig.hands.latest = latest;
     rig.Start({{"from", "1"}});
@@ -145,7 +82,7 @@ TEST(RolloutController, WithoutARouteTheWayBackLeadsToTheVersionBefore) {
 }
 
 TEST(RolloutController, InTheShadowFirst) {
-  Rig rig;
+  ControllerRig rig;
   rig.Start({{"shadow_first", true}});
   EXPECT_EQ(rig.hands.PartsOf("churn", "2"), 0u);
   const ShadowTarget shadow = rig.hands.routes["churn"].rules(1).shadows(1);
@@ -156,7 +93,7 @@ TEST(RolloutController, InTheShadowFirst) {
 }
 
 TEST(RolloutController, WithoutCopiesOrCountsItIsTakenBackAfterItsPatience) {
-  Rig rig;
+  ControllerRig rig;
   rig.Start({{"patience_ms", 5000}});
   rig.versions.copies = false;
   rig.Go(25);
@@ -164,7 +101,7 @@ TEST(RolloutController, WithoutCopiesOrCountsItIsTakenBackAfterItsPatience) {
   rig.Go(1);
   EXPECT_EQ(rig.phase(), RolloutPhase::kRolledBack);
   EXPECT_NE(rig.Reason().find("0 compared copies"), std::string::npos) << rig.Reason();
-  Rig silent;
+  ControllerRig silent;
   silent.Start({{"patience_ms", 5000}});
   for (int i = 0; i < 25; ++i) {
     EXPECT_EQ(silent.phase(), RolloutPhase::kRunning);
@@ -176,7 +113,7 @@ TEST(RolloutController, WithoutCopiesOrCountsItIsTakenBackAfterItsPatience) {
 }
 
 TEST(RolloutController, PausedItGoesNoFurtherButIsStillTakenBack) {
-  Rig rig;
+  ControllerRig rig;
   rig.Start();
   ASSERT_TRUE(rig.Tell({{"action", "pause"}}).ok());
   EXPECT_NE(rig.Refusal({{"action", "pause"}}), "");
@@ -198,13 +135,13 @@ TEST(RolloutController, PausedItGoesNoFurtherButIsStillTakenBack) {
 }
 
 TEST(RolloutController, ByHandUpAndBack) {
-  Rig rig;
+  ControllerRig rig;
   rig.Start();
   ASSERT_TRUE(rig.Tell({{"action", "promote"}}).ok());
   EXPECT_EQ(rig.hands.PartsOf("churn", "2"), 10'000u);
   EXPECT_EQ(rig.phase(), RolloutPhase::kPromoted);
   EXPECT_NE(rig.Refusal({{"action", "abort"}}), "");
-  Rig back;
+  ControllerRig back;
   back.Start();
   back.Go(30);
   ASSERT_TRUE(back.Tell({{"action", "abort"}}).ok());
@@ -212,8 +149,36 @@ TEST(RolloutController, ByHandUpAndBack) {
   EXPECT_EQ(back.phase(), RolloutPhase::kAborted);
 }
 
+TEST(RolloutController, AVersionThatIsReadOnlyGetsNoMore) {
+  ControllerRig never;
+  never.hands.too_old = "2";
+  const absl::Status refused = never.Tell({{"action", "start"}, {"to", "2"}}).status();
+  EXPECT_TRUE(absl::IsFailedPrecondition(refused)) << refused;
+  EXPECT_EQ(refused.message(), "version 2 is read-only");
+  EXPECT_TRUE(never.AsBefore());
+  EXPECT_EQ(never.controller->rollouts().count("churn"), 0u);
+  // It grows old on its way: no step more, by itself or by hand.
+  ControllerRig rig;
+  rig.Start();
+  rig.hands.too_old = "2";
+  EXPECT_EQ(rig.Refusal({{"action", "promote"}}), "version 2 is read-only");
+  EXPECT_EQ(rig.phase(), RolloutPhase::kRunning);
+  EXPECT_EQ(rig.hands.PartsOf("churn", "2"), 1000u);
+  rig.Go(21);
+  EXPECT_EQ(rig.phase(), RolloutPhase::kRolledBack);
+  EXPECT_EQ(rig.Reason(), "version 2 is read-only");
+  EXPECT_TRUE(rig.AsBefore());
+  // The way back is gone also where it leads to one.
+  ControllerRig back;
+  back.Start();
+  back.hands.too_old = "1";
+  ASSERT_TRUE(back.Tell({{"action", "abort"}}).ok());
+  EXPECT_EQ(back.phase(), RolloutPhase::kAborted);
+  EXPECT_TRUE(back.AsBefore());
+}
+
 TEST(RolloutController, GoesOnAfterARestartWithAFreshWindow) {
-  Rig rig;
+  ControllerRig rig;
   rig.Start();
   rig.Go(30);
   EXPECT_EQ(rig.rollout().step, 1u);
@@ -232,7 +197,7 @@ TEST(RolloutController, GoesOnAfterARestartWithAFreshWindow) {
 
 // The way back was saved, and the registry died before the route was set.
 TEST(RolloutController, AWayBackThatWasCutShortIsGoneToItsEnd) {
-  Rig rig;
+  ControllerRig rig;
   rig.Start();
   rig.hands.routes_fail = "not now";
   ASSERT_TRUE(rig.Tell({{"action", "abort"}}).ok());
@@ -247,7 +212,7 @@ TEST(RolloutController, AWayBackThatWasCutShortIsGoneToItsEnd) {
 }
 
 TEST(RolloutController, SumsThatGoBackBeginTheWindowAnew) {
-  Rig rig;
+  ControllerRig rig;
   rig.Start();
   rig.Go(15);
   rig.versions.ForgetAll();
@@ -258,7 +223,7 @@ TEST(RolloutController, SumsThatGoBackBeginTheWindowAnew) {
 }
 
 TEST(RolloutController, StatisticsFromBeforeTheStepCountNothing) {
-  Rig rig;
+  ControllerRig rig;
   VersionStatistics old;
   old.set_taken_ns(rig.hands.now_ns - 1);
   rig.Start({{"patience_ms", 0}});
@@ -269,12 +234,12 @@ TEST(RolloutController, StatisticsFromBeforeTheStepCountNothing) {
 }
 
 TEST(RolloutController, ARouteThatSomebodyElseChangesStaysSo) {
-  Rig rig;
+  ControllerRig rig;
   rig.Start();
   rig.Go(3);
   NamedRoute mine;
   mine.set_name("churn");
-  *mine.add_rules()->add_targets() = Rig::Target("2", 10'000);
+  *mine.add_rules()->add_targets() = ControllerRig::Target("2", 10'000);
   rig.hands.routes["churn"] = mine;
   rig.Go(1);
   EXPECT_EQ(rig.phase(), RolloutPhase::kOverruled);
@@ -282,7 +247,7 @@ TEST(RolloutController, ARouteThatSomebodyElseChangesStaysSo) {
 }
 
 TEST(RolloutController, AVersionThatIsUnloadedIsTakenBack) {
-  Rig rig;
+  ControllerRig rig;
   rig.Start();
   rig.Go(3);
   rig.hands.served.erase({"churn", "2"});
@@ -292,12 +257,12 @@ TEST(RolloutController, AVersionThatIsUnloadedIsTakenBack) {
 }
 
 TEST(RolloutController, WhatCannotBeSavedOrSetGoesNoFurther) {
-  Rig full;
+  ControllerRig full;
   full.hands.disk_full = true;
   ASSERT_TRUE(full.Tell({{"action", "start"}, {"to", "2"}}).ok());
   EXPECT_EQ(full.phase(), RolloutPhase::kRolledBack);
   EXPECT_TRUE(full.AsBefore());
-  Rig unset;
+  ControllerRig unset;
   unset.hands.routes_fail = "no room";
   ASSERT_TRUE(unset.Tell({{"action", "start"}, {"to", "2"}}).ok());
   EXPECT_EQ(unset.phase(), RolloutPhase::kRollingBack);
@@ -308,7 +273,7 @@ TEST(RolloutController, WhatCannotBeSavedOrSetGoesNoFurther) {
 }
 
 TEST(RolloutController, RefusalsNameWhatIsWrong) {
-  Rig rig;
+  ControllerRig rig;
   const auto refused = [&](json command, const char* what) {
     const std::string why = rig.Refusal(command);
     EXPECT_NE(why.find(what), std::string::npos) << command << ": " << why;
@@ -334,7 +299,7 @@ TEST(RolloutController, RefusalsNameWhatIsWrong) {
 }
 
 TEST(RolloutController, StatusTellsWhereItStands) {
-  Rig rig;
+  ControllerRig rig;
   rig.Start();
   rig.Go(5);
   const json all = json::parse(*rig.Tell({{"action", "status"}, {"name", ""}}));
@@ -347,39 +312,6 @@ TEST(RolloutController, StatusTellsWhereItStands) {
   EXPECT_EQ(one["waits_for"], "the step's time");
   EXPECT_GT(one["seen"]["baseline"]["requests"], 500);
   EXPECT_EQ(json::parse(*rig.Tell({{"action", "status"}, {"name", "x"}}))["rollouts"].size(), 0u);
-}
-
-TEST(RolloutState, IsReadBackAsItWasWritten) {
-  Rig rig;
-  rig.Start();
-  rig.Go(3);
-  const std::string text = WriteRollouts(rig.controller->rollouts());
-  const auto read = ReadRollouts(text);
-  ASSERT_TRUE(read.ok()) << read.status();
-  EXPECT_EQ(WriteRollouts(*read), text);
-  EXPECT_EQ(read->at("churn").before->SerializeAsString(), rig.before.SerializeAsString());
-}
-
-// Every way of cutting or bending the file is refused, and none brings the process down.
-TEST(RolloutState, ADamagedFileIsRefused) {
-  Rig rig;
-  rig.Start();
-  const std::string text = rig.hands.saved;
-  ASSERT_TRUE(ReadRollouts(text).ok());
-  for (size_t size = 0; size + 2 < text.size(); size += 7) {
-    EXPECT_FALSE(ReadRollouts(text.substr(0, size)).ok()) << size;
-  }
-  for (const auto& [good, bad] : {std::pair("running", "jogging"),
-                                  {"\"step\": 0", "\"step\": 9"},
-                                  {"\"step\": 0", "\"step\": \"0\""},
-                                  {"rollouts_form\": 1", "x\": 1"},
-                                  {"\"every_ms\"", "\"evry_ms\""},
-                                  {"\"reason\"", "\"season\""}}) {
-    std::string bent = text;
-    ASSERT_NE(bent.find(good), std::string::npos) << good;
-    bent.replace(bent.find(good), std::string(good).size(), bad);
-    EXPECT_FALSE(ReadRollouts(bent).ok()) << bad;
-  }
 }
 
 }  // namespace

@@ -46,6 +46,9 @@ class RolloutDesk : private RolloutHands {
                         const std::string& who, const std::string& why) override;
   bool Serves(const std::string& model, const std::string& version) override;
   std::string LatestOf(const std::string& model) override;
+  absl::Status MayGrow(const std::string& model, const std::string& version) override {
+    return routes_->MayGrow(model, version);
+  }
   void Watch(const WatchVersions& versions) override { watch_(versions); }
   absl::Status Save(const std::string& text) override;
   void TickAlong();

@@ -82,17 +82,6 @@ bool IsDefault(const RouteRule& rule) {
   return rule.headers().empty() && rule.path().empty() && rule.tenants().empty();
 }
 
-bool SameConditions(const RouteRule& a, const RouteRule& b) {
-  const auto conditions = [](const RouteRule& rule) {
-    RouteRule only;
-    *only.mutable_headers() = rule.headers();
-    only.set_path(rule.path());
-    *only.mutable_tenants() = rule.tenants();
-    return only.SerializeAsString();
-  };
-  return conditions(a) == conditions(b);
-}
-
 // The rule that takes every request, made where there is none.
 RouteRule* DefaultRule(NamedRoute* route) {
   if (route->rules_size() == 0 || !IsDefault(*route->rules().rbegin())) route->add_rules();
@@ -210,6 +199,17 @@ void Set(const RouteRule& rule, NamedRoute* route) {
 }
 
 }  // namespace
+
+bool SameConditions(const RouteRule& a, const RouteRule& b) {
+  const auto conditions = [](const RouteRule& rule) {
+    RouteRule only;
+    *only.mutable_headers() = rule.headers();
+    only.set_path(rule.path());
+    *only.mutable_tenants() = rule.tenants();
+    return only.SerializeAsString();
+  };
+  return conditions(a) == conditions(b);
+}
 
 const char* ActionName(Action action) { return kActions[static_cast<size_t>(action)]; }
 

@@ -33,6 +33,8 @@ struct RouteCommand {
 };
 
 absl::StatusOr<RouteCommand> ParseRouteCommand(const std::string& json);
+// Whether both are for the same requests.
+bool SameConditions(const RouteRule& a, const RouteRule& b);
 const char* ActionName(RouteCommand::Action action);
 
 // The route after the command; nothing: there is none any more. Of all but rollback, which is the

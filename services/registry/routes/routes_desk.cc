@@ -20,6 +20,7 @@ using Json = nlohmann::ordered_json;
 using Action = RouteCommand::Action;
 
 constexpr size_t kHistoryShown = 100;
+constexpr size_t kMostShownBytes = 96 << 10;  // a message has room for
 
 bool Same(const std::optional<NamedRoute>& a, const std::optional<NamedRoute>& b) {
   if (a.has_value() != b.has_value()) return false;
@@ -67,6 +68,10 @@ bool NamesOnly(const NamedRoute& route, const std::optional<NamedRoute>& before)
 }
 
 std::string Sentence(const std::vector<std::string>& faults) { return absl::StrJoin(faults, "; "); }
+
+std::string Text(const Json& json) {
+  return json.dump(-1, ' ', false, Json::error_handler_t::replace);
+}
 
 Json ChangeJson(const RouteChange& change) {
   return Json::parse(ChangeLine(change), nullptr, false);
@@ -177,8 +182,11 @@ void RoutesDesk::ChangeThen(const std::string& command_json, const std::string& 
     outcome = RouteOutcome{command.status(), 0, "", ""};
   } else {
     std::lock_guard<std::mutex> lock(mutex_);
-    if (command->action == Action::kList) {
-      outcome = RouteOutcome{absl::OkStatus(), 0, "", List()};
+    if (absl::Status known = command->changes() ? absl::OkStatus() : CheckKnown(command->name);
+        !known.ok()) {
+      outcome = RouteOutcome{std::move(known), 0, "", ""};
+    } else if (command->action == Action::kList) {
+      outcome = RouteOutcome{absl::OkStatus(), 0, "", List(command->name)};
     } else if (command->action == Action::kHistory) {
       outcome = RouteOutcome{absl::OkStatus(), 0, "", History(command->name)};
     } else {
@@ -197,8 +205,12 @@ std::optional<RouteOutcome> RoutesDesk::DoChange(const RouteCommand& command,
   if (absl::Status good = CheckAfter(*after, rollback); !good.ok()) {
     return RouteOutcome{good, 0, "", ""};
   }
+  if (!rollback) {
+    const absl::Status may = read_only().MayChange(command.name, before, *after);
+    if (!may.ok()) return RouteOutcome{may, 0, "", ""};
+  }
   if (Same(before, *after) && !rollback) {
-    return RouteOutcome{absl::OkStatus(), 0, "it is so already", List()};
+    return RouteOutcome{absl::OkStatus(), 0, "it is so already", List(command.name)};
   }
   Commit(
       {0, 0, Printable(who), command.why, ActionName(command.action), command.name, before, *after},
@@ -259,6 +271,15 @@ absl::Status RoutesDesk::CheckAfter(const std::optional<NamedRoute>& after, bool
   return absl::InvalidArgumentError(Sentence(faults.wrong));
 }
 
+ReadOnlyCheck RoutesDesk::read_only() const {
+  return ReadOnlyCheck(*catalog_, host_.debt, host_.wall_ms() / 1000);
+}
+
+absl::Status RoutesDesk::MayGrow(const std::string& model, const std::string& version) const {
+  std::lock_guard<std::mutex> lock(mutex_);
+  return read_only().MayGrow(model, version);
+}
+
 std::optional<NamedRoute> RoutesDesk::Find(const std::string& name) const {
   for (const NamedRoute& route : routes_->routes()) {
     if (route.name() == name) return route;
@@ -266,10 +287,22 @@ std::optional<NamedRoute> RoutesDesk::Find(const std::string& name) const {
   return std::nullopt;
 }
 
-std::string RoutesDesk::List() const {
+absl::Status RoutesDesk::CheckKnown(const std::string& name) const {
+  if (name.empty() || Find(name).has_value() || FindLatest(*catalog_, name) != nullptr) {
+    return absl::OkStatus();
+  }
+  const bool was = std::any_of(journal_.changes().begin(), journal_.changes().end(),
+                               [&](const RouteChange& change) { return change.name == name; });
+  if (was) return absl::OkStatus();
+  return absl::NotFoundError("no route and no model is called '" + name + "'");
+}
+
+std::string RoutesDesk::List(const std::string& name) const {
   Json list = {{"generation", routes_->generation()}, {"file", file_}};
   list["routes"] = Json::array();
+  size_t bytes = 0, left_off = 0;
   for (const NamedRoute& route : routes_->routes()) {
+    if (!name.empty() && route.name() != name) continue;
     Json one = Json::parse(RouteJson(route), nullptr, false);
     one["last"] = nullptr;
     for (auto change = journal_.changes().rbegin(); change != journal_.changes().rend(); ++change) {
@@ -282,20 +315,31 @@ std::string RoutesDesk::List() const {
     RouteFaults faults;
     CheckRoute(route, *catalog_, &faults);
     one["missing"] = faults.missing;
-    list["routes"].push_back(std::move(one));
+    bytes += Text(one).size();
+    if (bytes > kMostShownBytes) {
+      ++left_off;
+    } else {
+      list["routes"].push_back(std::move(one));
+    }
   }
+  if (left_off > 0) list["left_off"] = left_off;
   list["file_faults"] = file_faults_;
   list["not_kept"] = not_kept_;
-  return list.dump(-1, ' ', false, Json::error_handler_t::replace);
+  return Text(list);
 }
 
 std::string RoutesDesk::History(const std::string& name) const {
   Json changes = Json::array();
+  size_t bytes = 0;
   for (auto change = journal_.changes().rbegin();
        change != journal_.changes().rend() && changes.size() < kHistoryShown; ++change) {
-    if (name.empty() || change->name == name) changes.push_back(ChangeJson(*change));
+    if (!name.empty() && change->name != name) continue;
+    Json one = ChangeJson(*change);
+    bytes += Text(one).size();
+    if (bytes > kMostShownBytes) break;
+    changes.push_back(std::move(one));
   }
-  return Json{{"changes", std::move(changes)}}.dump(-1, ' ', false, Json::error_handler_t::replace);
+  return Text({{"changes", std::move(changes)}});
 }
 
 }  // namespace millrace

@@ -14,6 +14,7 @@
 //   3. Generations grow, also over restarts: the journal has the last one.
 //   4. The file is replaced by rename. One that was changed by hand since it was read is never
 //      overwritten: it stays beside ours as routes.yaml.by-hand.
+//   5. A version that is read-only (read_only.h) gets no more by any change but a rollback.
 // What fails: Change, with a sentence.
 #pragma once
 
@@ -30,7 +31,9 @@
 
 #include "absl/status/statusor.h"
 #include "ipc/catalog.pb.h"
+#include "ipc/model_debt.h"
 #include "ipc/routes.pb.h"
+#include "services/registry/routes/read_only.h"
 #include "services/registry/routes/route_command.h"
 #include "services/registry/routes/routes_journal.h"
 
@@ -48,6 +51,7 @@ class RoutesDesk {
   struct Host {
     std::function<void(const Routes& routes)> publish;
     std::function<int64_t()> wall_ms;
+    DebtLimits debt = {};
   };
   // `file`: routes.yaml; the journal is beside it.
   RoutesDesk(std::string file, Host host);
@@ -73,6 +77,9 @@ class RoutesDesk {
   // before. Does not wait for it to be kept.
   RouteOutcome Replace(const std::string& name, const std::optional<NamedRoute>& route,
                        const std::string& who, const std::string& why);
+  // Whether a version may get more than it has: FAILED_PRECONDITION where it is read-only.
+  absl::Status MayGrow(const std::string& model, const std::string& version) const;
+  const std::string& file() const { return file_; }
   // What is published; never null.
   std::shared_ptr<const Routes> routes() const;
   std::shared_ptr<const Catalog> catalog() const;
@@ -102,9 +109,13 @@ class RoutesDesk {
   absl::StatusOr<std::optional<NamedRoute>> After(const RouteCommand& command,
                                                   const std::optional<NamedRoute>& before) const;
   absl::Status CheckAfter(const std::optional<NamedRoute>& after, bool rollback) const;
+  ReadOnlyCheck read_only() const;
   std::optional<NamedRoute> Find(const std::string& name) const;
-  std::string List() const;
+  // An empty name: all. What does not fit into a message is left off, and counted.
+  std::string List(const std::string& name) const;
   std::string History(const std::string& name) const;
+  // NOT_FOUND: neither a route nor a model is, or was, called so.
+  absl::Status CheckKnown(const std::string& name) const;
 
   const std::string file_;
   const Host host_;

@@ -77,6 +77,12 @@ void RoutesDesk::TakeFile(bool first) {
     if (read.faults.empty()) {
       RouteFaults faults = CheckRoutes(read.routes, *catalog_);
       file_faults_ = std::move(faults.wrong);
+      // The first file of all says what is served to begin with.
+      if (!first || !journal_.changes().empty()) {
+        for (std::string& fault : read_only().Faults(*routes_, read.routes)) {
+          file_faults_.push_back(std::move(fault));
+        }
+      }
       const bool fatal = !first && file.text != known_.text;
       for (std::string& fault : faults.missing) {
         Log(LogLevel::kWarning, "route_without_version", {{"why", fault}});
@@ -144,10 +150,13 @@ void RoutesDesk::KeepAll() {
     if (kept.ok()) file_faults_.clear();
     RouteOutcome outcome;
     if (!kept.ok()) outcome.message = absl::StrCat("in force, not kept: ", not_kept_);
-    outcome.reply_json = List();
+    std::vector<std::string> lists;
+    for (const ToKeep& each : batch) lists.push_back(List(each.change.name));
     idle_.notify_all();
     lock.unlock();
-    for (const ToKeep& each : batch) {
+    for (size_t i = 0; i < batch.size(); ++i) {
+      const ToKeep& each = batch[i];
+      outcome.reply_json = std::move(lists[i]);
       Log(LogLevel::kInfo, "route_changed",
           {{"name", each.change.name},
            {"action", each.change.action},

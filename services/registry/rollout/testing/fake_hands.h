@@ -35,6 +35,10 @@ struct FakeHands : RolloutHands {
     return served.count({model, version}) > 0;
   }
   std::string LatestOf(const std::string&) override { return latest; }
+  absl::Status MayGrow(const std::string&, const std::string& version) override {
+    if (version != too_old) return absl::OkStatus();
+    return absl::FailedPreconditionError("version " + version + " is read-only");
+  }
   void Watch(const WatchVersions& versions) override { watched = versions; }
   absl::Status Save(const std::string& text) override {
     if (disk_full) return absl::UnavailableError("the disk is full");
@@ -55,7 +59,7 @@ struct FakeHands : RolloutHands {
   int64_t now_ns = kNanosPerSecond;
   std::map<std::string, NamedRoute> routes;
   std::set<std::pair<std::string, std::string>> served = {{"churn", "1"}, {"churn", "2"}};
-  std::string latest = "2";
+  std::string latest = "2", too_old;
   WatchVersions watched;
   std::string saved, routes_fail;
   bool disk_full = false;
