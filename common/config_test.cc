@@ -243,6 +243,18 @@ TEST(ParseConfig, WithoutKeysOnlyThisMachineMayBeServed) {
                           "ingress.keys_file is set"));
 }
 
+TEST(ParseConfig, ABudgetOfMemoryAndWhatMakesRoom) {
+  EXPECT_THAT(Faults("execution: {memory_budget_mb: 64, device_budget_mb: 8}"), IsEmpty());
+  EXPECT_THAT(Faults("execution: {memory_budget_mb: 64, over_budget: evict_idle}"), IsEmpty());
+  EXPECT_THAT(Faults("execution: {over_budget: evict_idle}"),
+              ElementsAre("f.yaml:1: execution.over_budget: evict_idle is of use only with "
+                          "execution.memory_budget_mb above 0"));
+  EXPECT_THAT(Faults("execution: {over_budget: evict}"),
+              ElementsAre(StartsWith("f.yaml:1: execution.over_budget: must be ")));
+  EXPECT_THAT(Faults("execution: {memory_budget_mb: -1}"),
+              ElementsAre(HasSubstr("must be from 0 to 1048576, and is -1")));
+}
+
 TEST(ParseConfig, ManifestsKeysAndWhatIsTaken) {
   const std::string key(64, 'a');
   EXPECT_THAT(Faults("registry: {trusted_keys: '" + key + "," + key + "', allow_unsigned: false}"),

@@ -125,7 +125,6 @@ bool Fleet::IsLiveEverywhere(uint64_t generation) const {
 void Fleet::StartChange(Change* change) {
   for (auto& [key, process] : processes_) {
     if (process.stage != Stage::kRegistry || process.state != ProcessState::kReady) continue;
-    TellUse();  // it is settled: what it says is what workers hold
     change->registry = key;
     change->number = ++changes_asked_;
     ToProcess message;

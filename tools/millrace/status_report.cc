@@ -157,7 +157,7 @@ std::string Models(const json& catalog) {
   for (const json& model : catalog.value("evicted", json::array())) {
     absl::StrAppend(&text, "EVICTED: ", model.at("name").get<std::string>(), " version ",
                     model.at("version").get<std::string>(),
-                    ": was idle and made room; `millrace load` takes it in again\n");
+                    ": was idle and made room; `millrace model load` takes it in again\n");
   }
   const json memory = catalog.value("memory", json::object());
   if (memory.value("budget_bytes", uint64_t{0}) > 0) {

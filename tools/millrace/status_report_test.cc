@@ -105,6 +105,18 @@ TEST(StatusReportTest, TellsProcessesRequestsAndModels) {
   ExpectHolds(*text,
               "n      2        lightgbm  v             NOT READY; 3 s ago: answered INTERNAL\n");
   ExpectHolds(*text, "NOT SERVED: bad version 3: cut short\n");
+  EXPECT_EQ(text->find("EVICTED"), std::string::npos);
+  EXPECT_EQ(text->find("in each execution worker"), std::string::npos) << "there is no budget";
+}
+
+TEST(StatusReportTest, MemoryOfModels) {
+  json status = Status();
+  status["catalog"]["evicted"] = {{{"name", "idle"}, {"version", "4"}}};
+  status["catalog"]["memory"] = {{"bytes", 1'572'864}, {"budget_bytes", 4'194'304}};
+  const std::string text = *RenderStatus(status);
+  ExpectHolds(text,
+              "EVICTED: idle version 4: was idle and made room; `millrace model load` takes it in");
+  ExpectHolds(text, "Models take 1.50 of 4.00 MB in each execution worker\n");
 }
 
 TEST(StatusReportTest, PhasesAndDurations) {
