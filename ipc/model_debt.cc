@@ -33,9 +33,13 @@ class Judge {
   }
 
  private:
-  void Owe(DebtKind kind, std::string sentence) {
-    items_.push_back(
-        {kind, model_.name(), model_.version(), model_.provenance().owner(), std::move(sentence)});
+  void Owe(DebtKind kind, std::string sentence, int64_t since_s = 0) {
+    items_.push_back({kind, model_.name(), model_.version(), model_.provenance().owner(),
+                      std::move(sentence), since_s});
+  }
+  int64_t MadeS() const {
+    const ModelWeights* const weights = WeightsOf(catalog_, model_);
+    return weights == nullptr ? 0 : weights->made_s();
   }
 
   void Age(int64_t now_s) {
@@ -44,7 +48,8 @@ class Judge {
     Owe(DebtKind::kOldWeights,
         absl::StrCat("its weights are ", WeightsAgeDays(catalog_, model_, now_s), " days old",
                      of_file ? " by the time of their file" : "", ", more than ",
-                     limits_.max_age_days, ": it is read-only"));
+                     limits_.max_age_days, ": it is read-only"),
+        MadeS() + (limits_.max_age_days + 1) * kDaySeconds);
   }
 
   void Tags() {
@@ -55,13 +60,14 @@ class Judge {
     if (untagged * 100 <= fields * limits_.max_untagged_percent) return;
     Owe(DebtKind::kUntagged,
         absl::StrCat(untagged, " of ", fields, " inputs have no data-protection tag, more than ",
-                     limits_.max_untagged_percent, " %"));
+                     limits_.max_untagged_percent, " %"),
+        MadeS());
   }
 
   void Signature() {
-    if (!model_.has_provenance()) return Owe(DebtKind::kUnsigned, "it has no manifest");
+    if (!model_.has_provenance()) return Owe(DebtKind::kUnsigned, "it has no manifest", MadeS());
     if (model_.provenance().signed_by().empty()) {
-      Owe(DebtKind::kUnsigned, "its manifest is not signed by a key that is trusted");
+      Owe(DebtKind::kUnsigned, "its manifest is not signed by a key that is trusted", MadeS());
     }
   }
 
@@ -69,10 +75,11 @@ class Judge {
   void Pin() {
     const ModelWeights* const weights = WeightsOf(catalog_, model_);
     if (!model_.has_provenance()) {
-      return Owe(DebtKind::kUnpinned, "no manifest says what its files' hashes are");
+      return Owe(DebtKind::kUnpinned, "no manifest says what its files' hashes are", MadeS());
     }
     if (weights == nullptr || weights->pinned()) return;
-    Owe(DebtKind::kUnpinned, "its version_policy names no version: the next one takes its place");
+    Owe(DebtKind::kUnpinned, "its version_policy names no version: the next one takes its place",
+        MadeS());
   }
 
   const Catalog& catalog_;

@@ -29,6 +29,9 @@ struct DebtItem {
   DebtKind kind;
   std::string model, version, owner;  // owner: empty where no manifest names one
   std::string sentence;
+  // When it began, in seconds since 1970: a version is owed on since its weights were made, or
+  // became too old; 0: not known (of what is behind it, and of what has no weights).
+  int64_t since_s = 0;
 };
 
 // What of the server is behind each model.

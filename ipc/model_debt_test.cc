@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <map>
+
 namespace millrace {
 namespace {
 
@@ -113,6 +115,27 @@ TEST_F(ModelDebt, OneWorkerOrOneDevice) {
                                   "m one_device: one device is behind it"));
   behind_ = {2, 2};
   EXPECT_THAT(Owed(), IsEmpty());
+}
+
+// Since it was made, or since it became too old; of workers nobody knows.
+TEST_F(ModelDebt, SaysSinceWhen) {
+  Model* const model = Add("m", 200);
+  model->mutable_provenance()->clear_signed_by();
+  model->mutable_provenance()->set_tagged_fields(0);
+  WeightsOf(0)->set_pinned(false);
+  behind_ = {1, 1};
+  std::map<DebtKind, int64_t> days;
+  for (const DebtItem& item : DebtOf(catalog_, limits_, behind_, kNow)) {
+    days[item.kind] = item.since_s == 0 ? -1 : (kNow - item.since_s) / kDay;
+  }
+  const std::map<DebtKind, int64_t> expected = {
+      {DebtKind::kOldWeights, 19}, {DebtKind::kUntagged, 200}, {DebtKind::kUnsigned, 200},
+      {DebtKind::kUnpinned, 200},  {DebtKind::kOneWorker, -1}, {DebtKind::kOneDevice, -1}};
+  EXPECT_EQ(days, expected);
+  catalog_.clear_weights();
+  for (const DebtItem& item : DebtOf(catalog_, limits_, behind_, kNow)) {
+    EXPECT_EQ(item.since_s, 0) << DebtKindName(item.kind);
+  }
 }
 
 }  // namespace

@@ -123,6 +123,56 @@ TEST_F(ConsoleTest, AKilledWorkerShowsUp) {
   browser_->Shoot("killed", /*whole=*/false);
 }
 
+TEST_F(ConsoleTest, DebtIsListedAndOpensByKeyboard) {
+  const json owed = tree_->Admin({{"verb", "debt"}});
+  ASSERT_GT(owed["debt"].size(), 0u);
+  const size_t debts = owed["debt"].size();
+  Open();
+  WaitUntil("it says how much is owed",
+            "document.querySelector('#debt-about').textContent.startsWith('" +
+                std::to_string(debts) + " debt')");
+  EXPECT_EQ(browser_->Run("return document.querySelector('#debt-all').open"), false);
+  browser_->Run("document.querySelector('#debt-all summary').focus()");
+  browser_->Press(Browser::kEnter);
+  WaitUntil("it is open", "document.querySelector('#debt-all').open");
+  EXPECT_EQ(browser_->Run("return document.querySelectorAll('#debt tbody tr').length"), debts);
+  const json& first = owed["debt"][0];
+  const std::string row = Text("#debt tbody tr");
+  EXPECT_THAT(row, HasSubstr(first["model"].get<std::string>()));
+  EXPECT_THAT(row, HasSubstr("version " + first["version"].get<std::string>()));
+  EXPECT_THAT(row, HasSubstr(first["sentence"].get<std::string>()));
+  // One that is too old, of an owner; on a phone, by night.
+  json pipeline = HttpCall(tree_->Address("metrics"), "/api/pipeline", "").Finish().Json();
+  EXPECT_EQ(pipeline["debt"]["debts"].size(), debts);
+  pipeline["debt"] = {{"left_off", 3},
+                      {"debts",
+                       {{{"kind", "old_weights"},
+                         {"model", "churn"},
+                         {"version", "3"},
+                         {"owner", "Risk team"},
+                         {"since_s", 1'790'000'000},
+                         {"sentence", "its weights are 239 days old"}},
+                        {{"kind", "one_worker"},
+                         {"model", "churn"},
+                         {"version", "3"},
+                         {"owner", ""},
+                         {"since_s", nullptr},
+                         {"sentence", "one execution worker is behind it"}}}}};
+  browser_->Resize(360, 780, /*phone=*/true);
+  browser_->Prefer("dark");
+  OpenWith({{"/api/pipeline", pipeline}});
+  WaitUntil("what is read-only stands out", "document.querySelector('#debt-about.bad')");
+  EXPECT_EQ(Text("#debt-about"),
+            "5 debts of 1 version and more; 1 version read-only: too old to be promoted");
+  browser_->Run("document.querySelector('#debt-all').open = true");
+  EXPECT_THAT(Text("#debt tbody tr:nth-child(1)"),
+              testing::AllOf(HasSubstr("old weights, read-only"), HasSubstr("2026-09-21"),
+                             HasSubstr("Risk team")));
+  EXPECT_EQ(Text("#debt tbody tr:nth-child(2) td:nth-child(3)"), "\u2013");
+  EXPECT_EQ(browser_->Run("return document.documentElement.scrollWidth <= innerWidth"), true);
+  browser_->Shoot("debt_phone_dark");
+}
+
 TEST_F(ConsoleTest, ASlowRequestsWaterfallOpensByKeyboard) {
   OpenWith({{"/api/traces",
              {{"kept", json::array({SlowTrace()})},
@@ -195,6 +245,12 @@ TEST_F(ConsoleTest, NamesAreText) {
   for (json& model : pipeline["models"]) model["model"] = hostile;
   pipeline["models"][0]["version"] = hostile;
   pipeline["version"] = hostile;
+  pipeline["debt"] = {{"left_off", 0}, {"debts", json::array()}};
+  for (const char* kind : {"unsigned", hostile.c_str()}) {
+    json& debt = pipeline["debt"]["debts"].emplace_back();
+    debt = {{"kind", kind}, {"since_s", nullptr}};
+    for (const char* key : {"model", "version", "owner", "sentence"}) debt[key] = hostile;
+  }
   for (json& worker : pipeline["workers"]) {
     worker["name"] = worker["name"].get<std::string>() + hostile;
     worker["state"] = hostile;
@@ -217,6 +273,7 @@ TEST_F(ConsoleTest, NamesAreText) {
             "document.querySelector('#events')?.textContent.includes('<img src=x')");
   WaitUntil("the names are shown",
             "document.querySelector('#models')?.textContent.includes('<img src=x')");
+  EXPECT_THAT(Text("#debt"), HasSubstr("<img src=x"));
   WaitUntil("the request is listed", "document.querySelector('#traces tr[data-trace]')");
   browser_->Run("document.querySelector('#traces tr[data-trace]').click()");
   WaitUntil("its waterfall is open", "document.querySelector('#trace').open");

@@ -52,6 +52,11 @@ const std::vector<ConsoleFile>& ConsoleFiles() {
 #include "services/observer/console/base.js.inc"
       },
       {
+          "/console/debt.js",
+          kScript,
+#include "services/observer/console/debt.js.inc"
+      },
+      {
           "/console/flame.js",
           kScript,
 #include "services/observer/console/flame.js.inc"

@@ -167,6 +167,19 @@ json Events(const PipelineInput& in) {
           {"foreign_cores", foreign ? json(view.foreign_cores()) : json(nullptr)}};
 }
 
+json Debts(const FleetView& view) {
+  json debts = json::array();
+  for (const FleetView::Debt& debt : view.debts()) {
+    debts.push_back({{"kind", debt.kind()},
+                     {"model", debt.model()},
+                     {"version", debt.version()},
+                     {"owner", debt.owner()},
+                     {"sentence", debt.sentence()},
+                     {"since_s", debt.since_s() == 0 ? json(nullptr) : json(debt.since_s())}});
+  }
+  return {{"left_off", view.debts_left_off()}, {"debts", std::move(debts)}};
+}
+
 json Gpus(const std::vector<GpuSample>& gpus) {
   json list = json::array();
   for (const GpuSample& gpu : gpus) {
@@ -223,6 +236,7 @@ std::string DescribePipeline(const Picture& picture, const PipelineReading& now,
       {"models", Models(in, golden)},
       {"shed", Shed(in)},
       {"events", Events(in)},
+      {"debt", Debts(picture.view)},
       {"pages_refused", picture.refused},
       {"gpus", Gpus(setup.gpus)},
       {"history", History(points)}};

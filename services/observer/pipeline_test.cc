@@ -328,5 +328,30 @@ TEST_F(PipelineTest, AskedAgainAtOnceItSaysTheSame) {
   EXPECT_NE(history_.Report(pages_.Take(), now_ns_ + kSecond, {}), first);
 }
 
+TEST_F(PipelineTest, TellsWhatIsOwed) {
+  Add(Stage::kIngress, 0, 1);
+  EXPECT_EQ(Report()["debt"], json({{"left_off", 0}, {"debts", json::array()}}));
+  FleetView::Debt* const debt = view_.add_debts();
+  debt->set_kind("old_weights");
+  debt->set_model("churn \xff");
+  debt->set_version("3");
+  debt->set_owner("Risk");
+  debt->set_sentence("too old");
+  debt->set_since_s(1'790'000'000);
+  view_.add_debts()->set_kind("one_worker");
+  view_.set_debts_left_off(7);
+  Tell();
+  const json told = Report()["debt"];
+  EXPECT_EQ(told["left_off"], 7);
+  ASSERT_EQ(told["debts"].size(), 2u);
+  EXPECT_EQ(told["debts"][0], json({{"kind", "old_weights"},
+                                    {"model", "churn \xef\xbf\xbd"},
+                                    {"version", "3"},
+                                    {"owner", "Risk"},
+                                    {"sentence", "too old"},
+                                    {"since_s", 1'790'000'000}}));
+  EXPECT_EQ(told["debts"][1]["since_s"], nullptr);
+}
+
 }  // namespace
 }  // namespace millrace

@@ -7,6 +7,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <atomic>
+#include <thread>
+
 #include "ipc/memfd.h"
 #include "services/registry/sealed_file.h"
 #include "services/registry/testing/temp_repository.h"
@@ -143,6 +146,24 @@ TEST_F(CompileTest, CopySealedRefusesWhatIsNoFile) {
   EXPECT_FALSE(CopySealed(-1, 100).ok());
   const Fd folder(open(temp_.root().c_str(), O_RDONLY));
   EXPECT_FALSE(CopySealed(folder.get(), 1 << 20).ok());
+}
+
+// Somebody writes all the time: sooner or later in the middle of a copy.
+TEST_F(CompileTest, AFileThatGrowsWhileItIsCopiedIsRefused) {
+  temp_.Write("growing", std::string(2 << 20, 'x'));
+  const std::string path = temp_.root() + "/growing";
+  const Fd file(open(path.c_str(), O_RDONLY)), other(open(path.c_str(), O_WRONLY));
+  std::atomic<bool> stop{false};
+  std::thread writer([&] {
+    for (off_t i = 0; !stop; ++i) ASSERT_EQ(ftruncate(other.get(), (2 << 20) + i % 1000), 0);
+  });
+  absl::Status status;
+  for (int i = 0; i < 1000 && status.ok(); ++i) {
+    status = CopySealed(file.get(), 3 << 20).status();
+  }
+  stop = true;
+  writer.join();
+  EXPECT_TRUE(absl::IsAborted(status)) << status;
 }
 
 TEST_F(CompileTest, AChangeOfAnyKindWhileReadingIsSeen) {

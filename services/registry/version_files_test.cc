@@ -49,15 +49,70 @@ TEST_F(VersionFilesTest, AFileThatIsSwappedAfterTheLookIsNotUsed) {
   EXPECT_NE(write(file->get(), "x", 1), 1);  // sealed
 }
 
-TEST_F(VersionFilesTest, AllCopiesTogetherHaveALimit) {
+// Of labels, views and golden.json as well.
+TEST_F(VersionFilesTest, ATextThatIsSwappedAfterTheLookIsNotUsed) {
+  temp_.Write("m/labels.txt", "no\nyes\n");
+  temp_.Write("m/config.pbtxt",
+              "platform: \"xgboost\" max_batch_size: 8\noutput { name: \"prediction\" }\n"
+              "output { name: \"label\" label_filename: \"labels.txt\" }\n");
   AddVersion(1);
   absl::StatusOr<Repository> repository = Repository::Open(temp_.root());
   const ModelLoader loader(*repository, options_);
   const absl::StatusOr<ModelDefinition> definition = loader.ReadDefinition("m");
   VersionFiles files(*repository, *definition, 1);
   std::vector<ConfigFault> faults;
+  files.Open(options_.manifest, 1 << 20, &faults);
+  ASSERT_THAT(FormatFaults("", faults), IsEmpty());
+  temp_.Write("m/labels.txt", "yes\nno\n");
+  const absl::StatusOr<std::string> text = files.Text("labels.txt", 7);
+  ASSERT_TRUE(text.ok()) << text.status();
+  EXPECT_EQ(*text, "no\nyes\n");
+  EXPECT_THAT(std::string(files.Text("labels.txt", 6).status().message()),
+              HasSubstr("is larger than 6 bytes"));
+}
+
+TEST_F(VersionFilesTest, TheModelsFileMustBeListed) {
+  AddVersion(1);
+  temp_.Write("m/1/notes.txt", "notes");
+  temp_.Write("m/1/manifest.yaml",
+              "manifest: 1\nmodel: m\nversion: 1\nowner: o\ntrained_at: 2026-01-01T00:00:00Z\n"
+              "signature:\n  inputs: [{name: input, datatype: FP32, shape: [-1, 3]}]\n"
+              "  outputs: [{name: prediction, datatype: FP32, shape: [-1, 1], kind: prediction}]\n"
+              "files: [{name: notes.txt, sha256: '" +
+                  Sha256Of("notes") + "'}]\n...\n");
+  EXPECT_THAT(Served(Build()), IsEmpty());
+  EXPECT_THAT(Reasons(Build()), HasSubstr("files: must list model.json or model.ubj"));
+}
+
+// Not only each of them.
+TEST_F(VersionFilesTest, AllCopiesTogetherHaveALimit) {
+  const std::string label(2'499, 'l');
+  temp_.Write("m/labels.txt", label + "\n" + label + "\n");
+  temp_.Write("m/config.pbtxt",
+              "platform: \"xgboost\" max_batch_size: 8\noutput { name: \"prediction\" }\n"
+              "output { name: \"label\" label_filename: \"labels.txt\" }\n");
+  AddVersion(1);
+  const size_t model_bytes = Read("m/1/model.json").size();
+  ASSERT_LT(model_bytes, 5'000u);
+  {
+    absl::StatusOr<Repository> together = Repository::Open(temp_.root());
+    const ModelLoader its_loader(*together, options_);
+    const absl::StatusOr<ModelDefinition> its_definition = its_loader.ReadDefinition("m");
+    for (const size_t most : {model_bytes + 5'000, model_bytes + 4'999}) {
+      VersionFiles both(*together, *its_definition, 1);
+      std::vector<ConfigFault> faults;
+      both.Open(options_.manifest, most, &faults);
+      EXPECT_EQ(faults.empty(), most == model_bytes + 5'000) << most;
+    }
+  }
+  absl::StatusOr<Repository> repository = Repository::Open(temp_.root());
+  const ModelLoader loader(*repository, options_);
+  const absl::StatusOr<ModelDefinition> definition = loader.ReadDefinition("m");
+  VersionFiles files(*repository, *definition, 1);
+  std::vector<ConfigFault> faults;
   files.Open(options_.manifest, 100, &faults);
-  EXPECT_THAT(FormatFaults("m", faults), ElementsAre(HasSubstr("at most 100 are taken")));
+  EXPECT_THAT(FormatFaults("m", faults), ::testing::Each(HasSubstr("at most 100 are taken")));
+  EXPECT_EQ(faults.size(), 2u);
   EXPECT_FALSE(files.model_file_is_good());
   EXPECT_FALSE(files.ModelFile().ok());
 }

@@ -5,17 +5,6 @@ namespace {
 
 using nlohmann::json;
 
-Behind BehindOf(const Fleet& fleet) {
-  Behind behind;
-  for (const auto& [key, process] : fleet.processes()) {
-    if (process.stage != Stage::kExecution || process.state != ProcessState::kReady) continue;
-    ++behind.workers;
-    // All of a server's workers share its one device.
-    if (process.device.has_value() && process.device->state() == "ready") behind.devices = 1;
-  }
-  return behind;
-}
-
 // Whether the limit is as it may be.
 bool TakeLimit(const json& request, const char* name, int64_t most, int64_t* limit) {
   const auto given = request.find(name);
@@ -40,12 +29,13 @@ json AnswerDebt(const Fleet& fleet, DebtLimits limits, const json& request, int6
   }
   const Catalog& catalog = fleet.catalog().catalog();
   json debt = json::array();
-  for (const DebtItem& item : DebtOf(catalog, limits, BehindOf(fleet), wall_s)) {
+  for (const DebtItem& item : DebtOf(catalog, limits, fleet.behind(), wall_s)) {
     debt.push_back({{"model", item.model},
                     {"version", item.version},
                     {"kind", DebtKindName(item.kind)},
                     {"owner", item.owner},
-                    {"sentence", item.sentence}});
+                    {"sentence", item.sentence},
+                    {"since_s", item.since_s == 0 ? json() : json(item.since_s)}});
   }
   json versions = json::array();
   for (const Model& model : catalog.models()) {

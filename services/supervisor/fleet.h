@@ -32,6 +32,7 @@
 
 #include "common/clock.h"
 #include "common/config.h"
+#include "ipc/model_debt.h"
 #include "services/supervisor/catalog_desk.h"
 #include "services/supervisor/fleet_process.h"
 #include "services/supervisor/fleet_state.pb.h"
@@ -100,6 +101,9 @@ class Fleet {
   void OnEnd(uint32_t key, const ProcessEnd& end);  // reaped
   void OnBrokenChannel(uint32_t key, const std::string& why);
   void Tick();
+
+  // What stands behind every model.
+  Behind behind() const;
 
   // By hand: the stage's policy, if it has one, rests until ScaleByPolicy.
   absl::Status Scale(Stage stage, int64_t count);
@@ -240,6 +244,7 @@ class Fleet {
   void TellObserver();
   FleetView View() const;
   void ShowView();
+  void AddDebts(FleetView* view);
   void OnObserving(FleetProcess* process, const Observing& observing);
   void OnWatchVersions(FleetProcess* process, const WatchVersions& watch);
   void TellVersions();
@@ -317,6 +322,8 @@ class Fleet {
   StatsCarry carry_;
   SharedFd sums_;  // the carry's snapshot; null: there is none
   int ticks_of_view_ = 0;
+  FleetView debts_;                   // these alone, and
+  std::vector<uint64_t> debts_of_;    // of what they are
   std::vector<NamedLog> ended_logs_;  // of processes that ended since an observer was told last
   VersionWatch watch_;
   uint32_t watcher_ = 0;  // key of the registry that watches

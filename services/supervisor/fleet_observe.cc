@@ -148,6 +148,7 @@ void Fleet::ShowView() {
     if (process.stage != Stage::kObserver) continue;
     ToProcess message;
     *message.mutable_fleet_view() = View();
+    AddDebts(message.mutable_fleet_view());
     Send(&process, message);
   }
 }

@@ -198,6 +198,40 @@ TEST_F(FleetObserveTest, ViewsComeSomeTimesASecond) {
   EXPECT_EQ(CountTold(KeyOf(Stage::kObserver), ToProcess::kFleetView), 4u);
 }
 
+// Once it is known, with each view; anew when a worker, a version or a minute comes.
+TEST_F(FleetObserveTest, ViewsTellWhatIsOwed) {
+  StartAll();
+  const auto owed = [&] {
+    for (int i = 0; i < 5; ++i) Tick();
+    FleetView view;
+    for (const Told& told : hands.told) {
+      if (told.message.has_fleet_view()) view = told.message.fleet_view();
+    }
+    return view;
+  };
+  const DebtLimits limits;
+  const size_t debts =
+      DebtOf(fleet->catalog().catalog(), limits, fleet->behind(), hands.WallSeconds()).size();
+  ASSERT_GT(debts, 0u);
+  FleetView view = owed();
+  ASSERT_EQ(static_cast<size_t>(view.debts_size()), debts);
+  EXPECT_EQ(view.debts(0).kind(), "unsigned");
+  EXPECT_NE(view.debts(0).sentence(), "");
+  EXPECT_EQ(view.debts_left_off(), 0u);
+  EXPECT_EQ(fleet->behind().workers, 1u);
+  const auto has_one_worker = [&] {
+    view = owed();
+    return std::any_of(view.debts().begin(), view.debts().end(),
+                       [](const auto& debt) { return debt.kind() == "one_worker"; });
+  };
+  EXPECT_TRUE(has_one_worker());
+  ASSERT_TRUE(fleet->Scale(Stage::kExecution, 2).ok());
+  Tick();
+  Play();
+  ASSERT_EQ(fleet->behind().workers, 2u);
+  EXPECT_FALSE(has_one_worker());
+}
+
 // The sums of versions that the registry asked for: of the living, of the dying, of the ended.
 TEST_F(FleetObserveTest, TheRegistryIsSentWhatItWatches) {
   StartAll();

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <stdint.h>
+#include <time.h>
 
 #include <memory>
 #include <optional>
@@ -52,7 +53,8 @@ class Hands {
   virtual ~Hands() = default;
 
   virtual int64_t NowNs() = 0;
-  virtual double Random() = 0;  // in [0, 1]
+  virtual int64_t WallSeconds() { return time(nullptr); }  // since 1970
+  virtual double Random() = 0;                             // in [0, 1]
   virtual uint32_t NewIncarnation() = 0;
 
   // Starts the program of a stage, with a control channel, on these CPUs (empty: on all). Its end

@@ -185,5 +185,49 @@ TEST_P(GrpcAccessTest, AStreamIsAskedAtItsStartAndCountsItsRequests) {
   EXPECT_EQ(frontend_.seen().size(), 1u);
 }
 
+// Of calls and of each message of a stream.
+TEST_P(GrpcAccessTest, ARouteKnowsMetadataKeyAndOwner) {
+  std::vector<std::string> why;
+  frontend_.set_resolver(ResolverForTest(&why));
+  const auto ask = [&](const char* key, const char* stage, bool stream,
+                       const char* client_key = nullptr) {
+    why.clear();
+    grpc::ClientContext context;
+    context.AddMetadata("authorization", std::string("Bearer ") + key);
+    if (stage != nullptr) context.AddMetadata("x-stage", stage);
+    inference::ModelInferRequest request = Request();
+    if (client_key != nullptr) {
+      (*request.mutable_parameters())["millrace-client-key"].set_string_param(client_key);
+    }
+    grpc::Status status;
+    if (stream) {
+      status = Ask([&] {
+        inference::ModelStreamInferResponse response;
+        auto call = stub_->ModelStreamInfer(&context);
+        call->Write(request);
+        call->WritesDone();
+        while (call->Read(&response)) {
+        }
+        return call->Finish();
+      });
+    } else {
+      inference::ModelInferResponse response;
+      status = Infer(request, &response, &context);
+    }
+    EXPECT_TRUE(status.ok()) << status.error_message();
+    EXPECT_EQ(why.size(), 1u) << "a request is routed once";
+    EXPECT_EQ(frontend_.seen().back().version, why.at(0).empty() ? "" : "2");
+    return why.at(0);
+  };
+  for (const bool stream : {false, true}) {
+    EXPECT_EQ(ask("infer", nullptr, stream), "") << stream;
+    EXPECT_EQ(ask("infer", "canary", stream), "header") << stream;
+    EXPECT_EQ(ask("infer", "other", stream), "") << stream;
+    EXPECT_EQ(ask("all", nullptr, stream), "tenant") << stream;
+    EXPECT_EQ(ask("all", "canary", stream), "header tenant") << stream;
+    EXPECT_EQ(ask("infer", nullptr, stream, "me"), "key") << stream;
+  }
+}
+
 }  // namespace
 }  // namespace millrace

@@ -80,6 +80,44 @@ TEST(HttpAccess, AUsedUpKeyIsToldWhenToComeAgain) {
   EXPECT_EQ(Ask(&test, "X-API-Key: all\r\n").code, 200);
 }
 
+TEST(HttpAccess, ARouteKnowsHeaderPathKeyAndOwner) {
+  TestServer test(Keyed());
+  std::vector<std::string> why;
+  test.frontend().set_resolver(ResolverForTest(&why));
+  const auto ask = [&](std::string_view path, std::string_view fields,
+                       std::string_view body = kPlainBody) {
+    why.clear();
+    const int fd = test.Connect();
+    const Response response = test.Exchange(fd, Post(path, body, fields));
+    close(fd);
+    EXPECT_EQ(response.code, 200) << response.body;
+    EXPECT_EQ(why.size(), 1u) << "a request is routed once";
+    const std::string version = test.frontend().seen().back().version;
+    EXPECT_EQ(version, why[0].empty() ? "" : "2");
+    return why[0];
+  };
+  const std::string infer = "X-API-Key: infer\r\n";
+  EXPECT_EQ(ask(kInfer, infer), "");
+  EXPECT_EQ(ask(kInfer, infer + "X-Stage: canary\r\n"), "header");
+  EXPECT_EQ(ask(kInfer, infer + "X-Stage: canary2\r\n"), "");
+  EXPECT_EQ(ask(kInfer, "X-API-Key: all\r\n"), "tenant");
+  // Whose key it is, and not whom the client says it is.
+  EXPECT_EQ(ask(kInfer, infer + "tenant: all\r\n"), "");
+  EXPECT_EQ(ask(std::string("/staging") + std::string(kInfer), infer), "path");
+  std::string keyed(R"({"parameters":{"millrace-client-key":"me"},)");
+  keyed += kPlainBody.substr(1);
+  EXPECT_EQ(ask(kInfer, infer, keyed), "key");
+  EXPECT_EQ(
+      ask("/v1/models/plain:predict", infer + "x-stage: canary\r\n", R"({"instances":[[1,2,3]]})"),
+      "header");
+  // A connection's next request is asked about anew.
+  const int fd = test.Connect();
+  EXPECT_EQ(test.Exchange(fd, Post(kInfer, kPlainBody, "X-API-Key: all\r\n")).code, 200);
+  EXPECT_EQ(test.Exchange(fd, Post(kInfer, kPlainBody, infer)).code, 200);
+  close(fd);
+  EXPECT_EQ(why.back(), "");
+}
+
 TEST(HttpAccess, WithoutAKeyFileThisMachineNeedsNone) {
   for (const bool unix_socket : {false, true}) {
     TestServer test({}, unix_socket);

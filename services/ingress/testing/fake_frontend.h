@@ -90,6 +90,16 @@ class FakeFrontend final : public Frontend {
   using RoutesAnswerer = std::function<RoutesReply(const RoutesQuestion&)>;
   void set_routes_answerer(RoutesAnswerer answerer) { routes_answerer_ = std::move(answerer); }
 
+  // Where requests go; without one as they ask. NamesPath holds for "/staging" alone.
+  using Resolver = std::function<Routed(const RouteQuestion&)>;
+  void set_resolver(Resolver resolver) { resolver_ = std::move(resolver); }
+  Routed Resolve(const RouteQuestion& question) const override {
+    return resolver_ ? resolver_(question) : Frontend::Resolve(question);
+  }
+  bool NamesPath(std::string_view prefix) const override {
+    return resolver_ && prefix == "/staging";
+  }
+
   // Lets a held request be answered by the next Poll.
   void Release(RequestId id);
   void ReleaseAll();
@@ -136,11 +146,29 @@ class FakeFrontend final : public Frontend {
   std::vector<RoutesQuestion> routes_asked_;
   std::deque<RoutesDone> routes_asking_;
   RoutesAnswerer routes_answerer_;
+  Resolver resolver_;
   RequestId next_id_ = 1;
   std::deque<FakeRequest> seen_;
   std::vector<RequestId> cancelled_;
   std::map<RequestId, Pending> in_flight_;
 };
+
+// Sends to version 2 of "plain" who shows the header "x-stage: canary", is the tenant "all", has
+// the key "me" or asks below "/staging"; and writes down why.
+inline FakeFrontend::Resolver ResolverForTest(std::vector<std::string>* why) {
+  return [why](const RouteQuestion& question) {
+    std::string reasons;
+    const auto add = [&](const char* reason, bool holds) {
+      if (holds) reasons += reasons.empty() ? reason : std::string(" ") + reason;
+    };
+    add("header", question.headers != nullptr && question.headers->Find("x-stage") == "canary");
+    add("tenant", question.tenant == "all");
+    add("key", question.client_key == "me");
+    add("path", question.path == "/staging");
+    why->push_back(reasons);
+    return reasons.empty() ? Routed{question.model, question.version} : Routed{"plain", "2"};
+  };
+}
 
 // Three models: "plain" (versions 1 and 2, one FP32 tensor of 3 columns, one output), "viewed"
 // (a feature view with the number "age" and the string "plan"; outputs "prediction", "class" and

@@ -5,6 +5,7 @@
 import { el, keep, setText, setClass, clock, age } from "./base.js";
 import { Picture } from "./picture.js";
 import { showSummary, showHealth, makeModels, makeWorkers, makeHops, makeShed } from "./panels.js";
+import { makeDebt } from "./debt.js";
 import { Traces } from "./traces.js";
 import { Logs } from "./logs.js";
 import { Flame } from "./flame.js";
@@ -12,7 +13,8 @@ import { Flame } from "./flame.js";
 const kPeriodMs = 400, kTracesMs = 2000, kPatienceMs = 4000, kFreshMs = 20_000, kMostChanges = 60;
 
 const $ = (id) => document.getElementById(id);
-const panels = [makeModels($("models"), $("parts-legend")), makeWorkers($("workers")), makeHops($("hops")), makeShed($("shed"))];
+const panels = [makeModels($("models"), $("parts-legend")), makeWorkers($("workers")), makeHops($("hops")), makeShed($("shed")),
+  makeDebt($("debt"), $("debt-about"))];
 const picture = new Picture($("picture"), showWorker);
 const traces = new Traces($("traces"), $("why"), $("trace"));
 const logs = new Logs($("events"), $("events-filter"), $("events-about"));
