@@ -12,6 +12,7 @@
 
 #include "services/ingress/http/http_client_for_test.h"
 #include "services/ingress/http/openapi_for_test.h"
+#include "services/ingress/http/text.h"
 
 namespace millrace::http {
 
