@@ -14,9 +14,9 @@
 //   3. From the second catalog on the thread gives way to the lane (services/runtime/background.h):
 //   a
 //      batch that comes while a plan is opened has the core within 0.1 ms.
+//   4. A lost device ends the process at once with kExitDeviceLost, here as on the lane.
 //   5. Plans on the device are together within execution.device_budget_mb; one that does not fit is
 //      served from the CPU.
-//   4. A lost device ends the process at once with kExitDeviceLost, here as on the lane.
 // Fails: Start with FailedPrecondition where `execution.device: cuda` has no device; Take with
 //   InvalidArgument for a plan that does not check.
 #pragma once

@@ -255,6 +255,27 @@ TEST_F(BadVersions, AWrongGoldenOutput) {
   ExpectServed();
 }
 
+TEST_F(BadVersions, AWrongAnswerOfTheSecondVector) {
+  const std::string text = Read("m/2/manifest.yaml");
+  const size_t begin = text.find("  - inputs: ["), end = text.find("\n", text.find("tolerance: 0"));
+  const std::string vector = text.substr(begin, end + 1 - begin);
+  const size_t answer = vector.find("data: [", vector.find("    outputs: ["));
+  const std::string right = vector.substr(answer, vector.find(']', answer) - answer);
+  const auto second = [&](double is, const std::string& tolerance) {
+    AddVersion(2, "0.5");
+    std::string wrong = vector;
+    wrong.replace(answer, right.size(), "data: [" + std::to_string(is));
+    wrong.replace(wrong.find("tolerance: 0"), 12, "tolerance: " + tolerance);
+    EditAndSign(vector, vector + wrong);
+  };
+  second(0.25, "0");
+  ExpectRefused("golden[1].outputs[0]: element 0 is 0.25");
+  second(0.6349, "1e-2");  // 2 % from 0.6225
+  ExpectRefused("golden[1].outputs[0]: element 0 is 0.6");
+  second(0.6280, "1e-2");
+  ExpectServed();
+}
+
 TEST_F(BadVersions, AGoldenVectorThatDoesNotFitTheModel) {
   EditAndSign("data: [", "data: [1, ");
   ExpectRefused("golden[0]: inputs[0].data: must be 3 elements");

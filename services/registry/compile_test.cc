@@ -148,6 +148,20 @@ TEST_F(CompileTest, CopySealedRefusesWhatIsNoFile) {
   EXPECT_FALSE(CopySealed(folder.get(), 1 << 20).ok());
 }
 
+// Of every byte; and what is sealed by half is not taken for sealed.
+TEST_F(CompileTest, TheHashIsOfTheWholeFile) {
+  std::string text(700'000, 'x');
+  std::string first, second;
+  ASSERT_TRUE(CopySealed(File(text).get(), 1 << 20, &first).ok());
+  text.back() = 'y';
+  ASSERT_TRUE(CopySealed(File(text).get(), 1 << 20, &second).ok());
+  EXPECT_NE(first, second);
+  const Fd half(memfd_create("half", MFD_CLOEXEC | MFD_ALLOW_SEALING));
+  ASSERT_EQ(write(half.get(), "abc", 3), 3);
+  ASSERT_EQ(fcntl(half.get(), F_ADD_SEALS, F_SEAL_SHRINK), 0);
+  EXPECT_FALSE(CopySealed(half.get(), 100, nullptr).ok());  // it has no name, so no copy either
+}
+
 // Somebody writes all the time: sooner or later in the middle of a copy.
 TEST_F(CompileTest, AFileThatGrowsWhileItIsCopiedIsRefused) {
   temp_.Write("growing", std::string(2 << 20, 'x'));

@@ -9,7 +9,9 @@
 #include <set>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
 #include "common/golden_row.h"
+#include "common/near.h"
 #include "services/registry/text.h"
 
 namespace millrace {
@@ -352,6 +354,24 @@ std::vector<double> CombineGolden(Combine combine, const std::vector<double>& we
     combined.push_back(sum / total);
   }
   return combined;
+}
+
+std::string GoldenDifference(const GoldenTensor& expected, const GoldenTensor& actual,
+                             double tolerance) {
+  const auto type = static_cast<DataType>(expected.datatype());
+  if (!IsFloat(type)) {
+    return expected.data() == actual.data() ? "" : "the model answers otherwise";
+  }
+  if (expected.data().size() != actual.data().size()) return "has another size";
+  const size_t count = expected.data().size() / DataTypeSize(type);
+  const int digits = type == DataType::kFp64 ? 17 : 9;
+  for (size_t i = 0; i < count; ++i) {
+    const double wanted = FloatAt(expected.data(), type, i), is = FloatAt(actual.data(), type, i);
+    if (Near(wanted, is, tolerance)) continue;
+    return absl::StrFormat("element %d is %.*g, and the model answers %.*g", i, digits, wanted,
+                           digits, is);
+  }
+  return "";
 }
 
 }  // namespace millrace

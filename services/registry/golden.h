@@ -38,6 +38,11 @@ bool IsRaw(const Model& model, const Golden& golden);
 // What follows from margins and prediction of a row, for each output where it does.
 Golden ExpectedOf(const ModelFacts& facts, const Model& model);
 
+// What is different in an answer from what is expected of it, in a sentence's end; "": they agree,
+// the floats within `tolerance` (common/near.h).
+std::string GoldenDifference(const GoldenTensor& expected, const GoldenTensor& actual,
+                             double tolerance);
+
 // What an ensemble's prediction for the golden row must be; nothing where a member's is not known.
 std::vector<double> CombineGolden(Combine combine, const std::vector<double>& weights,
                                   const std::vector<const std::vector<double>*>& members);

@@ -4,6 +4,7 @@
 #include <gmock/gmock.h>
 #include <google/protobuf/text_format.h>
 #include <gtest/gtest.h>
+#include <math.h>
 #include <string.h>
 
 #include "common/golden_row.h"
@@ -168,6 +169,39 @@ TEST(GoldenTest, AnEnsembleIsCombinedFromItsMembers) {
   EXPECT_EQ(CombineGolden(VOTE, {3, 1}, {&low, &one}), std::vector<double>{0.25});
   EXPECT_TRUE(CombineGolden(WEIGHTED_MEAN, {1, 1}, {&a, &none}).empty());
   EXPECT_TRUE(CombineGolden(WEIGHTED_MEAN, {1, 1}, {&none, &a}).empty());
+}
+
+GoldenTensor TensorOf(DataType type, const std::string& data) {
+  GoldenTensor tensor;
+  tensor.set_datatype(static_cast<uint32_t>(type));
+  tensor.set_data(data);
+  return tensor;
+}
+
+template <typename T>
+std::string Bytes(std::initializer_list<T> values) {
+  return {reinterpret_cast<const char*>(values.begin()), values.size() * sizeof(T)};
+}
+
+TEST(GoldenTest, AnAnswerDiffersByAnyElement) {
+  const auto differ = [](DataType type, const std::string& a, const std::string& b, double within) {
+    return GoldenDifference(TensorOf(type, a), TensorOf(type, b), within);
+  };
+  const std::string floats = Bytes<float>({1, NAN, 3});
+  EXPECT_EQ(differ(DataType::kFp32, floats, floats, 0), "");
+  EXPECT_EQ(differ(DataType::kFp32, floats, Bytes<float>({1, NAN, 3.25}), 0),
+            "element 2 is 3, and the model answers 3.25");
+  EXPECT_EQ(differ(DataType::kFp32, floats, Bytes<float>({1, NAN, 3.25}), 0.1), "");
+  EXPECT_EQ(differ(DataType::kFp32, floats, Bytes<float>({1, 2, 3}), 0.9),
+            "element 1 is nan, and the model answers 2");
+  EXPECT_EQ(differ(DataType::kFp32, floats, Bytes<float>({1, NAN}), 0), "has another size");
+  EXPECT_EQ(differ(DataType::kFp64, Bytes<double>({1, 2}), Bytes<double>({1, 2.5}), 0.1),
+            "element 1 is 2, and the model answers 2.5");
+  // Of no other type is one answer near another.
+  EXPECT_EQ(differ(DataType::kInt64, Bytes<int64_t>({100}), Bytes<int64_t>({100}), 0.5), "");
+  EXPECT_EQ(differ(DataType::kInt64, Bytes<int64_t>({100}), Bytes<int64_t>({101}), 0.5),
+            "the model answers otherwise");
+  EXPECT_EQ(differ(DataType::kBytes, "\x02...ab", "\x02...ac", 0.5), "the model answers otherwise");
 }
 
 }  // namespace

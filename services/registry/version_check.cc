@@ -1,8 +1,5 @@
 #include "services/registry/version_check.h"
 
-#include <math.h>
-#include <string.h>
-
 #include <algorithm>
 #include <set>
 
@@ -116,41 +113,6 @@ class ModelCheck {
   std::vector<ConfigFault>& faults_;
 };
 
-double FloatAt(const GoldenTensor& tensor, size_t i) {
-  if (tensor.datatype() == static_cast<uint32_t>(DataType::kFp64)) {
-    double value;
-    memcpy(&value, tensor.data().data() + i * sizeof value, sizeof value);
-    return value;
-  }
-  float value;
-  memcpy(&value, tensor.data().data() + i * sizeof value, sizeof value);
-  return value;
-}
-
-bool Near(double a, double b, double tolerance) {
-  if (isnan(a) || isnan(b)) return isnan(a) && isnan(b);
-  return a == b || fabs(a - b) <= tolerance * std::max(fabs(a), fabs(b));
-}
-
-// "": they agree.
-std::string Difference(const GoldenTensor& expected, const GoldenTensor& actual, double tolerance) {
-  const auto type = static_cast<DataType>(expected.datatype());
-  if (type != DataType::kFp32 && type != DataType::kFp64) {
-    return expected.data() == actual.data() ? "" : "the model answers otherwise";
-  }
-  if (expected.data().size() != actual.data().size()) return "has another size";
-  if (tolerance == 0 && expected.data() == actual.data()) return "";
-  const size_t count = expected.data().size() / DataTypeSize(type);
-  const int digits = type == DataType::kFp64 ? 17 : 9;
-  for (size_t i = 0; i < count; ++i) {
-    const double wanted = FloatAt(expected, i), is = FloatAt(actual, i);
-    if (Near(wanted, is, tolerance)) continue;
-    return absl::StrFormat("element %d is %.*g, and the model answers %.*g", i, digits, wanted,
-                           digits, is);
-  }
-  return "";
-}
-
 void CheckRow(const Golden& golden, const Golden& computed, int line, const std::string& path,
               std::vector<ConfigFault>* faults) {
   for (int o = 0; o < golden.outputs_size(); ++o) {
@@ -159,7 +121,7 @@ void CheckRow(const Golden& golden, const Golden& computed, int line, const std:
         std::find_if(computed.outputs().begin(), computed.outputs().end(),
                      [&](const GoldenTensor& each) { return each.name() == expected.name(); });
     if (actual == computed.outputs().end()) continue;  // ingress asks for it
-    const std::string difference = Difference(expected, *actual, golden.tolerance());
+    const std::string difference = GoldenDifference(expected, *actual, golden.tolerance());
     if (difference.empty()) continue;
     faults->push_back({line, absl::StrCat(path, ".outputs[", o, "]"), difference});
   }

@@ -1,35 +1,16 @@
 #include "services/ingress/core/golden_case.h"
 
-#include <math.h>
 #include <string.h>
 
 #include <algorithm>
 
 #include "absl/strings/str_cat.h"
+#include "common/near.h"
 
 namespace millrace {
 namespace {
 
 std::string_view ViewOf(const std::string& text) { return text; }
-
-// Element `i` of floats; 0 for another type.
-double FloatAt(std::string_view raw, DataType type, size_t i) {
-  if (type == DataType::kFp64) {
-    double value;
-    memcpy(&value, raw.data() + i * sizeof value, sizeof value);
-    return value;
-  }
-  float value;
-  memcpy(&value, raw.data() + i * sizeof value, sizeof value);
-  return value;
-}
-
-bool Near(double a, double b, double tolerance) {
-  if (isnan(a) || isnan(b)) return isnan(a) && isnan(b);
-  return fabs(a - b) <= tolerance * std::max(fabs(a), fabs(b)) || a == b;
-}
-
-bool IsFloat(DataType type) { return type == DataType::kFp32 || type == DataType::kFp64; }
 
 }  // namespace
 
