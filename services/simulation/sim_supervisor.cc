@@ -7,6 +7,7 @@
 #include <string>
 #include <utility>
 
+#include "common/check.h"
 #include "ipc/testing/must.h"
 #include "services/simulation/doorbells.h"
 #include "services/simulation/virtual_time.h"
@@ -315,7 +316,10 @@ void SimSupervisor::PublishRoster(absl::Span<const RosterEntry> lanes, const FdL
   last_roster_.assign(lanes.begin(), lanes.end());
   fleet_roster_ = last_roster_;
   world_->history().Note("roster", roster_->generation(), lanes.size());
-  for (const SharedFd& wake : wakes) eventfd_write(wake->get(), 1);
+  for (const SharedFd& wake : wakes) {
+    MR_CHECK(wake != nullptr, "who stands in the roster can be woken");
+    eventfd_write(wake->get(), 1);
+  }
 }
 
 void SimSupervisor::Store(const std::vector<std::pair<std::string, SharedFd>>& fds) {

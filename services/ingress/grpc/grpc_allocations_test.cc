@@ -182,7 +182,7 @@ Tally::Sum MeasureOurs(const Task& task, Set set = {}) {
   const auto server = GrpcServer::Start(&frontend, options, socket.fd());
   MR_CHECK(server.ok(), "the server starts");
   const Tally::Sum sum = Measure(task, socket.target(), tally, [&] {
-    (*server)->Wait(kNanosPerMilli);
+    if ((*server)->Poll(64) == 0) (*server)->Wait(kNanosPerMilli);
     frontend.Poll();
   });
   (*server)->Shutdown(0);
