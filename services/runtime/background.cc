@@ -9,7 +9,9 @@
 namespace millrace {
 namespace {
 
-constexpr uint64_t kSliceNs = 100'000;  // the least that the kernel takes
+// The most that the kernel takes: who wakes with a shorter one takes the core at once; with one
+// that is as short as a lane's it would wait for the next tick of the clock, up to 4 ms.
+constexpr uint64_t kSliceNs = 100'000'000;
 constexpr int kLeastNice = 19;
 
 // linux/sched/types.h, which cannot be had beside sched.h.
@@ -27,18 +29,21 @@ void SetPolicy(pid_t process, int policy) {
   sched_setscheduler(process, policy, &none);
 }
 
-}  // namespace
-
-void GiveWay() {
+void Batch(pid_t process) {
   SchedAttributes attributes;
   attributes.policy = SCHED_BATCH;
-  attributes.nice = getpriority(PRIO_PROCESS, 0);
+  attributes.nice = getpriority(PRIO_PROCESS, static_cast<id_t>(process));
   attributes.runtime = kSliceNs;
-  if (syscall(SYS_sched_setattr, 0, &attributes, 0) != 0) SetPolicy(0, SCHED_BATCH);
+  if (syscall(SYS_sched_setattr, process, &attributes, 0) != 0) SetPolicy(process, SCHED_BATCH);
 }
+
+}  // namespace
+
+void GiveWay() { Batch(0); }
 
 void RunWhenIdle(pid_t process) {
   setpriority(PRIO_PROCESS, static_cast<id_t>(process), kLeastNice);
+  Batch(process);  // an idle one keeps the slice that it had, and is given none
   SetPolicy(process, SCHED_IDLE);
 }
 

@@ -11,9 +11,9 @@
 
 namespace millrace {
 
-// The calling thread wakes without taking the core from another, and once it runs is interrupted
-// after 0.1 ms by one that wakes (before Linux 6.12: as soon as the scheduler finds that fair).
-// Threads that it makes inherit it.
+// The calling thread wakes without taking the core from another, and gives it to one that wakes
+// with a shorter slice, which are all that ask for none (before Linux 6.12: as soon as the
+// scheduler finds that fair). Threads that it makes inherit it.
 void GiveWay();
 
 // That process runs when nobody else wants the core. It can be taken back with privileges only.
