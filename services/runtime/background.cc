@@ -6,6 +6,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "common/short_slices.h"
+
 namespace millrace {
 namespace {
 
@@ -14,26 +16,17 @@ namespace {
 constexpr uint64_t kSliceNs = 100'000'000;
 constexpr int kLeastNice = 19;
 
-// linux/sched/types.h, which cannot be had beside sched.h.
-struct SchedAttributes {
-  uint32_t size = sizeof(SchedAttributes);
-  uint32_t policy = 0;
-  uint64_t flags = 0;
-  int32_t nice = 0;
-  uint32_t priority = 0;
-  uint64_t runtime = 0, deadline = 0, period = 0;
-};
-
 void SetPolicy(pid_t process, int policy) {
   const sched_param none = {};
   sched_setscheduler(process, policy, &none);
 }
 
 void Batch(pid_t process) {
-  SchedAttributes attributes;
+  SchedulingAttributes attributes = {};
+  attributes.size = sizeof attributes;
   attributes.policy = SCHED_BATCH;
   attributes.nice = getpriority(PRIO_PROCESS, static_cast<id_t>(process));
-  attributes.runtime = kSliceNs;
+  attributes.runtime_ns = kSliceNs;
   if (syscall(SYS_sched_setattr, process, &attributes, 0) != 0) SetPolicy(process, SCHED_BATCH);
 }
 
