@@ -17,6 +17,8 @@ namespace millrace {
 void GiveWay();
 
 // That process runs when nobody else wants the core. It can be taken back with privileges only.
+// Where the kernel shares the core between sessions first (sched_autogroup_enabled), this holds
+// against other sessions only for a process that leads its own.
 void RunWhenIdle(pid_t process);
 // As far as is allowed: a small share of the core, whoever else wants it.
 void RunALittle(pid_t process);

@@ -18,7 +18,6 @@ class GrpcClient : public Client {
   GrpcClient(const std::string& address, int64_t timeout_ms, const Identity& identity)
       : timeout_ms_(timeout_ms), identity_(identity) {
     grpc::ChannelArguments arguments;
-    arguments.SetMaxReceiveMessageSize(-1);
     stub_ = inference::GRPCInferenceService::NewStub(MakeGrpcChannel(address, identity, arguments));
   }
 

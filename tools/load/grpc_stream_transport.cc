@@ -73,8 +73,6 @@ class GrpcStreamTransport : public Transport {
         connections_(options.connections) {
     for (Connection& connection : connections_) {
       grpc::ChannelArguments arguments;
-      arguments.SetInt("grpc.use_local_subchannel_pool", 1);
-      arguments.SetMaxReceiveMessageSize(-1);
       auto channel = MakeGrpcChannel(options.address, options.identity, arguments);
       channel->WaitForConnected(WallAfter(deadline_ns_));
       connection.stub = GRPCInferenceService::NewStub(channel);

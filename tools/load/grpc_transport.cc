@@ -14,6 +14,7 @@
 
 #include "common/api/inference.grpc.pb.h"
 #include "common/clock.h"
+#include "common/short_slices.h"
 #include "tools/load/grpc_channel.h"
 #include "tools/load/transport.h"
 
@@ -55,12 +56,10 @@ class GrpcTransport : public Transport {
         calls_(slots) {
     for (int c = 0; c < options.connections; ++c) {
       grpc::ChannelArguments arguments;
-      arguments.SetInt("grpc.use_local_subchannel_pool", 1);
       arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 100);
       arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 20);
       // The time limit of a connection attempt, which may wait for the next ingress to accept it.
       arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 5000);
-      arguments.SetMaxReceiveMessageSize(-1);
       auto channel = MakeGrpcChannel(options.address, options.identity, arguments);
       // Connecting is no part of the load; without a connection the requests will fail and tell.
       channel->WaitForConnected(WallAfter(deadline_ms_ * kNanosPerMilli));
@@ -68,7 +67,8 @@ class GrpcTransport : public Transport {
     }
     if (!options.open_loop) return;
     prctl(PR_SET_TIMERSLACK, 1);  // this thread's waits end to some microseconds, not 50
-    receiver_ = std::thread([this] { ReceiveAll(); });
+    AskForSlice(kShortSliceNs);   // what it waits for a core is none of the server's latency
+    receiver_ = std::thread([this] { ReceiveAll(); });  // with the same slices
   }
 
   ~GrpcTransport() override {
@@ -76,6 +76,7 @@ class GrpcTransport : public Transport {
     if (receiver_.joinable()) {
       receiver_.join();
       prctl(PR_SET_TIMERSLACK, 0);  // the thread's own again
+      AskForSlice(kUsualSlice);
       return;
     }
     void* tag = nullptr;

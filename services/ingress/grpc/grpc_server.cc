@@ -52,6 +52,11 @@ void SetLimits(const GrpcServerOptions& options, grpc::ServerBuilder* builder) {
   builder->AddChannelArgument(GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS, kHandshakeTimeoutMs);
   // Windows stay at 64 KiB a stream, and no pings are spent on measuring the line.
   builder->AddChannelArgument(GRPC_ARG_HTTP2_BDP_PROBE, 0);
+  // A request's deadline is the frontend's, as HTTP's is: a timer of gRPC's beside it is set and
+  // taken back for each call. A stream ends at its deadline because its client ends it.
+  builder->AddChannelArgument(GRPC_ARG_ENABLE_DEADLINE_CHECKS, 0);
+  // Nobody can ask for what channelz would count of each call.
+  builder->AddChannelArgument(GRPC_ARG_ENABLE_CHANNELZ, 0);
   // A kilobyte of gzip can be a megabyte of message, and is unpacked before its size is checked.
   builder->SetCompressionAlgorithmSupportStatus(GRPC_COMPRESS_GZIP, false);
   builder->SetCompressionAlgorithmSupportStatus(GRPC_COMPRESS_DEFLATE, false);
