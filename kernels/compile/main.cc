@@ -21,6 +21,7 @@
 #include "common/golden_row.h"
 #include "kernels/compile/compile.h"
 #include "kernels/compile/evaluate_rows.h"
+#include "kernels/compile/pace.h"
 #include "kernels/compile/sandbox.h"
 #include "kernels/cpu/cpu_kernel.h"
 #include "kernels/plan/tree_plan.h"
@@ -43,6 +44,7 @@ struct Options {
   std::string rows_dtype = "FP32";
   uint64_t max_memory_mb = 4096;
   uint64_t max_cpu_s = 120;
+  int64_t yields_ms = 0;
 };
 
 std::string Text(std::string_view text) { return std::string(text); }
@@ -82,7 +84,7 @@ int Refuse(std::string_view why) {
 }
 
 absl::StatusOr<std::string> ReadFile(int fd) {
-  constexpr size_t kStep = 1 << 20;
+  constexpr size_t kStep = 128 << 10;  // some 100 us, which nobody can interrupt
   std::string file;
   for (size_t done = 0;;) {
     file.resize(done + kStep);
@@ -178,7 +180,8 @@ int CompileFds(const Options& options, ModelFormat format) {
   const absl::Status sandbox = EnterSandbox({.model_fd = options.model_fd,
                                              .plan_fd = options.plan_fd,
                                              .max_memory_bytes = options.max_memory_mb << 20,
-                                             .max_cpu_s = options.max_cpu_s});
+                                             .max_cpu_s = options.max_cpu_s,
+                                             .yields = options.yields_ms > 0});
   if (!sandbox.ok()) return Refuse({sandbox.message().data(), sandbox.message().size()});
   std::set_terminate(&OnTerminate);
   try {
@@ -205,7 +208,8 @@ int EvaluateFds(const Options& options) {
   const absl::Status sandbox = EnterSandbox({.model_fd = options.plan_fd,
                                              .plan_fd = options.rows_fd,
                                              .max_memory_bytes = options.max_memory_mb << 20,
-                                             .max_cpu_s = options.max_cpu_s});
+                                             .max_cpu_s = options.max_cpu_s,
+                                             .yields = options.yields_ms > 0});
   if (!sandbox.ok()) return Refuse({sandbox.message().data(), sandbox.message().size()});
   std::set_terminate(&OnTerminate);
   try {
@@ -243,11 +247,14 @@ int Main(int argc, char** argv) {
   app.add_option("--max_cpu_s", options.max_cpu_s, "limit of processor time")
       ->check(CLI::Range(1, 86400))
       ->capture_default_str();
+  app.add_option("--yields_ms", options.yields_ms, "for so long it lets others run each 100 us")
+      ->check(CLI::NonNegativeNumber);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? kDone : kUsage;
   }
+  if (options.yields_ms > 0) YieldOften(options.yields_ms * 1'000'000);
   if (options.rows_fd >= 0) return EvaluateFds(options);
   if (options.model_fd < 0) {
     std::cerr << "--model_fd or --rows_fd is required\n";

@@ -22,6 +22,7 @@ struct SandboxLimits {
   int plan_fd;
   uint64_t max_memory_bytes;  // address space; also the greatest size of the plan
   uint64_t max_cpu_s;
+  bool yields = false;  // it may do so at an alarm (pace.h)
 };
 
 absl::Status EnterSandbox(const SandboxLimits& limits);

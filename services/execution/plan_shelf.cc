@@ -154,6 +154,7 @@ absl::StatusOr<PlanShelf::Routes> PlanShelf::Take(const CatalogWithPlans& catalo
   }
   kept_.emplace_back(catalog.catalog->generation(), routes);
   if (kept_.size() > kKept) kept_.pop_front();
+  LetOthersRun();
   malloc_trim(0);  // what was let go would be kept in pieces, for the next plan not to fit in
   return routes;
 }
@@ -177,11 +178,13 @@ absl::StatusOr<std::shared_ptr<Plan>> PlanShelf::Open(const Model& model, const 
                                                       int64_t measure_ns) {
   auto map = MapImmutable(image.get(), kMaxPlanBytes);
   if (!map.ok()) return map.status();
+  LetOthersRun();  // here and below: each step takes some 100 us
   auto plan = std::make_shared<Plan>();
   plan->image = std::move(*map);
   const absl::Span<const std::byte> bytes = BytesOf(plan->image);
   absl::StatusOr<std::unique_ptr<Kernel>> cpu = cpu_->OpenPlan(bytes);
   if (!cpu.ok()) return cpu.status();
+  LetOthersRun();
   plan->request_rows = model.max_rows();
   plan->batch_rows =
       std::min<size_t>(config_.max_batch_rows, kMaxExecuting * size_t{model.max_rows()});
@@ -208,10 +211,12 @@ absl::StatusOr<std::shared_ptr<Plan>> PlanShelf::Open(const Model& model, const 
   plan->scratch = absl::MakeSpan(plan->memory)
                       .subspan((kScratchAlign - base % kScratchAlign) % kScratchAlign,
                                plan->memory.size() - kScratchAlign);
+  LetOthersRun();
   const GoldenRun golden = RunGoldenRow(model, *plan->kernel, plan->scratch);
   if (golden == GoldenRun::kWrong) {
     Log(LogLevel::kError, "golden_wrong", {{"model", model.name()}, {"version", model.version()}});
   }
+  LetOthersRun();
   choice.set_golden(static_cast<uint32_t>(golden));
   plan->device_bytes = choice.device_bytes();
   std::erase_if(open_, [](const auto& open) { return open.expired(); });

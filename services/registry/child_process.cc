@@ -51,7 +51,7 @@ class SpawnPlan {
     Must(posix_spawn_file_actions_init(&actions_));
     Must(posix_spawnattr_init(&attributes_));
     Must(posix_spawnattr_setflags(
-        &attributes_, POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSID));
+        &attributes_, POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETPGROUP));
     sigset_t all, none;
     sigfillset(&all);
     sigemptyset(&none);

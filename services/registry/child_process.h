@@ -5,7 +5,7 @@
 //   what others open meanwhile does not leak into it).
 // Invariants:
 //   1. The child has /dev/null as input, pipes as output and error, and `fds` as 3, 4, ...: no
-//      other descriptor, no environment, signals at their defaults, a session of its own.
+//      other descriptor, no environment, signals at their defaults, a process group of its own.
 //   2. When RunChild returns, the child and what was left of its group are dead and reaped.
 //   3. No more than `max_output` bytes of each stream are kept; the rest is read and dropped.
 // What fails: NOT_FOUND where the program cannot be started (its path is not named),

@@ -71,6 +71,10 @@ absl::StatusOr<ChildResult> StartCompiler(const CompileOptions& options, std::ve
   request.arguments = std::move(arguments);
   request.arguments.push_back(absl::StrCat("--max_memory_mb=", options.max_memory_mb));
   request.arguments.push_back(absl::StrCat("--max_cpu_s=", options.timeout_ms / 1000 + 1));
+  if (options.background) {
+    // As long as it is of the lowest rank (child_process.h).
+    request.arguments.push_back(absl::StrCat("--yields_ms=", options.timeout_ms / 2));
+  }
   absl::StatusOr<ChildResult> child = RunChild(request);
   if (child.ok()) return child;
   return absl::Status(child.status().code(),

@@ -4,6 +4,7 @@
 #include <sys/eventfd.h>
 
 #include "common/check.h"
+#include "common/short_slices.h"
 
 namespace millrace {
 
@@ -18,7 +19,10 @@ void ControlInbox::Start(Handler handler) {
   wake_ = Fd(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
   stop_ = Fd(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
   MR_CHECK(wake_.valid() && stop_.valid(), "a registry that starts has descriptors left");
-  reader_ = std::thread([this] { Read(); });
+  reader_ = std::thread([this] {
+    AskForSlice(kShortSliceNs);  // a change of routes does not wait for a load, nor for who serves
+    Read();
+  });
 }
 
 void ControlInbox::Read() {

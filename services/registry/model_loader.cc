@@ -13,6 +13,7 @@
 #include "services/registry/manifest/sha256.h"
 #include "services/registry/manifest/utc.h"
 #include "services/registry/version_check.h"
+#include "services/runtime/background.h"
 
 namespace millrace {
 namespace {
@@ -168,6 +169,7 @@ absl::StatusOr<LoadedModel> ModelLoader::Compile(const ModelDefinition& definiti
   if (!file.ok()) return file.status();
   absl::StatusOr<CompiledPlan> compiled = RunCompiler(file->get(), "auto", options_.compile);
   if (!compiled.ok()) return compiled.status();
+  LetOthersRun();
   const CompileReport& report = compiled->report;
   if (absl::Status s = CheckFormat(definition, report.format); !s.ok()) return s;
   absl::StatusOr<LoadedModel> loaded = Finish(definition, files, version, FactsOf(report));
@@ -176,6 +178,7 @@ absl::StatusOr<LoadedModel> ModelLoader::Compile(const ModelDefinition& definiti
   loaded->model.set_plan_bytes(report.plan_bytes);
   loaded->model.set_worker_bytes(report.private_bytes);
   loaded->plan = std::move(compiled->plan);
+  LetOthersRun();
   return loaded;
 }
 

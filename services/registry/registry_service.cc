@@ -157,7 +157,7 @@ std::optional<int> RegistryService::BuildAndPublish() {
   watch_->AfterBuild();
   const absl::Status status = Publish(**built);
   if (status.ok()) {
-    if (!published_) GiveWay();
+    if (!published_) GiveWayForGood();  // what routes need is the inbox's thread
     builder_->RunInBackground();
     published_ = true;
     return std::nullopt;

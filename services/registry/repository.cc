@@ -160,9 +160,12 @@ absl::StatusOr<std::string> Repository::ReadText(const std::string& path, size_t
                                                  Links links) const {
   absl::StatusOr<Fd> file = OpenFile(path, links);
   if (!file.ok()) return file.status();
-  std::string text(max_bytes + 1, '\0');
+  // No more than the file needs: clearing what the largest could take is work beside what serves.
+  constexpr size_t kStep = 16 << 10;
+  std::string text;
   size_t size = 0;
-  while (size < text.size()) {
+  while (size <= max_bytes) {
+    if (size == text.size()) text.resize(std::min(size + std::max(size, kStep), max_bytes + 1));
     const ssize_t n = read(file->get(), text.data() + size, text.size() - size);
     if (n < 0 && errno == EINTR) continue;
     if (n < 0) return OpenError(path, errno);

@@ -11,11 +11,12 @@
 #include "absl/strings/str_cat.h"
 #include "ipc/memfd.h"
 #include "services/registry/manifest/sha256.h"
+#include "services/runtime/background.h"
 
 namespace millrace {
 namespace {
 
-constexpr size_t kChunkBytes = 256 * 1024;
+constexpr size_t kChunkBytes = 64 * 1024;  // some 100 us: read, hashed and written
 
 absl::Status WriteAll(int fd, const char* bytes, size_t size) {
   while (size > 0) {
@@ -46,6 +47,7 @@ absl::StatusOr<size_t> CopyAll(int from, int to, size_t size, Sha256* hash) {
     hash->Update(chunk.data(), n);
     if (absl::Status s = WriteAll(to, chunk.data(), n); !s.ok()) return s;
     copied += n;
+    LetOthersRun();
   }
   return copied;
 }

@@ -7,6 +7,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <fstream>
 #include <string>
 
 #include "common/short_slices.h"
@@ -20,6 +21,8 @@ namespace {
 constexpr uint64_t kSliceNs = 100'000'000;
 constexpr int kLeastNice = 19;
 constexpr int kALittle = 10;
+
+thread_local bool gives_way = false;
 
 void SetPolicy(pid_t process, int policy) {
   const sched_param none = {};
@@ -36,26 +39,49 @@ void Batch(pid_t process) {
 }
 
 // With autogroups a process's policy and niceness count within its session only, and the sessions
-// share the core as equals: a child of lowest rank took a client's core like anybody.
-void SetNiceOfItsSession(pid_t process, int nice) {
-  if (getsid(process) != process) return;  // it is not alone in it
-  const Fd file(open(("/proc/" + std::to_string(process) + "/autogroup").c_str(),
-                     O_WRONLY | O_CLOEXEC));
-  if (!file.valid()) return;
+// share the core as equals: a child of lowest rank took a client's core like anybody. False: there
+// are none, or it is not alone in its session.
+bool SetNiceOfItsSession(pid_t process, int nice) {
+  if (getsid(process) != process) return false;
+  const Fd file(
+      open(("/proc/" + std::to_string(process) + "/autogroup").c_str(), O_WRONLY | O_CLOEXEC));
   const std::string text = std::to_string(nice);
-  // A kernel without autogroups has no such file; one that refuses leaves what there was.
-  [[maybe_unused]] const ssize_t written = write(file.get(), text.data(), text.size());
+  return file.valid() &&
+         write(file.get(), text.data(), text.size()) == static_cast<ssize_t>(text.size());
+}
+
+bool SharedBetweenSessions() {
+  std::ifstream file("/proc/sys/kernel/sched_autogroup_enabled");
+  int enabled = 0;
+  return file >> enabled && enabled != 0;
 }
 
 }  // namespace
 
-void GiveWay() { Batch(0); }
+void GiveWay() {
+  gives_way = true;
+  Batch(0);
+}
+
+void GiveWayForGood() {
+  // Of the thread alone: that is what 0 means to the kernel here.
+  setpriority(PRIO_PROCESS, 0, kLeastNice);
+  GiveWay();
+  SetNiceOfItsSession(getpid(), kALittle);
+}
+
+void LetOthersRun() {
+  if (gives_way) sched_yield();
+}
 
 void RunWhenIdle(pid_t process) {
   setpriority(PRIO_PROCESS, static_cast<id_t>(process), kLeastNice);
   Batch(process);  // an idle one keeps the slice that it had, and is given none
+  // A core that runs the idle class is an idle one to who places a thread that wakes. But between
+  // sessions the class does not count: the thread then waits there, up to 4 ms, beside a core that
+  // is idle indeed.
+  if (SharedBetweenSessions() && SetNiceOfItsSession(process, kLeastNice)) return;
   SetPolicy(process, SCHED_IDLE);
-  SetNiceOfItsSession(process, kLeastNice);
 }
 
 void RunALittle(pid_t process) {

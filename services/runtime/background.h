@@ -15,6 +15,16 @@ namespace millrace {
 // with a shorter slice, which are all that ask for none (before Linux 6.12: as soon as the
 // scheduler finds that fair). Threads that it makes inherit it.
 void GiveWay();
+// Besides, it has the smallest share of the core that a thread can have while others want it, and
+// its process, where that leads a session, a small one beside other sessions: for a thread that has
+// nothing urgent to do, ever. What is urgent in its process asks for short slices. It can be taken
+// back with privileges only.
+void GiveWayForGood();
+
+// A thread that gives way calls it between two pieces of work of some 100 us each: whoever waits
+// for the core has it now, and not when the scheduler looks next, up to 4 ms later, because it had
+// more than its share before. Any other goes on.
+void LetOthersRun();
 
 // That process runs when nobody else wants the core. It can be taken back with privileges only.
 // Where the kernel shares the core between sessions first (sched_autogroup_enabled), this holds

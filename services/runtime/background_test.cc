@@ -36,6 +36,18 @@ TEST(BackgroundTest, AThreadThatGivesWayIsAloneInIt) {
   EXPECT_GT(slice_ns, 10 * kShortSliceNs) << "who wakes must have a shorter one";
 }
 
+TEST(BackgroundTest, AThreadThatGivesWayForGoodIsAloneInIt) {
+  int nice = -1, policy = -1;
+  std::thread([&] {
+    GiveWayForGood();
+    nice = getpriority(PRIO_PROCESS, 0);
+    policy = sched_getscheduler(0);
+  }).join();
+  EXPECT_EQ(nice, 19);
+  EXPECT_EQ(policy, SCHED_BATCH);
+  EXPECT_EQ(getpriority(PRIO_PROCESS, 0), 0);
+}
+
 TEST(BackgroundTest, AChildRunsWhenNobodyElseDoes) {
   const pid_t child = fork();
   if (child == 0) {
@@ -58,8 +70,10 @@ std::string AutogroupOf(pid_t process) {
 }
 
 TEST(BackgroundTest, AChildThatLeadsASessionGivesWayToOtherSessions) {
+  int enabled = 0;
+  std::ifstream("/proc/sys/kernel/sched_autogroup_enabled") >> enabled;
+  if (enabled == 0) GTEST_SKIP() << "this kernel does not share between sessions";
   const std::string ours = AutogroupOf(getpid());
-  if (ours.empty()) GTEST_SKIP() << "this kernel has no autogroups";
   int ready[2];
   ASSERT_EQ(pipe(ready), 0);
   for (const bool leads : {true, false}) {
@@ -74,6 +88,7 @@ TEST(BackgroundTest, AChildThatLeadsASessionGivesWayToOtherSessions) {
     ASSERT_EQ(read(ready[0], &byte, 1), 1);
     RunWhenIdle(child);
     EXPECT_EQ(AutogroupOf(child), leads ? "19" : ours);
+    EXPECT_EQ(sched_getscheduler(child), leads ? SCHED_BATCH : SCHED_IDLE);
     kill(child, SIGKILL);
     waitpid(child, nullptr, 0);
   }

@@ -1,5 +1,6 @@
 // The bench of a reload: model A under steady load, and model B beside it reloaded again and again.
 // tools/bench/reload starts the servers and calls this; README.md says how.
+#include <fcntl.h>
 #include <stdio.h>
 #include <unistd.h>
 
@@ -16,6 +17,7 @@
 #include <thread>
 #include <unordered_map>
 
+#include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "common/clock.h"
@@ -221,9 +223,21 @@ Subject Millrace(const Options& options) {
   const auto ask = [&options](const json& question) {
     return AskAdmin(options.admin, question, kPatienceMs);
   };
-  const auto reload = [&options, ask](const std::string& content) {
-    fs::copy_file(content, options.file + ".new", fs::copy_options::overwrite_existing);
-    fs::rename(options.file + ".new", options.file);
+  struct There {
+    std::string content, other;  // what the file has; where the other content lies
+  };
+  const auto there = std::make_shared<There>(
+      There{options.contents[0], absl::StrCat(options.contents[1], ".other")});
+  fs::copy_file(options.contents[1], there->other);
+  const auto reload = [&options, ask, there](const std::string& content) -> absl::Status {
+    // The other content takes the file's place; to copy it would be a load of this program's own.
+    if (content != there->content) {
+      if (renameat2(AT_FDCWD, there->other.c_str(), AT_FDCWD, options.file.c_str(),
+                    RENAME_EXCHANGE) != 0) {
+        return absl::ErrnoToStatus(errno, "cannot exchange the files");
+      }
+      there->content = content;
+    }
     return ask({{"verb", "load"}, {"model", kModelB}}).status();
   };
   const auto processes = [ask] {
@@ -355,7 +369,9 @@ int Main(int argc, char** argv) {
   app.add_option("--in_line_pid", options.in_line_pid)->required();
   app.add_option("--say_fd", options.say_fd, "Its standard input")->required();
   app.add_option("--said", options.said, "File of its standard output")->required();
-  app.add_option("--content", options.contents, "Contents of model B")->required();
+  app.add_option("--content", options.contents, "Two contents of model B; it has the first")
+      ->required()
+      ->expected(2);
   app.add_option("--rows", options.rows)->required();
   app.add_option("--expect", options.expect)->required();
   app.add_option("--json", options.json_file, "Write the figures there");

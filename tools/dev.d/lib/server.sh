@@ -7,6 +7,8 @@
 server_pid=
 # The repository.
 server_models=$PWD/deploy/demo/models
+# In a session of its own: what is typed on the terminal is for the script to handle.
+server_start=(setsid)
 # Further arguments of `millrace serve`.
 server_arguments=()
 
@@ -14,8 +16,7 @@ server_arguments=()
 start_server() {
   admin=$folder/admin.sock
   server_log=$folder/server.log
-  # In a session of its own: what is typed on the terminal is for the script to handle.
-  setsid "$millrace" serve --repository "$server_models" --admin-socket "$admin" \
+  "${server_start[@]}" "$millrace" serve --repository "$server_models" --admin-socket "$admin" \
     --grpc 127.0.0.1:0 --http 127.0.0.1:0 "${server_arguments[@]}" \
     </dev/null >"$server_log" 2>&1 &
   server_pid=$!
