@@ -73,11 +73,13 @@ class SandboxTest : public ::testing::Test {
       // The kernel's own, for probes that it has placed; it asks no filter about them, and they do
       // nothing but end who calls them from elsewhere.
       if (number == 335 || number == 336) continue;
-      const int status = Run([&](const Hostage&) {
-        syscall(number, -1, -1, -1, -1, -1, -1);
-        syscall(number, 0, 0, 0, 0, 0, 0);
-        _exit(kWorked);
-      }, yields);
+      const int status = Run(
+          [&](const Hostage&) {
+            syscall(number, -1, -1, -1, -1, -1, -1);
+            syscall(number, 0, 0, 0, 0, 0, 0);
+            _exit(kWorked);
+          },
+          yields);
       if (!WasKilled(status)) back.insert(number);
     }
     return back;

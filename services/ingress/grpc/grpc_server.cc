@@ -135,9 +135,9 @@ absl::Status GrpcServer::Serve(int listening_fd) {
   AddChangeCalls();
   infer_calls_ = std::make_unique<InferCalls>(
       frontend_,
-      InferCallsOptions{gate_.get(), regions_, options_.max_in_flight + options_.waiting_calls,
-                        options_.waiting_calls, options_.retry_pushback_ms,
-                        options_.max_message_bytes},
+      InferCallsOptions{gate_.get(), &cork_, regions_,
+                        options_.max_in_flight + options_.waiting_calls, options_.waiting_calls,
+                        options_.retry_pushback_ms, options_.max_message_bytes},
       PostOf(&services_->inference, &RawInference::RequestModelInfer, queue_.get()));
   infer_streams_ = std::make_unique<InferStreams>(
       frontend_,
@@ -180,6 +180,7 @@ absl::Status GrpcServer::Serve(int listening_fd) {
     connection.listener_fd = listening_fd;
     connection.fd = fd;
     connections_->HandleNewConnection(&connection);
+    cork_.Add(fd);
   });
   if (!acceptor.ok()) return acceptor.status();
   acceptor_ = *std::move(acceptor);
@@ -190,6 +191,7 @@ size_t GrpcServer::Poll(size_t max_events) {
   health_watch_->Look();
   if (go_away_ != nullptr) StepMove();
   infer_streams_->WriteAnswers();
+  cork_.Flush();
   size_t handled = 0;
   void* tag = nullptr;
   bool ok = false;
@@ -199,6 +201,7 @@ size_t GrpcServer::Poll(size_t max_events) {
     ++handled;
   }
   infer_streams_->WriteAnswers();  // of what was refused at once
+  cork_.Flush();
   return handled;
 }
 
@@ -209,6 +212,7 @@ bool GrpcServer::Wait(int64_t max_ns) {
     return false;
   }
   static_cast<QueueEvent*>(tag)->Fire(ok);
+  cork_.Flush();
   return true;
 }
 

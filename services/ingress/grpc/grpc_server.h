@@ -39,6 +39,7 @@
 
 #include "absl/status/statusor.h"
 #include "services/ingress/frontend.h"
+#include "services/ingress/grpc/answer_cork.h"
 #include "services/ingress/grpc/late_call.h"
 #include "services/ingress/grpc/plain_call.h"
 #include "services/ingress/http/tls_paths.h"
@@ -173,6 +174,7 @@ class GrpcServer {
   std::vector<std::unique_ptr<StreamPool>> reflection_streams_;  // one for each version
   std::vector<std::unique_ptr<LateCall>> late_calls_;
   std::unique_ptr<HealthWatch> health_watch_;
+  AnswerCork cork_;
   std::shared_ptr<ConnectionCount> count_;  // the acceptor's, then ours
   std::unique_ptr<Acceptor> acceptor_;
   std::unique_ptr<GoAway> go_away_;  // while clients are moved

@@ -138,6 +138,7 @@ void InferCalls::Call::Done(const InferAnswer& answer) {
 }
 
 void InferCalls::Call::Reply(const InferAnswer& answer) {
+  owner_->cork_->Answer(owner_->in_flight_);
   if (answer.status.ok()) {
     writer_->Finish(owner_->encoder_.Encode(answer, id_, places_), grpc::Status::OK, self());
     return;
@@ -174,13 +175,14 @@ void InferCalls::Call::FreeIfOver() {
 InferCalls::InferCalls(Frontend* frontend, const InferCallsOptions& options, RawPost post)
     : frontend_(frontend),
       gate_(options.gate),
+      cork_(options.cork),
       scope_(ScopeOfMethod("ModelInfer")),
       waiting_calls_(options.waiting_calls),
       retry_pushback_(absl::StrCat(options.retry_pushback_ms)),
       post_(std::move(post)),
       decoder_(options.regions),
       limit_(frontend, options.max_message_bytes) {
-  MR_CHECK(gate_ != nullptr, "somebody says who may call");
+  MR_CHECK(gate_ != nullptr && cork_ != nullptr, "somebody says who may call");
   MR_CHECK(options.waiting_calls > 0 && options.calls >= options.waiting_calls,
            "some calls are posted ahead");
   calls_.reserve(options.calls);

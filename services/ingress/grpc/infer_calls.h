@@ -19,6 +19,7 @@
 #include <vector>
 
 #include "services/ingress/frontend.h"
+#include "services/ingress/grpc/answer_cork.h"
 #include "services/ingress/grpc/call_gate.h"
 #include "services/ingress/grpc/infer_decoder.h"
 #include "services/ingress/grpc/infer_encoder.h"
@@ -29,6 +30,7 @@ namespace millrace {
 
 struct InferCallsOptions {
   CallGate* gate = nullptr;                // borrowed, never null
+  AnswerCork* cork = nullptr;              // borrowed, never null
   const ClientRegions* regions = nullptr;  // borrowed
   size_t calls = 0;                        // objects in all
   size_t waiting_calls = 0;                // of them posted ahead
@@ -61,6 +63,7 @@ class InferCalls {
 
   Frontend* const frontend_;
   CallGate* const gate_;
+  AnswerCork* const cork_;
   const Scope scope_;
   const size_t waiting_calls_;
   const std::string retry_pushback_;

@@ -6,26 +6,21 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
-#include <atomic>
 #include <filesystem>
 #include <fstream>
 #include <iostream>
 #include <map>
-#include <mutex>
 #include <nlohmann/json.hpp>
-#include <random>
-#include <thread>
-#include <unordered_map>
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "common/clock.h"
 #include "tools/bench/subjects/rounds.h"
+#include "tools/bench/subjects/steady_load.h"
 #include "tools/load/client.h"
-#include "tools/load/driver.h"
 #include "tools/load/golden.h"
-#include "tools/load/transport.h"
+#include "tools/load/load.h"
 #include "tools/millrace/admin_client.h"
 
 namespace millrace {
@@ -37,8 +32,8 @@ namespace fs = std::filesystem;
 constexpr char kModelA[] = "breast_cancer";
 constexpr char kModelB[] = "randhie_xgb";
 constexpr int64_t kPatienceMs = 60'000;
-constexpr int kSlots = 256;
 constexpr int kWarmUpReloads = 20;
+constexpr int64_t kFillMs = 15'000;
 constexpr double kMostP99 = 1.05, kMostGrowth = 1.01;
 
 struct Options {
@@ -75,69 +70,6 @@ Use UseOf(int pid) {
   return use;
 }
 
-// An open loop at a rate from a thread of its own; keeps when each request was sent and how long it
-// took.
-class Steady {
- public:
-  struct Answer {
-    int64_t sent_ns = 0, took_ns = 0;
-    bool right = false;
-  };
-
-  Steady(const GoldenSet& set, const std::string& address, double rate_per_s) {
-    TransportOptions options;
-    options.address = address;
-    options.connections = 4;
-    options.deadline_ms = kPatienceMs;
-    options.open_loop = true;
-    transport_ = MakeGrpcTransport(set, options, kSlots);
-    drive_.in_flight = kSlots;
-    drive_.rate_per_s = rate_per_s;
-    drive_.stop = &stop_;
-    thread_ = std::thread([this, count = set.requests.size()] {
-      MonotonicClock clock;
-      DriveWatch watch;
-      watch.event = [this](const DriveEvent& event) { On(event); };
-      result_ = Drive(transport_.get(), &clock, count, drive_, watch);
-    });
-  }
-  DriveResult Stop() {
-    stop_ = true;
-    if (thread_.joinable()) thread_.join();
-    return result_;
-  }
-  ~Steady() { Stop(); }
-
-  // Of requests that were sent within that time.
-  std::vector<Answer> Between(int64_t from_ns, int64_t to_ns) {
-    const std::lock_guard<std::mutex> lock(mutex_);
-    std::vector<Answer> answers;
-    for (const Answer& answer : answers_) {
-      if (answer.sent_ns >= from_ns && answer.sent_ns < to_ns) answers.push_back(answer);
-    }
-    return answers;
-  }
-
- private:
-  void On(const DriveEvent& event) {
-    if (event.kind == DriveEvent::Kind::kSent) sent_[event.number] = event.at_ns;
-    if (event.kind != DriveEvent::Kind::kEnded) return;
-    const int64_t sent_ns = sent_[event.number];
-    sent_.erase(event.number);
-    const std::lock_guard<std::mutex> lock(mutex_);
-    answers_.push_back({sent_ns, event.at_ns - sent_ns, event.code == "OK"});
-  }
-
-  DriveOptions drive_;
-  std::unique_ptr<Transport> transport_;
-  std::unordered_map<int64_t, int64_t> sent_;
-  std::mutex mutex_;
-  std::vector<Answer> answers_;
-  std::atomic<bool> stop_ = false;
-  DriveResult result_;
-  std::thread thread_;
-};
-
 struct Measured {
   std::vector<double> p50_ratios, p99_ratios;             // of a pair of periods
   std::vector<double> quiet_ms, reloading_ms, reload_ms;  // all of them
@@ -156,7 +88,9 @@ double Quantile(std::vector<double> values, double share) {
 class Bench {
  public:
   Bench(const Options& options, const Subject& subject, const GoldenSet& set)
-      : options_(options), subject_(subject), load_(set, subject.address, options.rate_per_s) {}
+      : options_(options),
+        subject_(subject),
+        load_(set, subject.address, options.rate_per_s, kPatienceMs) {}
 
   absl::StatusOr<Measured> Run() {
     const int each = std::max(options_.reloads / options_.periods, 1);
@@ -205,7 +139,7 @@ class Bench {
   }
 
   void Take(int64_t from_ns, int64_t to_ns, std::vector<double>* ms) {
-    for (const Steady::Answer& answer : load_.Between(from_ns, to_ns)) {
+    for (const SteadyLoad::Answer& answer : load_.Between(from_ns, to_ns)) {
       ms->push_back(static_cast<double>(answer.took_ns) / 1e6);
       measured_.failed += answer.right ? 0 : 1;
     }
@@ -213,7 +147,7 @@ class Bench {
 
   const Options& options_;
   const Subject& subject_;
-  Steady load_;
+  SteadyLoad load_;
   Measured measured_;
   size_t reloads_ = 0;
   int64_t last_ns_ = 0;
@@ -345,11 +279,23 @@ absl::StatusOr<GoldenSet> MakeRequests(const Options& options) {
   return MakeGolden(*metadata, *rows, &answers, 1);
 }
 
+// As much as it takes in: what keeps the last so many of something (traces, batches) is full then,
+// and grows no more.
+void Fill(const Subject& subject, const GoldenSet& set) {
+  LoadOptions load;
+  load.address = subject.address;
+  load.in_flight = 32;
+  load.channels = 4;
+  load.duration_ms = kFillMs;
+  RunGrpcLoad(set, load);
+}
+
 absl::StatusOr<json> RunAll(const Options& options) {
   const absl::StatusOr<GoldenSet> set = MakeRequests(options);
   if (!set.ok()) return set.status();
   json rows = json::array();
   for (const Subject& subject : {Millrace(options), InLine(options)}) {
+    Fill(subject, *set);
     absl::StatusOr<Measured> measured = Bench(options, subject, *set).Run();
     if (!measured.ok()) return measured.status();
     Report report(subject.name);
