@@ -14,7 +14,7 @@
 //      Shutdown.
 //   2. A request reaches the frontend with its deadline on CLOCK_MONOTONIC: the earlier of gRPC's
 //      own and the parameter "timeout". Both absent: 0.
-//   3. A cancelled call (its client left, or gRPC's deadline passed) whose answer is outstanding
+//   3. A cancelled call (its client left, or gave up at its deadline) whose answer is outstanding
 //      leads to exactly one Frontend::Cancel.
 //   4. An answer's memory is read once, inside Completion::Done, into the reply.
 //   5. After Drain nothing new reaches the frontend. After Shutdown a late Done is ignored, but the

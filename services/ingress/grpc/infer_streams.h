@@ -10,7 +10,7 @@
 //      cut off, leaves requests without an answer.
 //   2. At most `requests_per_stream` of a stream are with the frontend or not yet written. Then it
 //      is not read further, and HTTP/2's flow control holds the client back.
-//   3. A cancelled stream (its client left, its deadline passed) leads to exactly one
+//   3. A cancelled stream (its client left, or gave up at its deadline) leads to exactly one
 //      Frontend::Cancel for each of its requests that is outstanding.
 //   4. The stream's deadline is the deadline of each of its requests, where "timeout" is not
 //   earlier.

@@ -8,7 +8,7 @@
 //   1. At most one Read and one Write are outstanding. Finish is sent once, after the last Write.
 //   2. A stream that arrived ends by Finish in each case: the subclass's own, or CANCELLED after
 //   its
-//      client left or the deadline passed; OnCancelled comes before that.
+//      client left, or gave up at its deadline; OnCancelled comes before that.
 //   3. OnOver is called once, when gRPC has returned every operation and the call's end. Then, or
 //      later, the subclass calls Free, and the object may be posted again.
 //   4. One object waits for a client as long as `max_open` and a few more are not in use; a stream
