@@ -18,7 +18,7 @@ struct RolloutOptions {
   std::string socket = DefaultAdminSocket();
   std::string name, model, from, to;
   std::vector<double> steps;
-  std::string every, patience;
+  std::string every, patience, why;
   bool shadow_first = false, no_compare = false, as_json = false;
   json limits = json::object();
 };
@@ -74,6 +74,7 @@ int Ask(const RolloutOptions& options, const json& question) {
 json Question(const RolloutOptions& options, const char* action) {
   json question = {{"verb", "rollout"}, {"action", action}};
   if (!options.name.empty()) question["name"] = options.name;
+  if (!options.why.empty()) question["why"] = options.why;
   return question;
 }
 
@@ -151,6 +152,9 @@ void AddRollout(CLI::App* app, int* exit_code) {
     by_hand->callback([=] { *exit_code = Ask(*options, Question(*options, verb.c_str())); });
   }
   for (CLI::App* command : rollout->get_subcommands({})) {
+    if (command != status) {
+      command->add_option("--why", options->why, "Kept in the rollout's journal");
+    }
     command->add_option("--admin-socket", options->socket, "The server's admin socket")
         ->capture_default_str();
     command->add_flag("--json", options->as_json, "The whole answer, as JSON");

@@ -107,12 +107,12 @@ void RolloutController::EnterStep(Place place) {
 void RolloutController::End(Place place, RolloutPhase way, const std::string& reason,
                             const std::string& who) {
   Rollout& rollout = place->second;
-  rollout.reason = reason;
+  const bool up = way == RolloutPhase::kPromoting;
+  rollout.reason = up ? "" : reason;
   const std::string version = absl::StrCat("version ", rollout.plan.to);
-  SetPhase(place, way, who,
-           way == RolloutPhase::kPromoting ? absl::StrCat("all requests go to ", version)
-           : reason.empty()                ? absl::StrCat(version, " is taken back")
-                                           : absl::StrCat(version, " is taken back: ", reason));
+  const std::string what =
+      up ? absl::StrCat("all requests go to ", version) : absl::StrCat(version, " is taken back");
+  SetPhase(place, way, who, reason.empty() ? what : absl::StrCat(what, ": ", reason));
   if (way == RolloutPhase::kPromoting) Save();
   GoOnEnding(place);
 }

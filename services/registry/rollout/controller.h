@@ -93,9 +93,9 @@ class RolloutController {
 
   absl::StatusOr<Rollout> Plan(const std::string& command_json);
   absl::StatusOr<std::string> Start(const std::string& command_json, const std::string& name,
-                                    const std::string& who);
+                                    const std::string& who, const std::string& why);
   absl::StatusOr<std::string> ByHand(const std::string& action, const std::string& name,
-                                     const std::string& who);
+                                     const std::string& who, const std::string& why);
   std::string Report(const std::string& name) const;
   void EnterStep(Place place);
   void End(Place place, RolloutPhase way, const std::string& reason, const std::string& who);

@@ -24,6 +24,20 @@ json EvidenceJson(const StepEvidence& seen) {
           {"changed_rows", seen.compared.changed}, {"lasted_ms", seen.lasted_ms}};
 }
 
+// What was done, and why who did it says.
+std::string Because(const std::string& what, const std::string& why) {
+  return why.empty() ? what : absl::StrCat(what, ": ", why);
+}
+
+absl::StatusOr<std::string> WhyOf(const json& command) {
+  constexpr size_t kMostBytes = 500;  // as of a route's change
+  const json why = command.value("why", json(""));
+  if (!why.is_string()) return absl::InvalidArgumentError("why: must be a string");
+  std::string text = why;
+  if (text.size() <= kMostBytes) return text;
+  return absl::InvalidArgumentError(absl::StrCat("why: must be at most ", kMostBytes, " bytes"));
+}
+
 std::string Dump(const json& reply) {
   return reply.dump(-1, ' ', false, json::error_handler_t::replace);
 }
@@ -97,7 +111,8 @@ absl::StatusOr<Rollout> RolloutController::Plan(const std::string& command_json)
 
 absl::StatusOr<std::string> RolloutController::Start(const std::string& command_json,
                                                      const std::string& name,
-                                                     const std::string& who) {
+                                                     const std::string& who,
+                                                     const std::string& why) {
   size_t running = 0;
   for (const auto& [other, rollout] : rollouts_) running += HasEnded(rollout.phase) ? 0 : 1;
   const Place known = rollouts_.find(name);
@@ -115,8 +130,9 @@ absl::StatusOr<std::string> RolloutController::Start(const std::string& command_
   const Place place = rollouts_.emplace(name, std::move(*planned)).first;
   place->second.started_wall_ms = hands_->WallMs();
   SetPhase(place, RolloutPhase::kRunning, who,
-           absl::StrCat("a rollout from version ", place->second.plan.from, " to ",
-                        place->second.plan.to));
+           Because(absl::StrCat("a rollout from version ", place->second.plan.from, " to ",
+                                place->second.plan.to),
+                   why));
   EnterStep(place);
   WatchAgain();
   return Report(name);
@@ -124,7 +140,8 @@ absl::StatusOr<std::string> RolloutController::Start(const std::string& command_
 
 absl::StatusOr<std::string> RolloutController::ByHand(const std::string& action,
                                                       const std::string& name,
-                                                      const std::string& who) {
+                                                      const std::string& who,
+                                                      const std::string& why) {
   const Place place = rollouts_.find(name);
   if (place == rollouts_.end() || HasEnded(place->second.phase)) {
     return absl::NotFoundError(absl::StrCat("no rollout of '", name, "' is running"));
@@ -142,7 +159,7 @@ absl::StatusOr<std::string> RolloutController::ByHand(const std::string& action,
           absl::StrCat("the rollout is ", std::string(PhaseName(phase)), " already"));
     }
     SetPhase(place, pause ? RolloutPhase::kPaused : RolloutPhase::kRunning, who,
-             pause ? "paused" : "resumed, with a fresh window");
+             Because(pause ? "paused" : "resumed, with a fresh window", why));
     if (pause) {
       Save();
     } else {
@@ -154,7 +171,7 @@ absl::StatusOr<std::string> RolloutController::ByHand(const std::string& action,
     const absl::Status may = promote ? hands_->MayGrow(plan.model, plan.to) : absl::OkStatus();
     if (!may.ok()) return may;
     End(place, promote ? RolloutPhase::kPromoting : RolloutPhase::kAborting,
-        promote ? "" : "by hand", who);
+        promote ? why : Because("by hand", why), who);
   }
   return Report(name);
 }
@@ -167,7 +184,9 @@ absl::StatusOr<std::string> RolloutController::Command(const std::string& comman
   const json name = command.value("name", json(""));
   if (!action.is_string()) return absl::InvalidArgumentError("action: must be a string");
   if (!name.is_string()) return absl::InvalidArgumentError("name: must be a string");
-  if (action == "start") return Start(command_json, name, who);
+  const absl::StatusOr<std::string> why = WhyOf(command);
+  if (!why.ok()) return why.status();
+  if (action == "start") return Start(command_json, name, who, *why);
   if (action == "status") {
     const bool known = name == "" || rollouts_.count(name) > 0 ||
                        hands_->RouteNow(name).has_value() || !hands_->LatestOf(name).empty();
@@ -176,7 +195,7 @@ absl::StatusOr<std::string> RolloutController::Command(const std::string& comman
         absl::StrCat("no route and no model is called '", name.get<std::string>(), "'"));
   }
   for (const char* known : {"pause", "resume", "promote", "abort"}) {
-    if (action == known) return ByHand(action, name, who);
+    if (action == known) return ByHand(action, name, who, *why);
   }
   return absl::InvalidArgumentError(
       "action: must be start, status, pause, resume, promote or abort");

@@ -149,6 +149,30 @@ TEST(RolloutController, ByHandUpAndBack) {
   EXPECT_EQ(back.phase(), RolloutPhase::kAborted);
 }
 
+TEST(RolloutController, WhatIsDoneByHandIsKeptWithWhoAndWhy) {
+  ControllerRig rig;
+  ASSERT_TRUE(rig.Tell({{"action", "start"}, {"to", "2"}, {"why", "better on claims"}}).ok());
+  EXPECT_EQ(rig.rollout().journal.front().what, "a rollout from version 1 to 2: better on claims");
+  ASSERT_TRUE(rig.Tell({{"action", "pause"}, {"why", "a holiday"}}).ok());
+  EXPECT_EQ(rig.rollout().journal.back().what, "paused: a holiday");
+  const std::string long_why(501, 'x');
+  EXPECT_EQ(rig.Refusal({{"action", "resume"}, {"why", long_why}}),
+            "why: must be at most 500 bytes");
+  EXPECT_EQ(rig.Refusal({{"action", "resume"}, {"why", 7}}), "why: must be a string");
+  EXPECT_EQ(rig.phase(), RolloutPhase::kPaused);
+  ASSERT_TRUE(rig.Tell({{"action", "abort"}, {"why", "wrong file"}}).ok());
+  EXPECT_EQ(rig.Reason(), "by hand: wrong file");
+  ControllerRig up;
+  up.Start();
+  ASSERT_TRUE(up.Tell({{"action", "promote"}, {"why", "asked for"}}).ok());
+  EXPECT_EQ(up.Reason(), "");
+  bool told = false;
+  for (const RolloutEvent& event : up.rollout().journal) {
+    told = told || event.what == "all requests go to version 2: asked for";
+  }
+  EXPECT_TRUE(told);
+}
+
 TEST(RolloutController, AVersionThatIsReadOnlyGetsNoMore) {
   ControllerRig never;
   never.hands.too_old = "2";

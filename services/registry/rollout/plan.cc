@@ -105,9 +105,9 @@ absl::Status ReadBool(const json& fields, const char* name, bool* to) {
 }  // namespace
 
 absl::StatusOr<RolloutPlan> ReadPlan(const json& fields) {
-  constexpr std::string_view kKnown[] = {"verb",        "action",       "name",    "model",
-                                         "from",        "to",           "steps",   "every_ms",
-                                         "patience_ms", "shadow_first", "compare", "limits"};
+  constexpr std::string_view kKnown[] = {
+      "verb",     "action",      "name",         "model",   "from",   "to", "steps",
+      "every_ms", "patience_ms", "shadow_first", "compare", "limits", "why"};
   if (!fields.is_object()) return absl::InvalidArgumentError("a plan must be an object");
   for (const auto& [name, value] : fields.items()) {
     if (std::find(std::begin(kKnown), std::end(kKnown), name) == std::end(kKnown)) {
