@@ -32,8 +32,8 @@ namespace fs = std::filesystem;
 constexpr char kModelA[] = "breast_cancer";
 constexpr char kModelB[] = "randhie_xgb";
 constexpr int64_t kPatienceMs = 60'000;
-constexpr int kWarmUpReloads = 20;
-constexpr int64_t kFillMs = 15'000;
+constexpr int kWarmUpReloads = 60;
+constexpr int64_t kFillMs = 40'000;
 constexpr double kMostP99 = 1.05, kMostGrowth = 1.01;
 
 struct Options {
