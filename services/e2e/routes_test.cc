@@ -6,7 +6,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/wait.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <filesystem>
@@ -229,19 +228,14 @@ TEST_F(RoutesTest, TheNetworkMayAskToo) {
   EXPECT_EQ(Ask().version, "3");
 }
 
-// The signal is taken by a thread when that comes to run, and the others go on until then.
-void StopNow(pid_t pid) {
-  ASSERT_EQ(kill(pid, SIGSTOP), 0);
-  const std::string tasks = "/proc/" + std::to_string(pid) + "/task";
-  const auto stopped = [&] {
-    for (const auto& task : std::filesystem::directory_iterator(tasks)) {
-      std::ifstream file(task.path() / "stat");
-      const std::string stat{std::istreambuf_iterator<char>(file), {}};
-      if (stat.substr(stat.rfind(')') + 1, 2) != " T") return false;
-    }
-    return true;
-  };
-  while (!stopped()) usleep(1000);
+bool HasStopped(pid_t pid) {
+  for (const auto& task :
+       std::filesystem::directory_iterator("/proc/" + std::to_string(pid) + "/task")) {
+    std::ifstream file(task.path() / "stat");
+    const std::string stat{std::istreambuf_iterator<char>(file), {}};
+    if (stat.substr(stat.rfind(')') + 1, 2) != " T") return false;
+  }
+  return true;
 }
 
 // It may have been done, and a rollback that is asked for once more would go further: so it is not
@@ -254,7 +248,9 @@ TEST_F(RoutesTest, AChangeWhoseSupervisorDiesIsNotSaidToBeUndone) {
   for (const json& process : status["processes"]) {
     if (process["name"] == "registry0") registry = process["pid"];
   }
-  StopNow(registry);
+  ASSERT_EQ(kill(registry, SIGSTOP), 0);
+  // The signal is taken when a thread comes to run; the others go on until then.
+  tree_->WaitUntil("the registry stands still", [&] { return HasStopped(registry); });
   HttpCall call(tree_->Address("http"), "/v2/routes/m", R"({"action":"rollback"})");
   EXPECT_EQ(HttpCall(tree_->Address("http"), "/v2/health/live", "").Finish().code, 200);
   tree_->KillSupervisor();

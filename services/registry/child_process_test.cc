@@ -135,16 +135,14 @@ TEST(RunChild, LeaksNoDescriptor) {
   EXPECT_EQ(count(), before);
 }
 
-// Of lowest rank: in the idle class, or in a session of the smallest share.
-constexpr char kGaveWay[] =
-    "until [ \"$(chrt -p $$ | head -n 1 | sed 's/.*: //')\" = SCHED_IDLE ] || "
-    "grep -q 'nice 19' /proc/$$/autogroup; do :; done; nice; taskset -cp $$";
-
 TEST(RunChild, InTheBackgroundItGivesWayAndUsesTheCpusThatItIsGiven) {
   ChildRequest request;
   request.program = "/bin/sh";
   // Given time: it waits on its input, which is empty, and its parent sets it back meanwhile.
-  request.arguments = {"-c", kGaveWay};
+  request.arguments = {
+      "-c",
+      "until [ \"$(chrt -p $$ | head -n 1 | sed 's/.*: //')\" = SCHED_IDLE ]; do :; "
+      "done; nice; taskset -cp $$"};
   request.timeout_ns = 20'000'000'000;
   request.background = true;
   request.cpus = {AllowedCpus(0).front()};

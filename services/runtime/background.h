@@ -15,10 +15,8 @@ namespace millrace {
 // with a shorter slice, which are all that ask for none (before Linux 6.12: as soon as the
 // scheduler finds that fair). Threads that it makes inherit it.
 void GiveWay();
-// Besides, it has the smallest share of the core that a thread can have while others want it, and
-// its process, where that leads a session, a small one beside other sessions: for a thread that has
-// nothing urgent to do, ever. What is urgent in its process asks for short slices. It can be taken
-// back with privileges only.
+// Besides, it has the smallest share of the core that a thread can have while others want it: for
+// one that has nothing urgent to do, ever. It can be taken back with privileges only.
 void GiveWayForGood();
 
 // A thread that gives way calls it between two pieces of work of some 100 us each: whoever waits
@@ -28,7 +26,7 @@ void LetOthersRun();
 
 // That process runs when nobody else wants the core. It can be taken back with privileges only.
 // Where the kernel shares the core between sessions first (sched_autogroup_enabled), this holds
-// against other sessions only for a process that leads its own.
+// within its own.
 void RunWhenIdle(pid_t process);
 // As far as is allowed: a small share of the core, whoever else wants it.
 void RunALittle(pid_t process);

@@ -7,8 +7,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <fstream>
-#include <string>
 #include <thread>
 
 #include "common/short_slices.h"
@@ -60,41 +58,6 @@ TEST(BackgroundTest, AChildRunsWhenNobodyElseDoes) {
   RunALittle(child);  // is allowed, or not: it does not fail
   kill(child, SIGKILL);
   waitpid(child, nullptr, 0);
-}
-
-std::string AutogroupOf(pid_t process) {
-  std::ifstream file("/proc/" + std::to_string(process) + "/autogroup");
-  std::string name, word, nice;
-  file >> name >> word >> nice;  // "/autogroup-25 nice 19"
-  return nice;
-}
-
-TEST(BackgroundTest, AChildThatLeadsASessionGivesWayToOtherSessions) {
-  int enabled = 0;
-  std::ifstream("/proc/sys/kernel/sched_autogroup_enabled") >> enabled;
-  if (enabled == 0) GTEST_SKIP() << "this kernel does not share between sessions";
-  const std::string ours = AutogroupOf(getpid());
-  int ready[2];
-  ASSERT_EQ(pipe(ready), 0);
-  for (const bool leads : {true, false}) {
-    const pid_t child = fork();
-    if (child == 0) {
-      if (leads) setsid();
-      [[maybe_unused]] const ssize_t told = write(ready[1], "r", 1);
-      pause();
-      _exit(0);
-    }
-    char byte;
-    ASSERT_EQ(read(ready[0], &byte, 1), 1);
-    RunWhenIdle(child);
-    EXPECT_EQ(AutogroupOf(child), leads ? "19" : ours);
-    EXPECT_EQ(sched_getscheduler(child), leads ? SCHED_BATCH : SCHED_IDLE);
-    kill(child, SIGKILL);
-    waitpid(child, nullptr, 0);
-  }
-  EXPECT_EQ(AutogroupOf(getpid()), ours);
-  close(ready[0]);
-  close(ready[1]);
 }
 
 }  // namespace

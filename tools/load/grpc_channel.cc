@@ -25,7 +25,6 @@ std::shared_ptr<grpc::Channel> MakeGrpcChannel(const std::string& address, const
   // Debian builds Abseil so that each lock is entered in a graph of all.
   absl::SetMutexDeadlockDetectionMode(absl::OnDeadlockCycle::kIgnore);
   arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);  // a connection of its own
-  arguments.SetInt(GRPC_ARG_ENABLE_RETRIES, 0);
   arguments.SetInt(GRPC_ARG_ENABLE_CHANNELZ, 0);
   arguments.SetMaxReceiveMessageSize(-1);
   return grpc::CreateCustomChannel(address, CredentialsOf(identity), arguments);

@@ -15,7 +15,7 @@
 namespace millrace {
 
 std::shared_ptr<grpc::Channel> MakeGrpcChannel(const std::string& address, const Identity& identity,
-                                               grpc::ChannelArguments arguments);
+                                               grpc::ChannelArguments arguments = {});
 
 // Puts the API key, where there is one, into a call.
 inline void AddIdentity(const Identity& identity, grpc::ClientContext* context) {

@@ -17,8 +17,7 @@ class GrpcClient : public Client {
  public:
   GrpcClient(const std::string& address, int64_t timeout_ms, const Identity& identity)
       : timeout_ms_(timeout_ms), identity_(identity) {
-    grpc::ChannelArguments arguments;
-    stub_ = inference::GRPCInferenceService::NewStub(MakeGrpcChannel(address, identity, arguments));
+    stub_ = inference::GRPCInferenceService::NewStub(MakeGrpcChannel(address, identity));
   }
 
   absl::StatusOr<inference::ModelMetadataResponse> Metadata(const std::string& model,

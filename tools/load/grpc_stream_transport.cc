@@ -72,8 +72,7 @@ class GrpcStreamTransport : public Transport {
         slots_(slots),
         connections_(options.connections) {
     for (Connection& connection : connections_) {
-      grpc::ChannelArguments arguments;
-      auto channel = MakeGrpcChannel(options.address, options.identity, arguments);
+      auto channel = MakeGrpcChannel(options.address, options.identity);
       channel->WaitForConnected(WallAfter(deadline_ns_));
       connection.stub = GRPCInferenceService::NewStub(channel);
       Open(&connection);

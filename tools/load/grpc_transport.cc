@@ -56,6 +56,7 @@ class GrpcTransport : public Transport {
         calls_(slots) {
     for (int c = 0; c < options.connections; ++c) {
       grpc::ChannelArguments arguments;
+      arguments.SetInt(GRPC_ARG_ENABLE_RETRIES, 0);  // --retries says how often, and is counted
       arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 100);
       arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 20);
       // The time limit of a connection attempt, which may wait for the next ingress to accept it.

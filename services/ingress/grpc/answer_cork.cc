@@ -10,6 +10,8 @@ namespace millrace {
 
 void AnswerCork::Add(int fd) {
   std::lock_guard<std::mutex> lock(mutex_);
+  // Numbers come again: a lane that gives no answers takes up none.
+  if (std::find(added_.begin(), added_.end(), fd) != added_.end()) return;
   added_.push_back(fd);
   // release: meets the acquire in AnswerCork::End; the mutex guards what was added.
   has_added_.store(true, std::memory_order_release);
@@ -21,16 +23,11 @@ void AnswerCork::Set(int on) {
   });
 }
 
-void AnswerCork::Cork() {
-  Set(1);
-  corked_ = true;
-}
-
 void AnswerCork::End() {
-  if (corked_) Set(0);
-  corked_ = false;
+  if (worth_it_) Set(0);
   // acquire: meets the release in AnswerCork::Add.
   if (has_added_.load(std::memory_order_acquire)) {
+    Set(0);  // those that ended are forgotten
     std::lock_guard<std::mutex> lock(mutex_);
     for (const int fd : added_) {
       if (std::find(connections_.begin(), connections_.end(), fd) == connections_.end()) {

@@ -11,7 +11,8 @@
 //      and more requests were in flight: the two calls that a connection costs are shared by
 //      answers, and of connections with one request each there is nothing to gather.
 //   3. A descriptor may name something else by now: another socket of ours is then corked to the
-//      end of the turn, which costs nothing but that; one that cannot be corked is forgotten.
+//      end of the turn, which costs nothing but that; one that cannot be corked is forgotten, at
+//      the latest when the next connection comes.
 // Nothing fails.
 #pragma once
 
@@ -34,7 +35,7 @@ class AnswerCork {
   void Answer(size_t in_flight) {
     if (answers_++ > 0) return;
     in_flight_ = in_flight;
-    if (worth_it_) Cork();
+    if (worth_it_) Set(1);
   }
   // What was gathered leaves now; the turn is over.
   void Flush() {
@@ -42,7 +43,6 @@ class AnswerCork {
   }
 
  private:
-  void Cork();
   void End();
   void Set(int on);
 
@@ -53,7 +53,6 @@ class AnswerCork {
   size_t answers_ = 0;            // of this turn
   size_t in_flight_ = 0;          // at its first answer
   bool worth_it_ = false;         // by what the last turn gave
-  bool corked_ = false;
 };
 
 }  // namespace millrace

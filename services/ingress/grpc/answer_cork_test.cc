@@ -142,6 +142,21 @@ TEST(AnswerCorkTest, WhatIsNoConnectionIsForgotten) {
   close(pair[0]);
 }
 
+TEST(AnswerCorkTest, ThoseThatEndedAreForgottenWhenOneComes) {
+  AnswerCork cork;
+  {
+    const std::vector<Connection> many(AnswerCork::kMostConnections + 1);
+    for (const Connection& one : many) cork.Add(one.ours);
+    Turn(&cork, 1000);
+  }
+  const Connection a;
+  cork.Add(a.ours);
+  Turn(&cork, 4);  // its other descriptors may have numbers of those
+  cork.Answer(kMany);
+  EXPECT_TRUE(a.corked());
+  cork.Flush();
+}
+
 TEST(AnswerCorkTest, MoreConnectionsThanItLooksAtAreLeftAlone) {
   std::vector<Connection> many(AnswerCork::kMostConnections + 1);
   AnswerCork cork;
