@@ -12,6 +12,9 @@
 //          than the budget from then on) is seen by work that comes soon after the park: the next
 //          wait has kMostYieldNs.
 //   PARK   others need the cores: park at once.
+//   In a crowd (many requests are in flight) YIELD parks at once, too, while work comes slower than
+//   kPaceNs for each thing: who yields then takes the next batch to pieces and holds a core that
+//   those need who make it. Where it comes faster a wake-up costs more than the wait.
 // Invariants:
 //   1. A yield that took kHogNs or more means that somebody else computes on this core: waits that
 //      begin in the next kFirstBanNs park at once instead of yielding; twice as long each time the
@@ -22,6 +25,7 @@
 //   3. A YIELD that found work in its budget, and a park that lasted, make the next budget
 //   kYieldNs;
 //      one that parked and had work within kMostYieldNs of the wait's begin makes it kMostYieldNs.
+//   4. One slow wait between fast ones changes nothing: kSlowWaits in a row make work slow.
 // Nothing fails.
 #pragma once
 
@@ -55,18 +59,21 @@ class BasicIdler {
   static constexpr int64_t kHogNs = 1 * kNanosPerMilli;
   static constexpr int64_t kFirstBanNs = 10 * kNanosPerMilli;
   static constexpr int64_t kMostBanNs = 1 * kNanosPerSecond;
+  static constexpr int64_t kPaceNs = 5 * kNanosPerMicro;
+  static constexpr int kSlowWaits = 2;
   // Turns of a spin between two looks at the clock, which costs as much as a turn.
   static constexpr int kSpinsPerLook = 32;
 
-  // A turn did something: the next wait has a whole budget.
-  void Worked() {
-    if (waiting_ && yields_) JudgeBudget();
+  // A turn did `count` things: the next wait has a whole budget.
+  void Worked(size_t count = 1) {
+    if (waiting_ && mode_begun_ == WaitMode::kYield) Judge(count);
     waiting_ = false;
   }
 
   // A turn did nothing. False: look again now (it has paused or yielded). True: park now.
-  bool ShouldPark(WaitMode mode) {
-    if (!waiting_) Begin(mode);
+  // `crowd`: many requests are in flight, of which a batch will come.
+  bool ShouldPark(WaitMode mode, bool crowd = false) {
+    if (!waiting_) Begin(mode, crowd);
     switch (mode_now_) {
       case WaitMode::kSpin:
         return Spin();
@@ -81,23 +88,29 @@ class BasicIdler {
   uint64_t hogs() const { return hogs_; }  // yields that took too long
 
  private:
-  void Begin(WaitMode mode) {
+  void Begin(WaitMode mode, bool crowd) {
     waiting_ = true;
-    mode_now_ = mode;
+    mode_now_ = mode_begun_ = mode;
     spins_ = 0;
     yields_ = false;
     if (mode == WaitMode::kPark) return;
     looked_ns_ = Idling::NowNs();
-    if (mode == WaitMode::kYield && looked_ns_ < ban_until_ns_) mode_now_ = WaitMode::kPark;
+    const bool in_vain = crowd && slow_waits_ >= kSlowWaits;
+    if (mode == WaitMode::kYield && (in_vain || looked_ns_ < ban_until_ns_)) {
+      mode_now_ = WaitMode::kPark;
+    }
     yields_ = mode_now_ == WaitMode::kYield;
     begun_ns_ = looked_ns_;
     until_ns_ = looked_ns_ + (yields_ ? yield_ns_ : kSpinNs);
   }
 
-  // Of a wait that began with yields and is over.
-  void JudgeBudget() {
+  // Of a wait that is over.
+  void Judge(size_t count) {
     const int64_t now_ns = mode_now_ == WaitMode::kPark ? Idling::NowNs() : looked_ns_;
     const int64_t waited_ns = now_ns - begun_ns_;
+    const bool slow = waited_ns > kPaceNs * static_cast<int64_t>(count);
+    slow_waits_ = slow ? std::min(slow_waits_ + 1, kSlowWaits) : 0;
+    if (!yields_) return;
     yield_ns_ = waited_ns >= kYieldNs && waited_ns < kMostYieldNs ? kMostYieldNs : kYieldNs;
   }
 
@@ -132,7 +145,8 @@ class BasicIdler {
     }
   }
 
-  WaitMode mode_now_ = WaitMode::kPark;  // of this wait
+  WaitMode mode_now_ = WaitMode::kPark;    // of this wait
+  WaitMode mode_begun_ = WaitMode::kPark;  // that it was begun with
   bool waiting_ = false;
   bool yields_ = false;  // this wait began with yields
   int spins_ = 0;
@@ -143,6 +157,7 @@ class BasicIdler {
   int64_t begun_ns_ = 0;      // the wait
   int64_t until_ns_ = 0;
   int64_t yield_ns_ = kYieldNs;  // the next wait's budget
+  int slow_waits_ = 0;           // in a row, up to kSlowWaits
   uint64_t hogs_ = 0;
 };
 

@@ -180,6 +180,48 @@ TEST_F(IdlerTest, AYieldJustShortOfAHogIsNone) {
   EXPECT_EQ(idler_.hogs(), 0u);
 }
 
+// A wait in a crowd that lasts `wait_ns`, most of it asleep if it parks, and brings `count` things:
+// whether it parked at once.
+class CrowdTest : public IdlerTest {
+ protected:
+  bool WaitParks(int64_t wait_ns, size_t count, bool crowd = true) {
+    const int64_t begun_ns = FakeIdling::now_ns;
+    const bool parks = idler_.ShouldPark(WaitMode::kYield, crowd);
+    while (FakeIdling::now_ns < begun_ns + wait_ns) {
+      if (idler_.ShouldPark(WaitMode::kYield, crowd)) FakeIdling::now_ns = begun_ns + wait_ns;
+    }
+    idler_.Worked(count);
+    return parks;
+  }
+  static constexpr int64_t kSlowNs = TestIdler::kPaceNs + kNanosPerMicro;
+};
+
+TEST_F(CrowdTest, WhereWorkComesFastItYields) {
+  for (int i = 0; i < 10; ++i) {
+    EXPECT_FALSE(WaitParks(TestIdler::kPaceNs, 1));
+    // One that parked by its budget, too.
+    EXPECT_FALSE(WaitParks(32 * TestIdler::kPaceNs, 32));
+  }
+}
+
+TEST_F(CrowdTest, WhereItComesSlowlyItParksAtOnceAndStaysSo) {
+  for (int i = 0; i < TestIdler::kSlowWaits; ++i) EXPECT_FALSE(WaitParks(kSlowNs, 1)) << i;
+  for (int i = 0; i < 10; ++i) EXPECT_TRUE(WaitParks(32 * kSlowNs, 32)) << i;
+  EXPECT_TRUE(WaitParks(32 * TestIdler::kPaceNs, 32)) << "this one is fast";
+  EXPECT_FALSE(WaitParks(kSlowNs, 1)) << "so the next one yields";
+}
+
+TEST_F(CrowdTest, OneSlowWaitBetweenFastOnesChangesNothing) {
+  for (int i = 0; i < 10; ++i) {
+    EXPECT_FALSE(WaitParks(kSlowNs, 1));
+    EXPECT_FALSE(WaitParks(TestIdler::kPaceNs, 1));
+  }
+}
+
+TEST_F(CrowdTest, WithoutACrowdTheyAllYield) {
+  for (int i = 0; i < 10; ++i) EXPECT_FALSE(WaitParks(kSlowNs, 1, false));
+}
+
 TEST_F(IdlerTest, AChangeOfModeCountsFromTheNextWait) {
   EXPECT_FALSE(idler_.ShouldPark(WaitMode::kYield));
   EXPECT_FALSE(idler_.ShouldPark(WaitMode::kPark));

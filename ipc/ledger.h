@@ -90,6 +90,13 @@ class LedgerView {
   std::optional<LedgerEntry> Find(const PartId& id) const;
   // Whether Find would give something now.
   bool Wants(const PartId& id) const;
+  // Asks the processor for the slot's lines.
+  void Prefetch(uint16_t slot) const {
+    if (slot >= slot_count_) return;
+    const LedgerSlot* const at = &region_.as<const LedgerRegion>()->slots[slot];
+    __builtin_prefetch(at);
+    __builtin_prefetch(reinterpret_cast<const std::byte*>(at) + 64);
+  }
 
  private:
   Region region_;

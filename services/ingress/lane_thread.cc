@@ -79,8 +79,8 @@ void LaneThread::Run() {
     if (rest_ns >= kNanosPerMilli && events < kManyEvents) {
       Rest(rest_ns);
     } else if (done > 0) {
-      idler_.Worked();
-    } else if (idler_.ShouldPark(lane_->wait_mode())) {
+      idler_.Worked(done);
+    } else if (idler_.ShouldPark(lane_->wait_mode(), lane_->InACrowd())) {
       Park();
     }
     if (drained_ != nullptr) StepDrain();

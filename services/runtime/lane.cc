@@ -126,23 +126,28 @@ size_t Lane::CollectReturns(Outbound& out) {
 size_t Lane::Drain(Inbound& in, int limit) {
   if (in.ended) return 0;
   size_t count = 0;
-  Message message;
+  Message ahead[kAhead];
+  LinkResult result = LinkResult::kOk;
   // The handler may find a fault of this peer, which ends the link.
-  while (limit-- > 0 && !in.ended) {
-    const LinkResult result = in.link.Take(&message);
-    if (result == LinkResult::kFault) {
-      Fault(*in.peer, FaultSentence(in.link.fault()));
-      break;
+  while (result == LinkResult::kOk && limit > 0 && !in.ended) {
+    const size_t most = std::min<size_t>(limit, kAhead);
+    size_t taken = 0;
+    while (taken < most && (result = in.link.Take(&ahead[taken])) == LinkResult::kOk) {
+      if (ahead[taken].HasBlock()) in.peer->arena.Prefetch(ahead[taken].block);
+      handler_->OnComing(in, ahead[taken++]);
     }
-    if (result == LinkResult::kEmpty) break;
-    if (in.held >= in.link.slots()) {
-      Fault(*in.peer, "more messages than all windows together");
-      break;
+    limit -= static_cast<int>(taken);
+    for (size_t i = 0; i < taken && !in.ended; ++i) {
+      if (in.held >= in.link.slots()) {
+        Fault(*in.peer, "more messages than all windows together");
+        break;
+      }
+      ++count;
+      ++in.held;
+      handler_->OnMessage(in, ahead[i]);
     }
-    ++count;
-    ++in.held;
-    handler_->OnMessage(in, message);
   }
+  if (result == LinkResult::kFault && !in.ended) Fault(*in.peer, FaultSentence(in.link.fault()));
   if (count > 0) in.link.PublishCredits();
   return count;
 }
@@ -249,8 +254,8 @@ void Lane::WakeAll() {
   for (auto& peer : peers_) peer->waker.Wake();
 }
 
-WaitMode Lane::wait_mode() {
-  if (wait_mode_ != WaitMode::kYield) return wait_mode_;
+bool Lane::InACrowd() {
+  if (wait_mode_ != WaitMode::kYield) return false;
   uint64_t in_flight = memory_.page.as<const Page>()->Get(Counter::kInFlight);
   for (const auto& peer : peers_) in_flight += peer->page().Get(Counter::kInFlight);
   if (in_flight >= kCrowd) {
@@ -258,7 +263,7 @@ WaitMode Lane::wait_mode() {
   } else if (crowd_until_ns_ != 0 && MonotonicNanos() >= crowd_until_ns_) {
     crowd_until_ns_ = 0;
   }
-  return crowd_until_ns_ == 0 ? WaitMode::kYield : WaitMode::kPark;
+  return crowd_until_ns_ != 0;
 }
 
 void Lane::Arm() {

@@ -84,6 +84,8 @@ class LaneHandler {
   virtual ~LaneHandler() = default;
   // The handler owns the message until it calls Lane::Return, once for each.
   virtual void OnMessage(Inbound& from, const Message& message) = 0;
+  // It follows soon if its peer lives: the lines that it needs may be asked for.
+  virtual void OnComing(Inbound&, const Message&) {}
   // A new peer; its links come up one by one.
   virtual void OnPeer(const std::shared_ptr<PeerLane>& peer) = 0;
   virtual void OnPeerLost(const std::shared_ptr<PeerLane>& peer) = 0;
@@ -158,13 +160,11 @@ class Lane {
   }
   int wake_fd() const { return waiter_.fd(); }
 
-  // How this lane shall wait now: as its own entry of the roster says, YIELD before it stands
-  // there. But where that is YIELD, and it and its peers tell of kCrowd requests in flight: PARK. A
-  // lane that finds nothing then holds a core that somebody with work waits for, what it takes
-  // after its sleep is a batch, and the cost of waking it is divided by that. So for kCrowdNs after
-  // it saw them last: between two batches none are in flight, and who yields then takes the next
-  // one to pieces.
-  WaitMode wait_mode();
+  // How this lane shall wait: as its own entry of the roster says, YIELD before it stands there.
+  WaitMode wait_mode() const { return wait_mode_; }
+  // Where that is YIELD: whether it and its peers tell of kCrowd requests in flight, or did within
+  // kCrowdNs (between two batches none are). Idler::ShouldPark says what that changes.
+  bool InACrowd();
   static constexpr uint64_t kCrowd = 16;
   static constexpr int64_t kCrowdNs = 5 * kNanosPerMilli;
 
@@ -176,6 +176,8 @@ class Lane {
 
   // Messages that one turn takes from a link.
   static constexpr int kDrain = 64;
+  // Of them, those that are taken at once: the lines that the later ones need come meanwhile.
+  static constexpr size_t kAhead = 8;
 
  private:
   size_t RunPosted();

@@ -279,24 +279,24 @@ TEST_F(LaneTest, WorkIsAlsoARosterAndAPost) {
   EXPECT_FALSE(b_.lane.HasWork());
 }
 
-TEST_F(LaneTest, ACrowdInFlightParksWhereALaneWouldYield) {
+TEST_F(LaneTest, ManyInFlightAreACrowd) {
   const auto set = [](TestLane& lane, uint64_t in_flight) {
     lane.lane.page().Set(Counter::kInFlight, in_flight);
   };
-  EXPECT_EQ(b_.lane.wait_mode(), WaitMode::kYield);
+  EXPECT_FALSE(b_.lane.InACrowd());
   set(a_, Lane::kCrowd - 1);
-  EXPECT_EQ(a_.lane.wait_mode(), WaitMode::kYield);
-  EXPECT_EQ(b_.lane.wait_mode(), WaitMode::kYield);
+  EXPECT_FALSE(a_.lane.InACrowd());
+  EXPECT_FALSE(b_.lane.InACrowd());
   set(a_, Lane::kCrowd);
   const int64_t seen_ns = MonotonicNanos();
-  EXPECT_EQ(a_.lane.wait_mode(), WaitMode::kPark) << "its own";
-  EXPECT_EQ(b_.lane.wait_mode(), WaitMode::kPark) << "its peer's";
+  EXPECT_TRUE(a_.lane.InACrowd()) << "its own";
+  EXPECT_TRUE(b_.lane.InACrowd()) << "its peer's";
   // Between two batches it is still so, and then no more.
   set(a_, 0);
-  while (b_.lane.wait_mode() == WaitMode::kPark) {
+  while (b_.lane.InACrowd()) {
   }
   EXPECT_GE(MonotonicNanos(), seen_ns + Lane::kCrowdNs);
-  EXPECT_EQ(b_.lane.wait_mode(), WaitMode::kYield);
+  EXPECT_FALSE(b_.lane.InACrowd());
 }
 
 TEST_F(LaneTest, EveryTurnBeats) {

@@ -12,13 +12,6 @@
 namespace millrace {
 namespace {
 
-// The heap's order: the top is the highest priority, then the earliest deadline.
-bool Later(const WorkItem& a, const WorkItem& b) {
-  const uint32_t rank = PriorityRank(a.entry.priority), other = PriorityRank(b.entry.priority);
-  if (rank != other) return rank > other;
-  return a.message.deadline_ns > b.message.deadline_ns;
-}
-
 constexpr size_t kMaxErrorText = 1024;
 
 // Whether the ledger names the sender as the one who hands this part on: a worker that was taken
@@ -39,10 +32,7 @@ bool IsOnRoute(const LaneId& sender, const WorkItem& item) {
 
 }  // namespace
 
-Worker::Worker(Lane* lane) : lane_(lane) {
-  queue_.reserve(kSlots * kMaxIngressLanes);
-  lane->set_handler(this);
-}
+Worker::Worker(Lane* lane) : lane_(lane) { lane->set_handler(this); }
 
 size_t Worker::Poll() {
   size_t done = lane_->Poll();
@@ -62,16 +52,8 @@ bool Worker::HasWork() const {
   return false;
 }
 
-void Worker::Push(WorkItem item) {
-  queue_.push_back(std::move(item));
-  std::push_heap(queue_.begin(), queue_.end(), Later);
-}
-
-WorkItem Worker::TakeTop() {
-  std::pop_heap(queue_.begin(), queue_.end(), Later);
-  WorkItem item = queue_.back();
-  queue_.pop_back();
-  return item;
+void Worker::Push(const WorkItem& item) {
+  queue_.Push(item, PriorityRank(item.entry.priority), item.message.deadline_ns);
 }
 
 void Worker::ObserveDelay(uint64_t delay_ns) {
@@ -301,6 +283,10 @@ void Worker::Finish(const WorkItem& item) {
   --origins_[item.origin].held[item.parity];
 }
 
+void Worker::OnComing(Inbound& from, const Message& message) {
+  if (from.peer->ledger != nullptr) from.peer->ledger->Prefetch(PartId::Unpack(message.id).slot);
+}
+
 void Worker::OnMessage(Inbound& from, const Message& message) {
   page().Add(Counter::kTaken);
   for (size_t i = 0; i < kOrigins; ++i) {
@@ -328,7 +314,7 @@ void Worker::OnMessage(Inbound& from, const Message& message) {
       break;
     }
     ++origin.held[origin.parity];
-    Push(std::move(item));
+    Push(item);
     return;
   }
   // Its ingress lane is gone or has moved on, or the sender has no part in this request.

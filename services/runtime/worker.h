@@ -25,6 +25,7 @@
 #include "ipc/stage_times.h"
 #include "services/runtime/fault_plan.h"
 #include "services/runtime/lane.h"
+#include "services/runtime/work_queue.h"
 
 namespace millrace {
 
@@ -116,6 +117,7 @@ class Worker : public LaneHandler {
 
   // LaneHandler.
   void OnMessage(Inbound& from, const Message& message) override;
+  void OnComing(Inbound& from, const Message& message) override;
   void OnPeer(const std::shared_ptr<PeerLane>& peer) override;
   void OnPeerLost(const std::shared_ptr<PeerLane>& peer) override;
   void OnBlockFree(uint64_t tag) override;
@@ -143,8 +145,7 @@ class Worker : public LaneHandler {
   std::optional<BlockRef> ErrorText(const WorkItem& item, const absl::Status& status);
   // The count of epochs whose polls are being counted: the lane must not park meanwhile.
   size_t AnswerEpochs();
-  void Push(WorkItem item);
-  WorkItem TakeTop();
+  void Push(const WorkItem& item);
   void Name(size_t place, const WorkItem& item);
   void NameCount(size_t count);
   // Whether to work on it; if not, it is finished here.
@@ -158,13 +159,13 @@ class Worker : public LaneHandler {
   size_t executing_ = 0;  // named now
   Lane* lane_;
   std::array<Origin, kOrigins> origins_;
-  std::vector<WorkItem> queue_;  // heap
+  WorkQueue<WorkItem> queue_{kSlots * kMaxIngressLanes};
 };
 
 template <typename Predicate>
 std::optional<WorkItem> Worker::PopIf(Predicate take) {
-  while (!queue_.empty() && take(queue_.front())) {
-    WorkItem item = TakeTop();
+  while (!queue_.empty() && take(queue_.top())) {
+    WorkItem item = queue_.Pop();
     if (Admit(&item)) return item;
   }
   return std::nullopt;

@@ -84,8 +84,8 @@ class WorkerProcess : public StageProcess {
       if (taken + worked > 0) {
         last_work_ns = MonotonicNanos();
         if (worked > 0) lane_->page().Add(Counter::kBusyNs, last_work_ns - begin_ns);
-        idler_.Worked();
-      } else if (idler_.ShouldPark(lane_->wait_mode())) {
+        idler_.Worked(taken + worked);
+      } else if (idler_.ShouldPark(lane_->wait_mode(), lane_->InACrowd())) {
         Park();
       }
       if (drained_ != nullptr) ReportDrained(last_work_ns);

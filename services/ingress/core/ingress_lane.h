@@ -218,7 +218,7 @@ class IngressLane : public Frontend, public LaneHandler {
   void Shed(Counter reason);
   void LeftQueue(const Flight& flight);
   void StepOverload(int64_t now);
-  void CountForLimit(const Flight& flight);
+  void CountForLimit(const Flight& flight, int64_t now);
   int64_t RetryAfterMs(const absl::Status& status) const;
   absl::StatusOr<BlockRef> Accept(const InferRequest& request, int64_t now, CheckedRequest* checked,
                                   int64_t* deadline_ns);

@@ -165,9 +165,9 @@ void IngressLane::StepOverload(int64_t now) {
 }
 
 // Of a golden request nothing is learned: it is no client's.
-void IngressLane::CountForLimit(const Flight& flight) {
+void IngressLane::CountForLimit(const Flight& flight, int64_t now) {
   if (flight.golden) return;
-  limit_.Ended(MonotonicNanos() - flight.accepted_ns, flight.deadline_ns - flight.accepted_ns,
+  limit_.Ended(now - flight.accepted_ns, flight.deadline_ns - flight.accepted_ns,
                in_flight_ - golden_in_flight_);
 }
 

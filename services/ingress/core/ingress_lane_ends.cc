@@ -150,7 +150,7 @@ void IngressLane::Succeed(uint16_t slot, PeerLane& from, const Message& message)
   KeptTrace kept = KeepTrace(slot, absl::StatusCode::kOk, counted_ns, &message);
   answer.trace = RequestTracer::Told(flight.trace);
   drain_.Answered();
-  CountForLimit(flight);
+  CountForLimit(flight, counted_ns);
   if (breakers_.troubled()) breakers_.Answered(*flight.request.model);
   Retire(slot)->Done(answer);
   // Compared is what the target itself said.
@@ -262,7 +262,7 @@ void IngressLane::ExpireAndCancel(int64_t now) {
       Fail(slot, absl::CancelledError("cancelled by the client"));
     } else if (now > flight.deadline_ns) {
       Count(flight, Counter::kExpired);
-      CountForLimit(flight);
+      CountForLimit(flight, now);
       Fail(slot, absl::DeadlineExceededError("the deadline passed before the answer was there"));
     }
   }

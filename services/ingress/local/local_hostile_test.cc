@@ -164,6 +164,22 @@ TEST_F(LocalHostileTest, ABlockOutsideTheArenaCutsTheClientOff) {
   ExpectServing();
 }
 
+TEST_F(LocalHostileTest, WhatIsBehindAFaultIsNotAsked) {
+  RawClient raw(rig_.path());
+  raw.Connect();
+  Message bad = raw.Request(1);
+  bad.block = {UINT32_MAX, UINT32_MAX};
+  // While the lane's thread is here, none of them is taken before the others.
+  rig_.Do([&](FakeFrontend&, LocalServer&) {
+    raw.Publish(bad);
+    for (uint64_t id = 2; id < 6; ++id) raw.Publish(raw.Request(id));
+  });
+  EXPECT_EQ(raw.Next(), "");
+  rig_.Do([](FakeFrontend& frontend, LocalServer&) { EXPECT_EQ(frontend.seen().size(), 0u); });
+  raw.socket = Fd();
+  ExpectServing();
+}
+
 TEST_F(LocalHostileTest, AMessageOfNoKindOrAJumpingSequenceCutsTheClientOff) {
   RawClient raw(rig_.path());
   raw.Connect();

@@ -55,17 +55,18 @@ void LocalPeer::Flush() {
 size_t LocalPeer::Drain() {
   if (!serving_ || gone_) return 0;
   size_t count = 0;
-  Message message;
-  while (count < kDrain && !gone_) {
-    const LinkResult result = requests_->Take(&message);
-    if (result == LinkResult::kEmpty) break;
-    if (result == LinkResult::kFault) {
-      Cut(FaultSentence(requests_->fault()));
-      break;
+  Message ahead[kAhead];
+  LinkResult result = LinkResult::kOk;
+  while (result == LinkResult::kOk && count < kDrain && !gone_) {
+    size_t taken = 0;
+    while (taken < kAhead && (result = requests_->Take(&ahead[taken])) == LinkResult::kOk) {
+      if (ahead[taken].HasBlock()) their_arena_.Prefetch(ahead[taken].block);
+      ++taken;
     }
-    ++count;
-    OnRequest(message);
+    count += taken;
+    for (size_t i = 0; i < taken && !gone_; ++i) OnRequest(ahead[i]);
   }
+  if (result == LinkResult::kFault) Cut(FaultSentence(requests_->fault()));
   if (count > 0) requests_->PublishCredits();
   return count;
 }

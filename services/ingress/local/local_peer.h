@@ -80,6 +80,7 @@ class LocalPeer {
 
  private:
   static constexpr int kDrain = 64;
+  static constexpr size_t kAhead = 8;
   static constexpr int kPackets = 16;  // read in one turn
   static constexpr uint64_t kSlotsPerPlace = 2;
 
