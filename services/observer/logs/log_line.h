@@ -30,8 +30,6 @@ struct LogLine {
   std::string event;
   std::string fields;       // "key=value key=value", without those above
   uint64_t suppressed = 0;  // lines of this event that were not logged before it
-
-  size_t bytes() const { return sizeof(LogLine) + process.size() + event.size() + fields.size(); }
 };
 
 std::string_view LevelName(LogLevel level);

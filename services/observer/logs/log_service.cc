@@ -99,7 +99,7 @@ void LogService::ReadAll() {
   }
   std::stable_sort(lines.begin(), lines.end(),
                    [](const LogLine& a, const LogLine& b) { return a.unix_ns < b.unix_ns; });
-  for (LogLine& line : lines) store_.Add(std::move(line));
+  for (const LogLine& line : lines) store_.Add(line);
 }
 
 void LogService::Look() {

@@ -4,6 +4,7 @@
 #include <charconv>
 #include <vector>
 
+#include "common/check.h"
 #include "common/clock.h"
 #include "services/observer/traces/json_text.h"
 
@@ -77,37 +78,91 @@ bool LogQuery::Wants(const LogLine& line) const {
   return digits != std::string::npos && line.process.substr(0, digits) == process;
 }
 
-void LogStore::Add(LogLine line) {
-  line.seq = next_++;
-  bytes_ += line.bytes();
-  lines_.push_back(std::move(line));
-  while (lines_.size() > kMostLines || bytes_ > kMostBytes) {
-    bytes_ -= lines_.front().bytes();
-    lines_.pop_front();
+LogStore::LogStore(int64_t now_us)
+    : next_(static_cast<uint64_t>(now_us)), entries_(kMostLines), texts_(kMostBytes) {}
+
+// The texts that are there lie between the oldest one's begin and the newest one's end, which may
+// be behind it or, around the end of the ring, before it.
+std::optional<uint32_t> LogStore::RoomFor(size_t bytes) const {
+  if (count_ == kMostLines) return std::nullopt;
+  if (count_ == 0) return 0;
+  const size_t begin = at(0).offset;
+  const size_t end = at(count_ - 1).offset + at(count_ - 1).bytes();
+  const bool around = at(count_ - 1).offset < begin;
+  if (!around && end + bytes <= kMostBytes) return static_cast<uint32_t>(end);
+  const size_t from = around ? end : 0;
+  if (from + bytes > begin) return std::nullopt;
+  return static_cast<uint32_t>(from);
+}
+
+void LogStore::Add(const LogLine& line) {
+  const auto size = [](const std::string& text) { return static_cast<uint32_t>(text.size()); };
+  Entry entry = {next_++,
+                 line.number,
+                 line.unix_ns,
+                 line.suppressed,
+                 line.pid,
+                 line.incarnation,
+                 line.level,
+                 0,
+                 size(line.process),
+                 size(line.event),
+                 size(line.fields)};
+  MR_CHECK(entry.bytes() <= kMostBytes, "a line is longer than all of the store");
+  std::optional<uint32_t> room;
+  while (!(room = RoomFor(std::max<size_t>(entry.bytes(), 1))).has_value()) {
+    first_ = (first_ + 1) % kMostLines;
+    --count_;
   }
+  entry.offset = *room;
+  char* to = texts_.data() + entry.offset;
+  for (const std::string* text : {&line.process, &line.event, &line.fields}) {
+    to = std::copy(text->begin(), text->end(), to);
+  }
+  entries_[(first_ + count_) % kMostLines] = entry;
+  ++count_;
+}
+
+LogLine LogStore::line(size_t i) const {
+  const Entry& entry = at(i);
+  const char* from = texts_.data() + entry.offset;
+  LogLine line;
+  line.seq = entry.seq;
+  line.number = entry.number;
+  line.unix_ns = entry.unix_ns;
+  line.process.assign(from, entry.process_bytes);
+  line.pid = entry.pid;
+  line.incarnation = entry.incarnation;
+  line.level = entry.level;
+  line.event.assign(from += entry.process_bytes, entry.event_bytes);
+  line.fields.assign(from + entry.event_bytes, entry.fields_bytes);
+  line.suppressed = entry.suppressed;
+  return line;
 }
 
 std::string LogStore::Json(const LogQuery& query) const {
-  std::vector<const LogLine*> found;
+  std::vector<LogLine> found;
   uint64_t next = next_ - 1;
   if (query.after.has_value()) {
-    for (const LogLine& line : lines_) {
-      if (line.seq <= *query.after || !query.Wants(line)) continue;
+    for (size_t i = 0; i < count_; ++i) {
+      LogLine one = line(i);
+      if (one.seq <= *query.after || !query.Wants(one)) continue;
       if (found.size() == query.limit) {
-        next = found.back()->seq;
+        next = found.back().seq;
         break;
       }
-      found.push_back(&line);
+      found.push_back(std::move(one));
     }
   } else {
-    for (auto line = lines_.rbegin(); line != lines_.rend() && found.size() < query.limit; ++line) {
-      if (query.Wants(*line)) found.push_back(&*line);
+    for (size_t i = count_; i-- > 0 && found.size() < query.limit;) {
+      LogLine one = line(i);
+      if (query.Wants(one)) found.push_back(std::move(one));
     }
     std::reverse(found.begin(), found.end());
   }
   JsonText json;
   json.Open('{').Key("next").Number(static_cast<int64_t>(next)).Key("lines").Open('[');
-  for (const LogLine* line : found) Write(*line, &json);
+  for (const LogLine& one : found) Write(one, &json);
   json.Close(']').Close('}');
   return json.Take();
 }

@@ -1,8 +1,9 @@
 // The newest lines of all processes, and what is asked of them.
 //
 // Purpose: behind GET /api/logs. Who may call: one thread at a time (LogService locks).
-// Ownership: holds its lines. Invariants:
-//   1. At most kMostLines and kMostBytes; the oldest go first.
+// Ownership: holds its lines, in memory that is made and touched once: the observer's does not grow
+// while they come. Invariants:
+//   1. At most kMostLines, and kMostBytes of their texts; the oldest go first.
 //   2. Numbers (seq) grow by one a line, also from one observer to the next: they begin at the
 //      microsecond at which this one began.
 // What fails: Parse, where a query is not understood.
@@ -10,10 +11,10 @@
 
 #include <stdint.h>
 
-#include <deque>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "services/observer/logs/log_line.h"
 
@@ -37,18 +38,33 @@ class LogStore {
   static constexpr size_t kMostLines = 2000;
   static constexpr size_t kMostBytes = 1 << 20;
 
-  explicit LogStore(int64_t now_us) : next_(static_cast<uint64_t>(now_us)) {}
+  explicit LogStore(int64_t now_us);
 
-  void Add(LogLine line);  // gives it its seq
+  void Add(const LogLine& line);  // gives it its seq
   // {"next": what to ask for after, "lines": [...]}, the oldest line first.
   std::string Json(const LogQuery& query) const;
-  size_t bytes() const { return bytes_; }
-  const std::deque<LogLine>& lines() const { return lines_; }
+  size_t size() const { return count_; }
+  LogLine line(size_t i) const;  // from the oldest
 
  private:
+  // A line without its texts, which stand behind one another at `offset`.
+  struct Entry {
+    uint64_t seq, number;
+    int64_t unix_ns;
+    uint64_t suppressed;
+    uint32_t pid, incarnation;
+    LogLevel level;
+    uint32_t offset, process_bytes, event_bytes, fields_bytes;
+    uint32_t bytes() const { return process_bytes + event_bytes + fields_bytes; }
+  };
+  const Entry& at(size_t i) const { return entries_[(first_ + i) % kMostLines]; }
+  // Where texts of so many bytes can stand beside those that are there.
+  std::optional<uint32_t> RoomFor(size_t bytes) const;
+
   uint64_t next_;
-  size_t bytes_ = 0;
-  std::deque<LogLine> lines_;
+  size_t first_ = 0, count_ = 0;  // in entries_, a ring
+  std::vector<Entry> entries_;
+  std::vector<char> texts_;  // a ring, too; no line's texts go around its end
 };
 
 }  // namespace millrace

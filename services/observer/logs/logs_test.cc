@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 #include <string.h>
 
+#include <deque>
 #include <functional>
 #include <nlohmann/json.hpp>
 #include <random>
@@ -137,17 +138,45 @@ TEST_F(LogStoreTest, WhoAsksAfterTheLastMissesNothingAndGetsNothingTwice) {
   EXPECT_THAT(all, ElementsAre("b", "c", "d", "e"));
 }
 
-TEST_F(LogStoreTest, IsBoundedByLinesAndBytes) {
-  for (size_t i = 0; i < 2 * LogStore::kMostLines; ++i) store.Add(LineOf("execution0", "x"));
-  EXPECT_EQ(store.lines().size(), LogStore::kMostLines);
-  LogLine large = LineOf("execution0", "large");
-  large.fields = std::string(LogRecord::kMaxBytes, 'x');
-  for (size_t i = 0; i < LogStore::kMostLines; ++i) store.Add(large);
-  EXPECT_LE(store.bytes(), LogStore::kMostBytes);
-  EXPECT_GT(store.bytes(), LogStore::kMostBytes - 2 * large.bytes());
-  size_t bytes = 0;
-  for (const LogLine& line : store.lines()) bytes += line.bytes();
-  EXPECT_EQ(bytes, store.bytes());
+TEST_F(LogStoreTest, IsBoundedByLines) {
+  for (size_t i = 0; i < 2 * LogStore::kMostLines; ++i) {
+    store.Add(LineOf("execution0", std::to_string(i)));
+  }
+  EXPECT_EQ(store.size(), LogStore::kMostLines);
+  EXPECT_EQ(store.line(0).event, std::to_string(LogStore::kMostLines));
+}
+
+// Beside a queue of the lines themselves: what it holds are the newest, as they were, and nearly as
+// many as their texts have room for.
+TEST(LogStoreRandomTest, HoldsTheNewestLinesAsTheyWere) {
+  std::mt19937 random(3);
+  LogStore store(0);
+  std::deque<LogLine> all;
+  for (size_t i = 0; i < 40'000; ++i) {
+    LogLine line = LineOf("p" + std::to_string(i % 7), std::to_string(i));
+    const bool large = i / 5'000 % 2 == 1;
+    line.fields = std::string(random() % (large ? LogRecord::kMaxBytes : 60), 'a' + i % 26);
+    line.number = i;
+    store.Add(line);
+    all.push_back(line);
+    if (i % 37 != 0) continue;
+    ASSERT_LE(store.size(), LogStore::kMostLines);
+    all.erase(all.begin(), all.end() - static_cast<ptrdiff_t>(store.size()));
+    size_t bytes = 0;
+    for (size_t k = 0; k < all.size(); ++k) {
+      const LogLine kept = store.line(k);
+      ASSERT_EQ(kept.number, all[k].number);
+      ASSERT_EQ(kept.seq, all[k].number);
+      ASSERT_EQ(kept.process, all[k].process);
+      ASSERT_EQ(kept.event, all[k].event);
+      ASSERT_EQ(kept.fields, all[k].fields);
+      bytes += kept.process.size() + kept.event.size() + kept.fields.size();
+    }
+    ASSERT_LE(bytes, LogStore::kMostBytes);
+    if (i > LogStore::kMostLines && store.size() < LogStore::kMostLines) {
+      ASSERT_GT(bytes, LogStore::kMostBytes - 3 * LogRecord::kMaxBytes);
+    }
+  }
 }
 
 TEST(LogQuery, RefusesWhatItDoesNotKnow) {

@@ -9,6 +9,7 @@
 
 #include "common/log.h"
 #include "ipc/stats.h"
+#include "services/runtime/background.h"
 
 namespace millrace {
 namespace {
@@ -51,6 +52,7 @@ void TraceService::Start(const Config& config) {
     }
   }
   std::thread([this] {
+    GiveWay();
     while (true) {
       std::this_thread::sleep_for(std::chrono::milliseconds(kLookMs));
       Look(MonotonicNanos());
