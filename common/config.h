@@ -102,7 +102,8 @@ struct Config {
   int64_t memory_budget_mb = 4'096;   // a scale beyond it is refused
   int64_t compile_memory_mb = 2'048;  // of the child that compiles one model
   int64_t compile_timeout_ms = 60'000;
-  std::string watch = "off";    // of the repository: off, auto, inotify or poll
+  int64_t load_interval_ms = 1'000;  // between two loads, beyond a burst; 0: none waits
+  std::string watch = "off";         // of the repository: off, auto, inotify or poll
   int64_t settle_ms = 2'000;    // without a change before a version without a manifest is whole
   int64_t poll_ms = 5'000;      // between two looks at the repository
   int64_t storm_intensity = 5;  // deaths without an answer before a breaker opens

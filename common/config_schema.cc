@@ -243,6 +243,10 @@ constexpr ConfigField kSchema[] = {
             "Memory of the child process that compiles one model; a model that needs more fails."),
     Integer("registry", "compile_timeout_ms", &Config::compile_timeout_ms, 100, kMaxMillis,
             "Time of that child."),
+    Integer("registry", "load_interval_ms", &Config::load_interval_ms, 0, kMaxMillis,
+            "Loads, unloads and reloads: eight begin as they come, then one in each such time; "
+            "the others wait for their turn. Requests feel little of a load, but of loads without "
+            "end they would. 0: none waits."),
     Integer("registry", "max_age_days", &Config::max_age_days, 0, 36'500,
             "Age of a version's weights, by its manifest's `trained_at`, else by the time of its "
             "file, from which it is read-only: no route is promoted to it, and `millrace debt` "

@@ -28,8 +28,8 @@ using nlohmann::json;
 std::unique_ptr<Tree> Start(const Models& models, const std::string& config = "") {
   Tree::Options options;
   options.repository = "";
-  options.config =
-      "repository: " + models.root() + "\nexecution: {workers: 2, device: cpu}\n" + config;
+  options.config = "repository: " + models.root() + "\nexecution: {workers: 2, device: cpu}\n" +
+                   "registry: {load_interval_ms: 0}\n" + config;
   return Tree::Start(options);
 }
 

@@ -97,7 +97,7 @@ TEST_F(ReloadMemory, IsWhereItWas) {
   Tree::Options options;
   options.repository = root_;
   // The observer's memory is that of its history, which grows until it is full.
-  options.config = "execution: {device: cpu}\n";
+  options.config = "execution: {device: cpu}\nregistry: {load_interval_ms: 0}\n";
   options.metrics = "none";
   auto tree = Tree::Start(options);
   GoldenLoad load(*tree, "breast_cancer", false, {"--in_flight=4", "--duration_ms=0"});

@@ -29,6 +29,8 @@ void LogStatus(LogLevel level, std::string_view event, const absl::Status& statu
   Log(level, event, {{"reason", std::string(status.message())}});
 }
 
+int64_t CeilMillis(int64_t ns) { return (ns + kNanosPerMilli - 1) / kNanosPerMilli; }
+
 // CPUs that are given to no stage; empty: there are none, or no stage has any to itself.
 CpuList CpusOfNoStage(const Config& config) {
   CpuList cpus = AllowedCpus(0);
@@ -59,19 +61,44 @@ LoaderOptions OptionsOf(const Config& config, const std::string& compiler) {
 int RegistryService::Run() {
   inbox_.Start([this](const ToProcess& message) { return HandleRoutes(message); });
   while (true) {
-    pollfd ready[2] = {{inbox_.fd(), POLLIN, 0}, {watch_ ? watch_->fd() : -1, POLLIN, 0}};
-    poll(ready, 2, watch_ ? watch_->TimeoutMs() : -1);
-    if (const std::optional<int> code = FollowRepository()) return *code;
-    ToProcess message;
-    std::vector<Fd> fds;  // the roster of Configure: a registry has no use for it
-    const absl::StatusOr<bool> received = inbox_.Receive(&message, &fds);
-    if (!received.ok()) {
-      LogStatus(LogLevel::kError, "control_channel", received.status());
-      return absl::IsUnavailable(received.status()) ? kExitOrphan : kExitProtocol;
-    }
-    if (!*received) continue;
-    if (const std::optional<int> code = Handle(message)) return *code;
+    if (const std::optional<int> code = Turn()) return *code;
   }
+}
+
+std::optional<int> RegistryService::Turn() {
+  const int pace_ms = static_cast<int>(CeilMillis(pace_.WaitNs(MonotonicNanos())));
+  const bool watches = watch_ != nullptr && pace_ms == 0;
+  pollfd ready[2] = {{inbox_.fd(), POLLIN, 0}, {watches ? watch_->fd() : -1, POLLIN, 0}};
+  int timeout_ms = watches ? watch_->TimeoutMs() : -1;
+  if (pace_ms > 0 || !loads_.empty()) timeout_ms = pace_ms;
+  poll(ready, 2, timeout_ms);
+  if (pace_.WaitNs(MonotonicNanos()) == 0) {
+    if (const std::optional<int> code = NextLoad()) return code;
+  }
+  if (pace_.WaitNs(MonotonicNanos()) == 0) {
+    if (const std::optional<int> code = FollowRepository()) return code;
+  }
+  ToProcess message;
+  std::vector<Fd> fds;  // the roster of Configure: a registry has no use for it
+  const absl::StatusOr<bool> received = inbox_.Receive(&message, &fds);
+  if (!received.ok()) {
+    LogStatus(LogLevel::kError, "control_channel", received.status());
+    return absl::IsUnavailable(received.status()) ? kExitOrphan : kExitProtocol;
+  }
+  if (!*received) return std::nullopt;
+  if (message.has_reload() || message.has_change_model()) {
+    loads_.push_back(std::move(message));
+    return std::nullopt;
+  }
+  return Handle(message);
+}
+
+std::optional<int> RegistryService::NextLoad() {
+  if (loads_.empty()) return std::nullopt;
+  pace_.Began(MonotonicNanos());
+  const ToProcess load = std::move(loads_.front());
+  loads_.pop_front();
+  return Handle(load);
 }
 
 std::optional<int> RegistryService::Handle(const ToProcess& message) {
@@ -116,6 +143,7 @@ std::optional<int> RegistryService::OnConfigure(const Configure& configure) {
   }
   if (!parsed.faults.empty()) return kExitConfigurationRefused;
   config_ = std::move(parsed.config);
+  pace_ = LoadPace(config_.load_interval_ms * kNanosPerMilli);
   builder_ = std::make_unique<CatalogBuilder>(
       OptionsOf(config_, compiler_), configure.first_route(), configure.first_generation(),
       std::set<std::string>(configure.unloaded().begin(), configure.unloaded().end()));
@@ -140,6 +168,7 @@ std::optional<int> RegistryService::FollowRepository() {
     return std::nullopt;
   }
   watch_->Built(*due);
+  pace_.Began(MonotonicNanos());
   const absl::Status status = Publish(**built);
   if (status.ok()) return std::nullopt;
   LogStatus(LogLevel::kError, "catalog_not_published", status);

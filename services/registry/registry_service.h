@@ -4,12 +4,15 @@
 //   ChangeRoutes with RoutesChanged; Drain and Stop at once.
 // Who may call: main(), one thread. Ownership: owns the socket and, through the builder, the plans.
 // Words: routes are changed on the inbox's thread, so that no change waits for a compilation.
+//   A load that is to wait for its pace (load_pace.h) waits in a queue of its own; what is not
+//   about loads passes it.
 // Invariants: 1. every catalog that is sent is complete and sealed. 2. A repository that cannot be
 //   read ends the process at the first build and is only logged at a later one, when the last
 //   catalog goes on being served.
 // What fails: Run returns an exit code (README.md).
 #pragma once
 
+#include <deque>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -20,6 +23,7 @@
 #include "services/registry/catalog_builder.h"
 #include "services/registry/control_inbox.h"
 #include "services/registry/debt/debt_watch.h"
+#include "services/registry/load_pace.h"
 #include "services/registry/model_use_book.h"
 #include "services/registry/rollout/rollout_desk.h"
 #include "services/registry/routes/routes_desk.h"
@@ -51,6 +55,9 @@ class RegistryService {
  private:
   // A value: exit with it.
   std::optional<int> Handle(const ToProcess& message);
+  // A turn of its thread: sleeps until there is something to do, and does one thing of each kind.
+  std::optional<int> Turn();
+  std::optional<int> NextLoad();
   std::optional<int> OnConfigure(const Configure& configure);
   std::optional<int> BuildAndPublish();
   std::optional<int> OnChangeModel(const ChangeModel& change);
@@ -81,6 +88,8 @@ class RegistryService {
   std::unique_ptr<CatalogBuilder> builder_;
   std::unique_ptr<RepositoryWatch> watch_;
   std::unique_ptr<DebtWatch> debt_;  // null: nobody is to be told
+  LoadPace pace_{0};
+  std::deque<ToProcess> loads_;  // that were asked for, in their order
   bool published_ = false;
   const BuiltCatalog* newest_ = nullptr;  // the builder's, published or about to be
 };

@@ -7,6 +7,7 @@
 #include <filesystem>
 #include <thread>
 
+#include "common/clock.h"
 #include "ipc/memfd.h"
 #include "services/registry/child_process.h"
 #include "services/registry/testing/temp_repository.h"
@@ -154,6 +155,24 @@ TEST_F(RegistryServiceTest, ARepositoryThatGoesAwayLaterIsSurvived) {
   EXPECT_TRUE(Hear().has_drained());
 }
 
+// Some begin as they come, the others in their turn; who asks for something else does not wait.
+TEST_F(RegistryServiceTest, LoadsWithoutEndArePacedAndWhatIsNoneIsNot) {
+  constexpr int64_t kIntervalNs = 300 * kNanosPerMilli;
+  Configure("repository: " + temp_.root() + "\nregistry: {load_interval_ms: 300}\n");
+  HearCatalog();
+  const int64_t begun_ns = MonotonicNanos();
+  for (int i = 0; i < LoadPace::kBurst + 2; ++i) {
+    Say([](ToProcess* m) { m->mutable_reload(); });
+  }
+  for (int i = 0; i < LoadPace::kBurst; ++i) HearCatalog();
+  Say([](ToProcess* m) { m->mutable_drain(); });
+  EXPECT_TRUE(Hear().has_drained());
+  for (int i = 1; i <= 2; ++i) {
+    HearCatalog();
+    EXPECT_GE(MonotonicNanos(), begun_ns + i * kIntervalNs);
+  }
+}
+
 // Watches; nothing here is ever said to it.
 class WatchingTest : public RegistryServiceTest {
  protected:
@@ -282,6 +301,21 @@ TEST_F(WatchingTest, WhatIsUnloadedStaysOutWhateverChanges) {
   Catalog catalog = HearCatalog();
   if (catalog.models(0).version() == "1") catalog = HearCatalog();  // told apart
   EXPECT_THAT(Served(catalog), ElementsAre("b/2"));
+}
+
+TEST_F(WatchingTest, WhatComesWhileLoadsArePacedComesTogetherInItsTurn) {
+  Configure("repository: " + temp_.root() +
+            "\nregistry: {settle_ms: 10, load_interval_ms: 500, watch: inotify}\n");
+  HearCatalog();
+  const int64_t begun_ns = MonotonicNanos();
+  for (int i = 0; i < LoadPace::kBurst; ++i) {
+    Say([](ToProcess* m) { m->mutable_reload(); });
+    HearCatalog();
+  }
+  temp_.AddModel("a", kPlain, FakeReport{}.Line());
+  temp_.AddModel("b", kPlain, FakeReport{}.Line());
+  EXPECT_THAT(Served(HearCatalog()), ElementsAre("a/1", "b/1"));
+  EXPECT_GE(MonotonicNanos(), begun_ns + 500 * kNanosPerMilli);
 }
 
 TEST_F(RegistryServiceTest, AnEmptyRepositoryIsServed) {

@@ -40,7 +40,7 @@ struct Options {
   std::string millrace, admin, file, in_line, said, rows, expect, json_file;
   std::vector<std::string> contents;
   int in_line_pid = 0, say_fd = -1;
-  int reloads = 200, periods = 20, pause_ms = 50;
+  int reloads = 200, periods = 20, pause_ms = 900;
   double rate_per_s = 1000;
 };
 
