@@ -82,6 +82,20 @@ struct Message {
 
   bool HasBlock() const { return kind != MessageKind::kInline && block.length > 0; }
 };
+// Room for some that are taken from a link at once; each is there once Take has written it.
+template <size_t kCount>
+class MessageRoom {
+ public:
+  MessageRoom() {}  // NOLINT: the room stays as it is
+  Message& operator[](size_t i) { return room_.messages[i]; }
+
+ private:
+  union Room {
+    Room() {}
+    Message messages[kCount];
+  } room_;
+};
+
 static_assert(sizeof(Message) == 64 && std::is_trivially_copyable_v<Message>);
 static_assert(offsetof(Message, id) == 8 && offsetof(Message, deadline_ns) == 16 &&
               offsetof(Message, block) == 32 && offsetof(Message, payload) == 32);

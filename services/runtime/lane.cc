@@ -126,7 +126,7 @@ size_t Lane::CollectReturns(Outbound& out) {
 size_t Lane::Drain(Inbound& in, int limit) {
   if (in.ended) return 0;
   size_t count = 0;
-  Message ahead[kAhead];
+  MessageRoom<kAhead> ahead;
   LinkResult result = LinkResult::kOk;
   // The handler may find a fault of this peer, which ends the link.
   while (result == LinkResult::kOk && limit > 0 && !in.ended) {

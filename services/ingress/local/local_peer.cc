@@ -55,7 +55,7 @@ void LocalPeer::Flush() {
 size_t LocalPeer::Drain() {
   if (!serving_ || gone_) return 0;
   size_t count = 0;
-  Message ahead[kAhead];
+  MessageRoom<kAhead> ahead;
   LinkResult result = LinkResult::kOk;
   while (result == LinkResult::kOk && count < kDrain && !gone_) {
     size_t taken = 0;
