@@ -1,7 +1,8 @@
 // The world's clock: what every look at CLOCK_MONOTONIC and at the wall shows while a seed runs.
 //
 // Purpose: the product reads clock_gettime directly and pays for no seam; the programs of this
-//   folder are linked with --wrap=clock_gettime, so that its calls end here.
+//   folder are linked with --wrap=clock_gettime, so that its calls end here, and its clock is told
+//   that the kernel does not go by the processor's counter (common/clock.h).
 // Who may call: the simulation's one thread. Invariants: 1. the time of the world moves only by
 // Set,
 //   and never back. 2. While no world stands, calls go to the kernel.
