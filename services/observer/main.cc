@@ -6,7 +6,6 @@
 
 #include "common/log.h"
 #include "services/observer/observer_service.h"
-#include "services/runtime/background.h"
 #include "services/runtime/log_ring.h"
 #include "services/runtime/process.h"
 
@@ -26,7 +25,6 @@ int main(int argc, char**) {
   }
   for (int signal : {SIGTERM, SIGINT, SIGHUP, SIGPIPE}) ::signal(signal, SIG_IGN);
   millrace::LogRing::Begin();
-  millrace::GiveWay();        // nobody waits for what it does
   prctl(PR_SET_DUMPABLE, 0);  // closes /proc/PID/mem to other processes of this user
   // Never destroyed: the server's threads use it to the end.
   static auto* const service = new millrace::ObserverService(millrace::Fd(kControlFd));

@@ -5,7 +5,6 @@
 #include "ipc/page.h"
 #include "ipc/stats.h"
 #include "services/observer/traces/attribute_names.h"
-#include "services/runtime/background.h"
 
 namespace millrace {
 namespace {
@@ -324,13 +323,11 @@ std::vector<SharedTrace> TraceAssembly::Assemble(const std::vector<KeptRequest>&
                                                  int64_t unix_offset_ns) {
   std::vector<Found> found;
   for (const KeptRequest& request : requests) {
-    LetOthersRun();
     found.push_back(Find(request, sources));
     Remember(found.back(), request.record);
   }
   std::vector<SharedTrace> traces;
   for (size_t i = 0; i < requests.size(); ++i) {
-    LetOthersRun();
     traces.push_back(Make(requests[i], found[i], unix_offset_ns));
   }
   return traces;

@@ -9,7 +9,6 @@
 
 #include "common/log.h"
 #include "ipc/stats.h"
-#include "services/runtime/background.h"
 
 namespace millrace {
 namespace {
@@ -52,7 +51,6 @@ void TraceService::Start(const Config& config) {
     }
   }
   std::thread([this] {
-    GiveWay();
     while (true) {
       std::this_thread::sleep_for(std::chrono::milliseconds(kLookMs));
       Look(MonotonicNanos());
