@@ -10,7 +10,8 @@
 //   1. Within a thread time does not go back.
 //   2. Beside clock_gettime, and so between threads, it is off by what a reading of both clocks
 //      leaves open, some 10 ns and never kMostPairTicks: less than a message takes from core to
-//      core. A difference between two threads' times may be that much below 0.
+//      core. A difference between two threads' times may be that much below 0. Where the counter
+//      itself jumped (a machine that was moved or slept) a thread may once be kTrustNs ahead.
 //   3. Where the kernel does not go by the counter itself (cores may disagree, or its rate change),
 //      in a thread's first kLearnNs, and when the counter's rate is another than it was, each call
 //      reads the kernel's clock.

@@ -78,7 +78,7 @@ class Worker : public LaneHandler {
   void AlsoExecuting(const WorkItem& item);
   void NotExecuting();
   void Predict(int64_t predicted_ns);
-  // Back into the queue, as if it had not been popped. Its input may have been read.
+  // Back into the queue, behind those of its deadline. Its input may have been read.
   void PutBack(const WorkItem& item) { Push(item); }
 
   // The input's bytes, or nothing (then the sender was reported).
