@@ -1,12 +1,15 @@
 // Holds the plug-in against the reference on whatever device there is; part of `tools/dev gpu`.
 //
-//   gpu_check PLUGIN.so [--small]
+//   gpu_check PLUGIN.so [--small] [--nvtx RECORDER.so]
 //
 // Every comparison is bit by bit, but for fast mode, which is held to its bound. --small: sizes for
-// the SIMT shim. Ends with `N passed, N failed`. Exit codes: 0 all passed, 1 some failed, 2 usage,
-// 3 the plug-in found no device that it can use.
+// the SIMT shim. --nvtx: the ranges of the steps, too, as a profiler would be told of them
+// (testing/nvtx_recorder.cc). Ends with `N passed, N failed`. Exit codes: 0 all passed, 1 some
+// failed, 2 usage, 3 the plug-in found no device that it can use.
+#include <dlfcn.h>
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <algorithm>
@@ -123,7 +126,8 @@ class Checker {
     TooMany(test, image, rows);
   }
 
-  const Tally& tally() const { return tally_; }
+  Tally& tally() { return tally_; }
+  int64_t runs() const { return runs_; }  // that were kOk
 
  private:
   static size_t MarginBytes(const PlanView& plan) {
@@ -164,6 +168,7 @@ class Checker {
     }
     DeviceError error = {};
     const DeviceCode code = plugin_.run(model, pieces.data(), pieces.size(), &error);
+    if (code == DeviceCode::kOk) ++runs_;
     return tally_.Note(code == DeviceCode::kOk, name + ": run: " + error.sentence);
   }
 
@@ -254,14 +259,41 @@ class Checker {
   const bool small_;
   std::vector<size_t> batches_;
   Tally tally_;
+  int64_t runs_ = 0;
 };
 
+// Each run has one range of each kind, and none is left open.
+void CheckRanges(const char* recorder, int64_t runs, Tally* tally) {
+  void* const library = dlopen(recorder, RTLD_NOW | RTLD_LOCAL);
+  const auto recorded = reinterpret_cast<void (*)(int64_t*)>(
+      library == nullptr ? nullptr : dlsym(library, "millrace_recorded_ranges"));
+  int64_t counts[4] = {};
+  if (recorded != nullptr) recorded(counts);
+  const char* names[] = {"host to device", "launch", "synchronize", "device to host"};
+  for (int i = 0; i < 4; ++i) {
+    tally->Note(counts[i] == runs, std::string("ranges \"") + names[i] +
+                                       "\": " + std::to_string(counts[i]) + " in " +
+                                       std::to_string(runs) + " runs");
+  }
+}
+
 int Main(int argc, char** argv) {
-  const bool small = argc == 3 && strcmp(argv[2], "--small") == 0;
-  if (argc != 2 && !small) {
-    fprintf(stderr, "usage: gpu_check PLUGIN.so [--small]\n");
+  bool small = false;
+  bool usage = argc < 2;
+  const char* recorder = nullptr;
+  for (int i = 2; i < argc; ++i) {
+    if (strcmp(argv[i], "--small") == 0)
+      small = true;
+    else if (strcmp(argv[i], "--nvtx") == 0 && i + 1 < argc)
+      recorder = argv[++i];
+    else
+      usage = true;
+  }
+  if (usage) {
+    fprintf(stderr, "usage: gpu_check PLUGIN.so [--small] [--nvtx RECORDER.so]\n");
     return 2;
   }
+  if (recorder != nullptr) setenv("NVTX_INJECTION64_PATH", recorder, 1);
   std::string fault;
   const DevicePlugin* plugin = LoadPlugin(argv[1], &fault);
   if (plugin == nullptr) {
@@ -282,6 +314,7 @@ int Main(int argc, char** argv) {
   if (!small) {
     for (const Case& test : LargeCases()) checker.Run(test);
   }
+  if (recorder != nullptr) CheckRanges(recorder, checker.runs(), &checker.tally());
   printf("%d passed, %d failed\n", checker.tally().passed, checker.tally().failed);
   return checker.tally().failed == 0 ? 0 : 1;
 }
