@@ -14,6 +14,8 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -28,8 +30,8 @@
 namespace millrace::cuda {
 namespace {
 
-constexpr uint64_t kHostRowBytes = 64 * 1024;  // as the server asks of the plug-in
-constexpr int kLaunches = 16;                  // of one graph
+constexpr uint64_t kHostRowBytes = 1024 * 1024;  // as the server asks of the plug-in
+constexpr int kLaunches = 16;                    // of one graph
 
 bool g_failed = false;
 
@@ -54,34 +56,46 @@ std::string Words(const TileRules& r) {
   return text;
 }
 
-// A forest's memory on the device, for one batch after the other.
+// A shape that fits the device as it was asked for.
+struct Candidate {
+  TileRules rules;
+  TileShape shape;
+  ForestImage::Lists lists;
+};
+
+// A forest on the device, for one batch after the other.
 class Rig {
  public:
   Rig(const ForestSpec& spec, uint64_t most_rows)
-      : image_(MakeForest(spec)),
-        plan_{image_.data()},
+      : plan_bytes_(MakeForest(spec)),
+        plan_{plan_bytes_.data()},
+        image_(plan_),
+        row_bytes_(plan_.features() * sizeof(float)),
+        margin_bytes_(plan_.groups() * DataTypeSize(plan_.margin_type())),
         rows_(MakeRows(spec, most_rows, 0.05, 11)),
-        expected_(most_rows * plan_.groups()) {
+        expected_(most_rows * margin_bytes_) {
     reference::Margins(plan_, DataType::kFp32, rows_.data(), most_rows, expected_.data());
     int value = 0;
     MUST(cudaDeviceGetAttribute, (&value, cudaDevAttrMaxSharedMemoryPerBlockOptin, 0));
     limits_.shared_limit_bytes = static_cast<uint32_t>(value) - 1024;
     MUST(cudaDeviceGetAttribute, (&value, cudaDevAttrMultiProcessorCount, 0));
     limits_.multiprocessors = static_cast<uint32_t>(value);
-    const size_t row_bytes = rows_.size() * sizeof(float);
+    rows_at_ = (kMarginsAt + most_rows * margin_bytes_ + 255) / 256 * 256;
+    const size_t all_bytes = rows_.size() * sizeof(float);
     MUST(cudaStreamCreateWithFlags, (&stream_, cudaStreamNonBlocking));
-    MUST(cudaHostAlloc, (&host_, kMarginsAt + 2 * row_bytes, cudaHostAllocMapped));
-    MUST(cudaMalloc, (&device_rows_, row_bytes));
+    MUST(cudaHostAlloc, (&host_, rows_at_ + all_bytes, cudaHostAllocMapped));
+    MUST(cudaMalloc, (&device_rows_, all_bytes));
     MUST(cudaMalloc, (&ticket_, 256));
     if (g_failed) return;
     MUST(cudaHostGetDevicePointer, (&host_on_device_, host_, 0));
     memset(host_, 0, kMarginsAt);
-    memcpy(host_ + kMarginsAt + row_bytes, rows_.data(), row_bytes);
-    MUST(cudaMemcpy, (device_rows_, rows_.data(), row_bytes, cudaMemcpyHostToDevice));
+    memcpy(host_ + rows_at_, rows_.data(), all_bytes);
+    MUST(cudaMemcpy, (device_rows_, rows_.data(), all_bytes, cudaMemcpyHostToDevice));
     MUST(cudaMemset, (ticket_, 0, 256));
   }
   ~Rig() {
     cudaStreamSynchronize(stream_);
+    cudaFree(forest_);
     cudaFree(ticket_);
     cudaFree(device_rows_);
     cudaFreeHost(host_);
@@ -90,83 +104,91 @@ class Rig {
   Rig(const Rig&) = delete;
   Rig& operator=(const Rig&) = delete;
 
-  std::vector<TileRules> Grid(uint64_t rows, bool quick, TileRules* chosen) const {
-    const ForestImage image(plan_);
-    *chosen = ChooseRules(image.facts(), limits_, rows, false);
-    std::vector<TileRules> grid = {*chosen};
-    for (uint32_t tile = 1; tile <= std::min<uint64_t>(kMaxTileRows, rows); tile *= 2) {
-      for (uint32_t threads = quick ? 128 : 64; threads <= (quick ? 128 : kMaxTileThreads);
-           threads *= 2) {
-        for (const uint32_t passes : {1u, 2u, 4u}) {
-          for (const uint32_t staged : {0u, 16u, 32u, 64u}) {
+  // The plug-in's own choice for so many rows, then the grid; with their lists on the device.
+  std::vector<Candidate> Candidates(uint64_t rows, bool quick) {
+    std::vector<Candidate> all;
+    const auto add = [&](const TileRules& rules) {
+      Candidate one = {rules, {}, {}};
+      if (!FitTile(image_.facts(), rules, limits_.shared_limit_bytes, &one.shape)) return;
+      if (one.shape.staged_nodes != rules.staged_bytes / 16 * 2 || !one.shape.shared_bytes_on) {
+        return;
+      }
+      one.lists = image_.AddLists(one.shape);
+      all.push_back(one);
+    };
+    add(ChooseRules(image_.facts(), limits_, rows, false));
+    const uint32_t most_tile = static_cast<uint32_t>(std::min<uint64_t>(kMaxTileRows, rows));
+    for (uint32_t tile = 1; tile <= most_tile; tile *= 2) {
+      for (uint32_t threads = 128; threads <= (quick ? 128 : kMaxTileThreads); threads *= 2) {
+        for (const uint32_t passes : {1u, 4u}) {
+          for (const uint32_t staged : {0u, 16u}) {
             for (const bool warp_rank : {false, true}) {
               if (quick && (passes > 1 || staged > 16)) continue;
-              grid.push_back({.rows = tile,
-                              .threads = threads,
-                              .passes = passes,
-                              .staged_bytes = staged * 1024,
-                              .warp_rank = warp_rank});
+              add({.rows = tile,
+                   .threads = threads,
+                   .passes = passes,
+                   .staged_bytes = staged * 1024,
+                   .warp_rank = warp_rank});
             }
           }
         }
       }
     }
-    return grid;
+    Upload(&all);
+    return all;
   }
 
-  // Microseconds of one launch; 0 where the shape does not fit as it was asked for.
-  double Time(const TileRules& rules, uint64_t rows) {
-    ForestImage image(plan_);
-    TileShape shape;
-    if (!FitTile(image.facts(), rules, limits_.shared_limit_bytes, &shape)) return 0;
-    if (shape.staged_nodes != rules.staged_bytes / 16 * 2 || !shape.shared_bytes_on) return 0;
-    const ForestImage::Lists lists = image.AddLists(shape);
-    std::byte* forest = nullptr;
-    if (!MUST(cudaMalloc, (&forest, image.bytes().size()))) return 0;
-    ForestImage::SetLists(forest, lists, &shape);
-    MUST(cudaMemcpy, (forest, image.bytes().data(), image.bytes().size(), cudaMemcpyHostToDevice));
-    const ForestKind kind = {.xgboost = true, .wide = plan_.wide()};
-    MUST(AllowShape, (kind, shape, limits_.shared_limit_bytes));
-    const double us = TimeLaunches(kind, image.ViewAt(forest), View(rows), shape, rows, rules);
-    cudaFree(forest);
-    return us;
+  // Microseconds of one launch; 0 where something failed.
+  double Time(const Candidate& one, uint64_t rows) {
+    const ForestKind kind = {.xgboost = plan_.family() == TreeFamily::kXgboost,
+                             .wide = plan_.wide()};
+    MUST(AllowShape, (kind, one.shape, limits_.shared_limit_bytes));
+    const ForestView forest = image_.ViewAt(forest_);
+    const BatchView batch = View(rows);
+    const auto blocks = static_cast<uint32_t>((rows + one.rules.rows - 1) >> one.shape.row_bits);
+    auto* header = reinterpret_cast<BatchHeader*>(host_);
+    header->sequence++;
+    header->rows = static_cast<uint32_t>(rows);
+    memset(host_ + kMarginsAt, 0xcd, rows * margin_bytes_);
+    MUST(LaunchForest, (kind, forest, batch, one.shape, blocks, stream_));
+    MUST(cudaStreamSynchronize, (stream_));
+    if (memcmp(host_ + kMarginsAt, expected_.data(), rows * margin_bytes_) != 0) {
+      printf("WRONG  %s\n", Words(one.rules).c_str());
+      g_failed = true;
+    }
+    return TimeGraph(
+        [&] { MUST(LaunchForest, (kind, forest, batch, one.shape, blocks, stream_)); });
   }
 
  private:
   static constexpr size_t kMarginsAt = 512;  // behind the header and `done`
 
+  void Upload(std::vector<Candidate>* all) {
+    const std::span<const std::byte> bytes = image_.bytes();
+    cudaFree(forest_);
+    forest_ = nullptr;
+    if (!MUST(cudaMalloc, (&forest_, bytes.size()))) return;
+    MUST(cudaMemcpy, (forest_, bytes.data(), bytes.size(), cudaMemcpyHostToDevice));
+    for (Candidate& one : *all) ForestImage::SetLists(forest_, one.lists, &one.shape);
+  }
+
   BatchView View(uint64_t rows) const {
-    const size_t row_bytes = rows_.size() * sizeof(float);
     BatchView view = {};
     view.header = reinterpret_cast<const BatchHeader*>(host_on_device_);
     view.done = reinterpret_cast<uint64_t*>(host_on_device_ + 256);
     view.margins = host_on_device_ + kMarginsAt;
     view.ticket = ticket_;
-    const bool from_host = rows * plan_.features() * sizeof(float) <= kHostRowBytes;
-    view.rows = from_host ? reinterpret_cast<const float*>(host_on_device_ + kMarginsAt + row_bytes)
-                          : device_rows_;
+    view.rows = rows * row_bytes_ <= kHostRowBytes
+                    ? reinterpret_cast<const float*>(host_on_device_ + rows_at_)
+                    : device_rows_;
     return view;
   }
 
-  double TimeLaunches(const ForestKind& kind, const ForestView& forest, const BatchView& batch,
-                      const TileShape& shape, uint64_t rows, const TileRules& rules) {
-    const auto blocks = static_cast<uint32_t>((rows + rules.rows - 1) >> shape.row_bits);
-    auto* header = reinterpret_cast<BatchHeader*>(host_);
-    header->sequence++;
-    header->rows = static_cast<uint32_t>(rows);
-    memset(host_ + kMarginsAt, 0xcd, rows * plan_.groups() * sizeof(float));
-    MUST(LaunchForest, (kind, forest, batch, shape, blocks, stream_));
-    MUST(cudaStreamSynchronize, (stream_));
-    if (memcmp(host_ + kMarginsAt, expected_.data(), rows * plan_.groups() * sizeof(float)) != 0) {
-      printf("WRONG  %s\n", Words(rules).c_str());
-      g_failed = true;
-    }
+  double TimeGraph(const std::function<void()>& launch) {
     cudaGraph_t graph = nullptr;
     cudaGraphExec_t executable = nullptr;
     MUST(cudaStreamBeginCapture, (stream_, cudaStreamCaptureModeThreadLocal));
-    for (int i = 0; i < kLaunches; ++i) {
-      MUST(LaunchForest, (kind, forest, batch, shape, blocks, stream_));
-    }
+    for (int i = 0; i < kLaunches; ++i) launch();
     MUST(cudaStreamEndCapture, (stream_, &graph));
     if (g_failed || !MUST(cudaGraphInstantiate, (&executable, graph, 0))) return 0;
     std::vector<int64_t> times;
@@ -183,14 +205,19 @@ class Rig {
     return static_cast<double>(times[times.size() / 2]) * 1e-3 / kLaunches;
   }
 
-  const std::vector<std::byte> image_;
+  const std::vector<std::byte> plan_bytes_;
   const PlanView plan_;
+  ForestImage image_;
+  const size_t row_bytes_;
+  const size_t margin_bytes_;  // of a row
   const std::vector<float> rows_;
-  std::vector<float> expected_;
+  std::vector<std::byte> expected_;
   DeviceLimits limits_;
+  size_t rows_at_ = 0;
   cudaStream_t stream_ = nullptr;
   std::byte* host_ = nullptr;  // header, done, margins, rows
   std::byte* host_on_device_ = nullptr;
+  std::byte* forest_ = nullptr;
   float* device_rows_ = nullptr;
   uint32_t* ticket_ = nullptr;
 };
@@ -200,14 +227,14 @@ void Sweep(const char* name, const ForestSpec& spec, const std::vector<uint64_t>
   Rig rig(spec, batches.back());
   for (const uint64_t rows : batches) {
     if (g_failed) return;
-    TileRules chosen;
     std::vector<Timed> timed;
-    for (const TileRules& rules : rig.Grid(rows, quick, &chosen)) {
-      const double us = rig.Time(rules, rows);
-      if (us > 0) timed.push_back({rules, us, timed.empty()});
+    for (const Candidate& one : rig.Candidates(rows, quick)) {
+      const double us = rig.Time(one, rows);
+      if (us > 0) timed.push_back({one.rules, us, timed.empty()});
     }
     if (timed.empty()) continue;
     const double own = timed.front().us;
+    const TileRules chosen = timed.front().rules;
     std::sort(timed.begin(), timed.end(),
               [](const Timed& a, const Timed& b) { return a.us < b.us; });
     printf("%s, batch %llu: chosen %.2f us (%s), %.2f x the best of %zu\n", name,
@@ -245,10 +272,19 @@ int Main(int argc, char** argv) {
   const ForestSpec middle = {.features = 64, .trees = 500, .depth = 6, .edges = 250};
   const ForestSpec large = {
       .features = 64, .trees = 1000, .depth = 12, .leaves = 255, .edges = 600};
+  const ForestSpec few = {.features = 6, .trees = 300, .depth = 6, .edges = 4000};
+  const ForestSpec classes = {.family = TreeFamily::kLightgbm,
+                              .features = 64,
+                              .groups = 10,
+                              .trees = 600,
+                              .depth = 8,
+                              .leaves = 31};
   if (quick) {
     Sweep("100 trees of depth 4", small, {1, 4}, quick, all);
   } else {
     const std::vector<uint64_t> batches = {1, 16, 64, 256, 1024, 4096};
+    Sweep("LightGBM, 10 classes, 600 trees", classes, batches, quick, all);
+    Sweep("300 trees, 6 features of 4000 edges", few, batches, quick, all);
     Sweep("100 trees of depth 4", small, batches, quick, all);
     Sweep("500 trees of depth 6", middle, batches, quick, all);
     Sweep("1000 trees of 255 leaves", large, batches, quick, all);

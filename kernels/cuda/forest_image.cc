@@ -58,6 +58,8 @@ ForestImage::ForestImage(const PlanView& plan) : input_features_(plan.features()
   word_rows_at_ = Append(plan.word_rows());
   words_at_ = Append(plan.words());
   AppendTrees(plan);
+  facts_.nodes =
+      trees_.empty() ? 0 : trees_.back().first_node + (trees_.back().node_count + 1) / 2 * 2;
   leaves_at_ = xgboost ? Append(plan.leaves32()) : Append(plan.leaves64());
   linears_at_ = Append(plan.linears());
   terms_at_ = Append(plan.terms());

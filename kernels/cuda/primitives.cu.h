@@ -5,7 +5,8 @@
 //   1. Sums and products round once, to nearest; none is fused, whatever flags the build has.
 //   2. What CopyAsync16 copies is there for its thread after CopyWait, for the block after the next
 //      barrier. Under the SIMT shim the copy is made at once.
-//   3. Whoever on the host sees what StoreRelease stored sees all that its thread had seen.
+//   3. Whoever on the host sees what StoreRelease stored sees all that its thread had seen. Whoever
+//   gets a ticket from TakeTicket has seen what stood before the tickets that were taken earlier.
 #pragma once
 
 #include <stdint.h>
@@ -41,12 +42,22 @@ __device__ __forceinline__ void CopyWait() {
   __pipeline_commit();
   __pipeline_wait_prior(0);
 }
+// Adds 1 to what the blocks of a launch share, and returns what it was.
+__device__ __forceinline__ uint32_t TakeTicket(uint32_t* ticket) {
+  uint32_t before;
+  asm volatile("atom.acq_rel.gpu.global.add.u32 %0, [%1], 1;"
+               : "=r"(before)
+               : "l"(ticket)
+               : "memory");
+  return before;
+}
 __device__ __forceinline__ void StoreRelease(uint64_t* to, uint64_t value) {
   asm volatile("st.release.sys.u64 [%0], %1;" ::"l"(to), "l"(value) : "memory");
 }
 #else
 inline void CopyAsync16(MR_SHARED_PTR(uint4) to, const uint4* from) { *to = *from; }
 inline void CopyWait() {}
+inline uint32_t TakeTicket(uint32_t* ticket) { return atomicAdd(ticket, 1u); }
 inline void StoreRelease(uint64_t* to, uint64_t value) {
   // release: meets the acquire in Model::Done.
   std::atomic_ref<uint64_t>(*to).store(value, std::memory_order_release);

@@ -229,11 +229,11 @@ struct Tile {
 __device__ inline void EndRun(const BatchView& batch, uint64_t sequence) {
   __syncthreads();  // behind it, thread 0 has seen what its block wrote
   if (threadIdx.x != 0) return;
-  __threadfence_system();  // and so has whoever sees its ticket
-  if (atomicAdd(batch.ticket, 1u) != gridDim.x - 1) return;
-  *batch.ticket = 0;
-  __threadfence_system();  // the margins of all blocks come before `done`
-  StoreRelease(batch.done, sequence);
+  if (gridDim.x > 1) {
+    if (TakeTicket(batch.ticket) != gridDim.x - 1) return;
+    *batch.ticket = 0;
+  }
+  StoreRelease(batch.done, sequence);  // the margins of all blocks come before it
 }
 
 // Registers for this many of the largest blocks on one multiprocessor: more threads would be worth
@@ -248,24 +248,23 @@ __global__ void __launch_bounds__(kMaxTileThreads, kBlocksAtOnce)
   MR_SHARED(const float*, inputs, kMaxTileRows);
   MR_SHARED(uint32_t, batch_rows, 1);
   Tile<Real, Node, kStaged, kSharedBytes> tile{forest, batch, shape, pool, inputs};
-  uint64_t sequence = 0;
-  if (threadIdx.x == 0) {
-    sequence = batch.header->sequence;
-    batch_rows[0] = batch.header->rows;
-  }
+  // The header is on its way from the host while rows are ranked, those that nobody asked for, too.
+  BatchHeader header = {};
+  if (threadIdx.x == 0) header = *batch.header;
   tile.Begin();
+  tile.Stage(0);
+  __syncthreads();
+  tile.Rank();
+  CopyWait();
+  if (threadIdx.x == 0) batch_rows[0] = header.rows;
   __syncthreads();
   const uint32_t rows = batch_rows[0];
   if (tile.first_row() < rows) {
-    tile.Rank();
-    tile.Stage(0);
-    CopyWait();
-    __syncthreads();
     tile.Forest();
     __syncthreads();
     tile.Write(rows - tile.first_row());
   }
-  EndRun(batch, sequence);
+  EndRun(batch, header.sequence);
 }
 
 }  // namespace millrace::cuda

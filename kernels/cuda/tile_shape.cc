@@ -8,11 +8,12 @@
 namespace millrace::cuda {
 namespace {
 
-constexpr uint32_t kStagedBytes = 32 * 1024;  // a pair of buffers leaves room for two blocks
+// Staging pays where all nodes fit one buffer; a larger forest is walked faster in the caches.
+constexpr uint32_t kStagedBytes = 16 * 1024;
 constexpr uint32_t kMinStagedBytes = 4 * 1024;
 constexpr uint32_t kSharedColumnBytes = 32 * 1024;
 constexpr uint32_t kSharedSumBytes = 16 * 1024;
-constexpr uint32_t kStageFromRows = 8;  // fewer rows read less of a tree than staging it does
+constexpr uint32_t kPasses = 4;  // fewer chunks, fewer barriers; more would take shared memory
 
 uint32_t AlignUp(uint64_t value, uint32_t alignment) {
   return static_cast<uint32_t>((value + alignment - 1) / alignment * alignment);
@@ -50,15 +51,29 @@ TileRules ChooseRules(const ForestFacts& facts, const DeviceLimits& limits, uint
                       bool fast) {
   TileRules rules;
   const uint64_t stride = ByteStride(facts.columns);
-  while (rules.rows < kMaxTileRows && bucket_rows / (2 * rules.rows) >= limits.multiprocessors &&
-         2 * rules.rows * stride <= kSharedColumnBytes) {
+  const auto blocks = [&] { return bucket_rows / rules.rows; };
+  const auto may_double = [&] {
+    return rules.rows < kMaxTileRows && blocks() > 1 &&
+           2 * rules.rows * stride <= kSharedColumnBytes;
+  };
+  const auto walks_if_doubled = [&] { return uint64_t{2} * rules.rows * facts.trees; };
+  // Every block reads the header, maybe over the bus, and takes a ticket: none for less than a walk
+  // for each thread, and few where four walks for each still leave half of the device at work.
+  while (may_double() && walks_if_doubled() <= kMaxTileThreads) rules.rows *= 2;
+  while (may_double() && walks_if_doubled() <= 4 * kMaxTileThreads &&
+         blocks() > limits.multiprocessors / 2) {
     rules.rows *= 2;
   }
   const uint64_t useful = std::bit_ceil(uint64_t{std::max(facts.trees, 1u)} * rules.rows);
-  rules.threads = static_cast<uint32_t>(std::clamp<uint64_t>(useful, 128, kMaxTileThreads));
-  rules.passes = rules.rows >= kStageFromRows ? 2 : 1;
-  rules.staged_bytes = rules.rows >= kStageFromRows && !facts.wide ? kStagedBytes : 0;
-  rules.warp_rank = facts.features * rules.rows <= 4 * (rules.threads / 32);
+  rules.threads = static_cast<uint32_t>(std::clamp<uint64_t>(useful, 256, kMaxTileThreads));
+  // What does not run at once anyway runs in smaller blocks: one waits for its barrier while others
+  // walk.
+  if (blocks() > 2 * uint64_t{limits.multiprocessors}) rules.threads = 256;
+  while (may_double() && blocks() > 4 * uint64_t{limits.multiprocessors}) rules.rows *= 2;
+  rules.passes = kPasses;
+  rules.staged_bytes =
+      !facts.wide && facts.nodes * sizeof(NodeWords) <= kStagedBytes ? kStagedBytes : 0;
+  rules.warp_rank = facts.features * rules.rows <= 2 * (rules.threads / 32);
   rules.fast = fast && facts.groups == 1 && !facts.vector_leaves;
   return rules;
 }

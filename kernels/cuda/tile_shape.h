@@ -23,6 +23,7 @@ struct ForestFacts {
   uint32_t columns = 0;
   uint32_t groups = 0;
   uint32_t trees = 0;
+  uint64_t nodes = 0;         // as they stand on the device, each tree at an even place
   uint32_t margin_bytes = 0;  // 4 or 8
   bool wide = false;
   bool vector_leaves = false;
@@ -45,6 +46,7 @@ struct TileRules {
   bool fast = false;
 };
 
+// As measured on an H100 (kernels/bench/results); tools/dev gpu --shapes measures it anew.
 TileRules ChooseRules(const ForestFacts& facts, const DeviceLimits& limits, uint64_t bucket_rows,
                       bool fast);
 

@@ -17,6 +17,7 @@ TEST(TileShape, TheChoiceFitsEveryDevice) {
                                .columns = random.Below(20'000),
                                .groups = 1 + random.Below(random.Chance(0.5) ? 3 : 2000),
                                .trees = random.Below(5000),
+                               .nodes = random.Below(random.Chance(0.3) ? 3000 : 1'000'000),
                                .margin_bytes = random.Chance(0.5) ? 4u : 8u,
                                .wide = random.Chance(0.1),
                                .vector_leaves = random.Chance(0.2)};
@@ -39,15 +40,40 @@ TEST(TileShape, TheChoiceFitsEveryDevice) {
   }
 }
 
-TEST(TileShape, SmallBatchesSpreadAndLargeOnesShareNodes) {
-  const ForestFacts facts = {
-      .features = 64, .columns = 128, .groups = 1, .trees = 500, .margin_bytes = 4};
+// What was the best of a grid on an H100, or within a few parts in a hundred of it.
+TEST(TileShape, SmallBatchesSpreadAndLargeOnesShareABlock) {
   const DeviceLimits limits = {.multiprocessors = 132, .shared_limit_bytes = 226 * 1024};
-  EXPECT_EQ(ChooseRules(facts, limits, 1, false).rows, 1u);
-  EXPECT_EQ(ChooseRules(facts, limits, 128, false).rows, 1u);
-  const TileRules large = ChooseRules(facts, limits, 8192, false);
-  EXPECT_EQ(large.rows, 32u);
-  EXPECT_GT(large.staged_bytes, 0u);
+  const ForestFacts small = {
+      .features = 64, .columns = 128, .groups = 1, .trees = 100, .nodes = 1600, .margin_bytes = 4};
+  const ForestFacts large = {.features = 64,
+                             .columns = 128,
+                             .groups = 1,
+                             .trees = 500,
+                             .nodes = 32'000,
+                             .margin_bytes = 4};
+  const auto rows = [&](const ForestFacts& facts, uint64_t bucket) {
+    return ChooseRules(facts, limits, bucket, false).rows;
+  };
+  EXPECT_EQ(rows(small, 1), 1u);
+  EXPECT_EQ(rows(small, 16), 4u);  // as many walks as threads
+  EXPECT_EQ(rows(small, 4096), 16u);
+  EXPECT_EQ(rows(large, 1), 1u);
+  EXPECT_EQ(rows(large, 64), 1u);
+  EXPECT_EQ(rows(large, 256), 4u);
+  EXPECT_EQ(rows(large, 1024), 4u);
+  EXPECT_EQ(rows(large, 4096), 8u);
+  EXPECT_EQ(ChooseRules(large, limits, 1024, false).threads, 512u);
+  EXPECT_EQ(ChooseRules(large, limits, 4096, false).threads, 256u);
+  EXPECT_GT(ChooseRules(small, limits, 4096, false).staged_bytes, 0u);
+  EXPECT_EQ(ChooseRules(large, limits, 4096, false).staged_bytes, 0u);
+}
+
+TEST(TileShape, AWarpRanksAValueWhereThereIsOneForIt) {
+  ForestFacts facts = {
+      .features = 6, .columns = 64, .groups = 1, .trees = 300, .nodes = 20'000, .margin_bytes = 4};
+  EXPECT_TRUE(ChooseRules(facts, {}, 1, false).warp_rank);
+  facts.features = 64;
+  EXPECT_FALSE(ChooseRules(facts, {}, 1, false).warp_rank);
 }
 
 TEST(TileShape, FastIsOnlyForOneSum) {

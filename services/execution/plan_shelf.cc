@@ -20,7 +20,7 @@ namespace {
 constexpr size_t kMaxPlanBytes = size_t{4} << 30;
 constexpr size_t kScratchAlign = 64;
 // Inputs up to this are read by the device where they lie; larger ones are worth a copy.
-constexpr uint64_t kInPlaceBytes = 64 << 10;
+constexpr uint64_t kInPlaceBytes = 1 << 20;
 // For measuring: all plans of a catalog together, and one.
 constexpr int64_t kMeasureAllNs = 20 * kNanosPerSecond;
 constexpr int64_t kMeasureOneNs = kNanosPerSecond;

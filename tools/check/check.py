@@ -150,6 +150,28 @@ def sanitizers(tree):
         yield Finding(rc, 1, "sanitizers", f"{flag} stands in {rule} only")
 
 
+def gpu_sources(tree):
+    """tools/dev gpu builds without Bazel: its list has every source of common/ that it needs."""
+    script = "tools/dev.d/gpu"
+    text = tree.texts.get(script, "")
+    left_out = tuple(re.findall(r"\*([/_]\w+\.cc)", text))
+    named = set(re.findall(r"\b(?:common|kernels)/[\w/]+\.cc\b", text))
+    folders = re.findall(r"(kernels/\w+)/\*\.cc", text)
+    globbed = {path for path in tree.texts if path.rpartition("/")[0] in folders
+               and path.endswith(".cc") and not path.endswith(left_out)}
+    pending, seen = sorted(named | globbed), set()
+    while pending:
+        path = pending.pop()
+        if path in seen:
+            continue
+        seen.add(path)
+        for include in re.findall(r'(?m)^#include "([^"]+)"', tree.texts.get(path, "")):
+            pending.append(include)
+            source = include[:-1] + "cc"
+            if include.startswith("common/") and source in tree.texts and source not in named:
+                yield Finding(script, 1, "gpu_sources", f"{source} is missing, for {path}")
+
+
 # --- tools of others --------------------------------------------------------------------------
 
 
@@ -187,6 +209,7 @@ def shell(tree):
 
 RULES = {
     "format": format_,
+    "gpu_sources": gpu_sources,
     "headers": headers,
     "layering": layering,
     "length": length,

@@ -61,6 +61,20 @@ class RuleTest(unittest.TestCase):
 
 class Layering(RuleTest):
 
+    def test_gpu_sources(self):
+        files = {
+            "tools/dev.d/gpu": "case $file in\n  *_test.cc | */server.cc) ;;\nesac\n"
+                               "build common/a.cc $(sources kernels/plan/*.cc)\n",
+            "common/a.h": HEADER, "common/a.cc": '#include "common/a.h"\n',
+            "common/b.h": HEADER, "common/b.cc": "",
+            "kernels/plan/x.h": HEADER + '#include "common/b.h"\n',
+            "kernels/plan/x_test.cc": '#include "kernels/plan/x.h"\n',
+            "kernels/plan/server.cc": '#include "kernels/plan/x.h"\n',
+        }
+        self.assertEqual([], self.findings("gpu_sources", files))
+        files["kernels/plan/x.cc"] = '#include "kernels/plan/x.h"\n'
+        self.assertEqual([("tools/dev.d/gpu", 1)], self.findings("gpu_sources", files))
+
     def test_every_forbidden_pair_of_layers_is_caught(self):
         layers = check.read_layers(read("layers.txt"))
         names = [name for name in layers if "*" not in name] + ["services/features"]
