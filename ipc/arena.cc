@@ -1,6 +1,7 @@
 #include "ipc/arena.h"
 
 #include <algorithm>
+#include <bit>
 
 #include "common/check.h"
 
@@ -55,6 +56,7 @@ absl::StatusOr<Arena> Arena::Create(uint32_t incarnation, ArenaShape shape,
   for (const ArenaShape::Class& c : shape.classes) {
     Pool pool;
     pool.block_bytes = c.block_bytes;
+    pool.shift = std::has_single_bit(c.block_bytes) ? std::countr_zero(c.block_bytes) : 0;
     pool.first_offset = offset;
     pool.blocks.resize(c.count);
     for (uint32_t i = c.count; i-- > 0;) pool.free.push_back(i);
@@ -85,9 +87,10 @@ Arena::Block* Arena::Find(uint32_t offset, Pool** pool, uint32_t* index) {
     if (offset < p.first_offset) return nullptr;
     const uint32_t behind = offset - p.first_offset;
     if (behind >= p.block_bytes * p.blocks.size()) continue;
-    if (behind % p.block_bytes != 0) return nullptr;
+    const uint32_t place = p.shift != 0 ? behind >> p.shift : behind / p.block_bytes;
+    if (place * p.block_bytes != behind) return nullptr;
     *pool = &p;
-    *index = behind / p.block_bytes;
+    *index = place;
     return &p.blocks[*index];
   }
   return nullptr;

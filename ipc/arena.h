@@ -71,6 +71,7 @@ class Arena {
   };
   struct Pool {
     uint32_t block_bytes = 0;
+    uint32_t shift = 0;  // block_bytes as a power of two; 0: it is none
     uint32_t first_offset = 0;
     std::vector<Block> blocks;
     std::vector<uint32_t> free;  // indices, last in first out

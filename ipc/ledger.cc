@@ -1,5 +1,7 @@
 #include "ipc/ledger.h"
 
+#include <string.h>
+
 #include <array>
 #include <bit>
 
@@ -30,15 +32,15 @@ absl::StatusOr<Ledger> Ledger::Create(uint32_t incarnation, size_t slots) {
 void Ledger::Open(const PartId& id, const LedgerEntry& entry) {
   LedgerSlot& slot = region_.as<LedgerRegion>()->slots[id.slot];
   Close(id.slot);
-  // release fence: meets the acquire fence in LedgerView::Find; a reader that saw one of the words
-  // below also sees `live` closed.
+  // release fence: meets the acquire fence in LedgerView::FindInto; a reader that saw one of the
+  // words below also sees `live` closed.
   std::atomic_thread_fence(std::memory_order_release);
   const auto words = std::bit_cast<std::array<uint64_t, kLedgerWords>>(entry);
   for (size_t i = 0; i < kLedgerWords; ++i) {
     // relaxed: between the fence above and the release below.
     slot.words[i].store(words[i], std::memory_order_relaxed);
   }
-  // release: meets the acquire in LedgerView::Find.
+  // release: meets the acquire in LedgerView::FindInto.
   slot.live.store(LiveWord(id), std::memory_order_release);
 }
 
@@ -69,20 +71,26 @@ bool LedgerView::Wants(const PartId& id) const {
 }
 
 std::optional<LedgerEntry> LedgerView::Find(const PartId& id) const {
-  if (id.slot >= slot_count_) return std::nullopt;
+  LedgerEntry entry;
+  if (!FindInto(id, &entry)) return std::nullopt;
+  return entry;
+}
+
+bool LedgerView::FindInto(const PartId& id, LedgerEntry* entry) const {
+  if (id.slot >= slot_count_) return false;
   const LedgerSlot& slot = region_.as<const LedgerRegion>()->slots[id.slot];
   // acquire: meets the release in Ledger::Open.
-  if (slot.live.load(std::memory_order_acquire) != LiveWord(id)) return std::nullopt;
-  std::array<uint64_t, kLedgerWords> words;
+  if (slot.live.load(std::memory_order_acquire) != LiveWord(id)) return false;
+  auto* const to = reinterpret_cast<std::byte*>(entry);
   for (size_t i = 0; i < kLedgerWords; ++i) {
     // relaxed: between the acquire above and the fence below.
-    words[i] = slot.words[i].load(std::memory_order_relaxed);
+    const uint64_t word = slot.words[i].load(std::memory_order_relaxed);
+    memcpy(to + i * sizeof word, &word, sizeof word);
   }
   // acquire fence: meets the release fence in Ledger::Open.
   std::atomic_thread_fence(std::memory_order_acquire);
   // relaxed: ordered by the fence.
-  if (slot.live.load(std::memory_order_relaxed) != LiveWord(id)) return std::nullopt;
-  return std::bit_cast<LedgerEntry>(words);
+  return slot.live.load(std::memory_order_relaxed) == LiveWord(id);
 }
 
 }  // namespace millrace

@@ -88,6 +88,8 @@ class LedgerView {
   static absl::StatusOr<LedgerView> Open(int fd, uint32_t incarnation);
   // The entry, if this slot, sequence and attempt is wanted now.
   std::optional<LedgerEntry> Find(const PartId& id) const;
+  // The same into `entry`, which holds nothing sensible where this is false.
+  bool FindInto(const PartId& id, LedgerEntry* entry) const;
   // Whether Find would give something now.
   bool Wants(const PartId& id) const;
   // Asks the processor for the slot's lines.

@@ -8,12 +8,12 @@
 namespace millrace {
 namespace {
 
-// The border that a tensor of so many bytes starts on.
-constexpr size_t AlignOf(size_t bytes) { return bytes <= 8 ? 8 : kTensorAlign; }
+// The border that a tensor of so many bytes starts on: a power of two, less one.
+constexpr size_t BorderMask(size_t bytes) { return bytes <= 8 ? 7 : kTensorAlign - 1; }
 
 // Where it starts, if the bytes before `at` are taken.
 constexpr size_t StartOf(size_t at, size_t bytes) {
-  return (at + AlignOf(bytes) - 1) / AlignOf(bytes) * AlignOf(bytes);
+  return (at + BorderMask(bytes)) & ~BorderMask(bytes);
 }
 
 constexpr size_t HeadBytes(size_t tensors) {
@@ -87,7 +87,7 @@ absl::Status PackView::OpenInto(absl::Span<const std::byte> block, PackView* int
   for (size_t i = 0; i < view.header_.count; ++i) {
     const TensorEntry& e = view.entries_[i];
     if (uint64_t{e.offset} + e.bytes > block.size()) return Refuse(i, "lies outside its block");
-    if (e.offset % AlignOf(e.bytes) != 0) return Refuse(i, "is not aligned");
+    if ((e.offset & BorderMask(e.bytes)) != 0) return Refuse(i, "is not aligned");
     if (e.datatype == DataType::kInvalid || e.datatype > DataType::kBf16) {
       return Refuse(i, "has an unknown datatype");
     }

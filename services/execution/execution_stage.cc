@@ -83,37 +83,39 @@ void ExecutionStage::TakeBatch(Worker& worker) {
   begin_ns_ = MonotonicNanos();
   earliest_ns_ = INT64_MAX;
   while (parts_.size() < kMaxExecuting) {
-    std::optional<WorkItem> item = worker.PopIf([this](const WorkItem& top) {
-      return parts_.empty() || (top.message.route == parts_[0].item.message.route &&
-                                (top.message.flags & kFlagAlone) == 0);
-    });
-    if (!item.has_value()) return;
-    if (parts_.empty()) {
-      plan_ = plans_.Find(item->message.route);
-      alone_ = (item->message.flags & kFlagAlone) != 0;
+    const bool first = parts_.empty();
+    // Into its place at once: an inline input lies in the item itself.
+    Part& part = parts_.emplace_back();
+    const bool taken = worker.PopInto(
+        [&](const WorkItem& top) {
+          return first || (top.message.route == parts_[0].item.message.route &&
+                           (top.message.flags & kFlagAlone) == 0);
+        },
+        begin_ns_, &part.item);
+    if (!taken) return parts_.pop_back();
+    if (first) {
+      plan_ = plans_.Find(part.item.message.route);
+      alone_ = (part.item.message.flags & kFlagAlone) != 0;
     }
-    worker.AlsoExecuting(*item);
-    if (!Add(worker, *item)) {
+    worker.AlsoExecuting(part.item);
+    if (!Add(worker, &part)) {
       worker.NotExecuting();
-      worker.PutBack(*item);
-      return;
+      worker.PutBack(part.item);
+      return parts_.pop_back();
     }
     if (alone_) return;
   }
 }
 
-bool ExecutionStage::Add(Worker& worker, const WorkItem& item) {
-  // First into its place: an inline input lies in the item itself.
-  Part& part = parts_.emplace_back(Part{item, absl::OkStatus(), BlockRef{}});
+bool ExecutionStage::Add(Worker& worker, Part* part) {
   bool fits = true;
-  if (item.message.kind == MessageKind::kError) {
-    part.status = worker.ErrorOf(part.item);
+  if (part->item.message.kind == MessageKind::kError) {
+    part->status = worker.ErrorOf(part->item);
   } else if (plan_ == nullptr) {
-    part.status = absl::UnavailableError("the model is not loaded here");
+    part->status = absl::UnavailableError("the model is not loaded here");
   } else {
-    part.status = AddPiece(worker, &part, &fits);
+    part->status = AddPiece(worker, part, &fits);
   }
-  if (!fits) parts_.pop_back();
   return fits;
 }
 

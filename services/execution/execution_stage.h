@@ -47,7 +47,7 @@ class ExecutionStage : public WorkerStage {
 
   void TakeBatch(Worker& worker);
   // False: it does not fit into this batch, and is not taken.
-  bool Add(Worker& worker, const WorkItem& item);
+  bool Add(Worker& worker, Part* part);
   // The part's piece of the batch, or why there is none; `fits` is false where it does not fit.
   absl::Status AddPiece(Worker& worker, Part* part, bool* fits);
   absl::Status AddOutputs(Worker& worker, Part* part, KernelPiece* piece);

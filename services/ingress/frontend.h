@@ -85,6 +85,13 @@ struct TraceEntry {
   TraceMethod method = TraceMethod::kUnknown;
 };
 
+// For who asks for one model again and again: where the last request found it. A hint, the lane's
+// own to read and write.
+struct ModelMemo {
+  uint64_t table = 0;
+  const void* model = nullptr;
+};
+
 struct InferRequest {
   std::string_view model;
   std::string_view version;                    // empty: the latest
@@ -96,6 +103,7 @@ struct InferRequest {
   std::string_view fault = {};                 // a fault on purpose that it asks for
   TraceEntry trace = {};
   RouteUse route = {};  // as Resolve gave it, together with model and version
+  ModelMemo* memo = nullptr;
 };
 
 struct InferAnswer {

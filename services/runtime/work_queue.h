@@ -46,12 +46,17 @@ class WorkQueue {
   }
 
   Item Pop() {
+    Item item;
+    PopInto(&item);
+    return item;
+  }
+  void PopInto(Item* item) {
     MR_CHECK(!heap_.empty(), "an item is taken from an empty queue");
     std::pop_heap(heap_.begin(), heap_.end(), Later());
     const uint32_t place = heap_.back().place;
     heap_.pop_back();
     free_.push_back(place);
-    return items_[place];
+    *item = items_[place];
   }
 
  private:

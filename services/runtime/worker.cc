@@ -97,17 +97,21 @@ bool Worker::Wanted(uint32_t origin, PartId id) const {
   return false;
 }
 
-bool Worker::Admit(WorkItem* item) {
-  const int64_t now = MonotonicNanos();
-  item->waited_ns = PublishedAgeNs(item->message.published_ticks, now);
-  item->taken_ns = now;
+bool Worker::Wanted(const WorkItem& item) const {
+  const Origin& origin = origins_[item.origin];
+  return !origin.peer->lost && origin.peer->ledger->Wants(item.id);
+}
+
+bool Worker::Admit(WorkItem* item, int64_t now_ns) {
+  item->waited_ns = PublishedAgeNs(item->message.published_ticks, now_ns);
+  item->taken_ns = now_ns;
   ObserveDelay(item->waited_ns);
   StatsOf(*item).Observe(StatsTime::kQueue, item->waited_ns);
-  if (now <= item->message.deadline_ns && Wanted(item->message.origin, item->id)) return true;
-  const bool late = now > item->message.deadline_ns;
+  if (now_ns <= item->message.deadline_ns && Wanted(*item)) return true;
+  const bool late = now_ns > item->message.deadline_ns;
   page().Add(late ? Counter::kExpired : Counter::kStale);
   const auto why = late ? absl::StatusCode::kDeadlineExceeded : absl::StatusCode::kCancelled;
-  TraceWork(lane_->traces(), *item, static_cast<uint8_t>(why), now);
+  TraceWork(lane_->traces(), *item, static_cast<uint8_t>(why), now_ns);
   Finish(*item);
   return false;
 }
@@ -299,15 +303,11 @@ void Worker::OnMessage(Inbound& from, const Message& message) {
     item.from = &from;
     item.origin = static_cast<uint8_t>(i);
     item.parity = origin.parity;
-    PartId whole = item.id;
-    whole.member = 0;
-    std::optional<LedgerEntry> entry = origin.peer->ledger->Find(whole);
-    if (!entry.has_value()) break;
-    item.entry = *entry;
+    if (!origin.peer->ledger->FindInto(item.id, &item.entry)) break;
     if (from.peer->id.stage != Stage::kIngress) {
       // The word is the times' on this hop; the deadline is the ledger's to say.
       item.times = StageTimes::Unpack(message.times);
-      item.message.deadline_ns = entry->deadline_ns;
+      item.message.deadline_ns = item.entry.deadline_ns;
     }
     if (!IsOnRoute(from.peer->id, item)) {
       page().Add(Counter::kFaults);

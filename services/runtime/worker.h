@@ -17,10 +17,12 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "absl/types/span.h"
+#include "common/clock.h"
 #include "ipc/message.h"
 #include "ipc/stage_times.h"
 #include "services/runtime/fault_plan.h"
@@ -61,6 +63,9 @@ class Worker : public LaneHandler {
   // it (else it stays where it is). The caller finishes it: Reply, Finish or Drop.
   template <typename Predicate>
   std::optional<WorkItem> PopIf(Predicate take);
+  // The same into `item`, which holds nothing sensible where this is false; its work begins now.
+  template <typename Predicate>
+  bool PopInto(Predicate take, int64_t now_ns, WorkItem* item);
   std::optional<WorkItem> Pop() {
     return PopIf([](const WorkItem&) { return true; });
   }
@@ -99,6 +104,8 @@ class Worker : public LaneHandler {
   void Drop(const WorkItem& item);
   // Whether the ingress lane's ledger still wants this id (its member does not matter).
   bool Wanted(uint32_t origin, PartId id) const;
+  // Likewise of an item that is held: its ingress lane keeps its place meanwhile.
+  bool Wanted(const WorkItem& item) const;
 
   // A plan of faults (fault_plan.h), which outlives the worker; null: none.
   void set_faults(FaultPlan* faults) { faults_ = faults; }
@@ -149,7 +156,7 @@ class Worker : public LaneHandler {
   void Name(size_t place, const WorkItem& item);
   void NameCount(size_t count);
   // Whether to work on it; if not, it is finished here.
-  bool Admit(WorkItem* item);
+  bool Admit(WorkItem* item, int64_t now_ns);
   void ObserveDelay(uint64_t delay_ns);
   void CountAnswer(const WorkItem& item, uint8_t code, int64_t now_ns);
   // The item's times with those of this stage, which ends at `now_ns`.
@@ -163,12 +170,19 @@ class Worker : public LaneHandler {
 };
 
 template <typename Predicate>
-std::optional<WorkItem> Worker::PopIf(Predicate take) {
+bool Worker::PopInto(Predicate take, int64_t now_ns, WorkItem* item) {
   while (!queue_.empty() && take(queue_.top())) {
-    WorkItem item = queue_.Pop();
-    if (Admit(&item)) return item;
+    queue_.PopInto(item);
+    if (Admit(item, now_ns)) return true;
   }
-  return std::nullopt;
+  return false;
+}
+
+template <typename Predicate>
+std::optional<WorkItem> Worker::PopIf(Predicate take) {
+  std::optional<WorkItem> item{std::in_place};
+  if (!PopInto(take, MonotonicNanos(), &*item)) item.reset();
+  return item;
 }
 
 }  // namespace millrace

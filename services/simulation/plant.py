@@ -75,12 +75,11 @@ PLANTS = {
     ],
     "worker.cc": [
         ("kLateWorkDone",
-         "if (now <= item->message.deadline_ns && Wanted(",
-         "if ((Planted(PlantedFault::kLateWorkDone) || now <= item->message.deadline_ns) && Wanted("),
+         "if (now_ns <= item->message.deadline_ns && Wanted(",
+         "if ((Planted(PlantedFault::kLateWorkDone) || now_ns <= item->message.deadline_ns) && Wanted("),
         ("kUnwantedWorkDone",
-         "Wanted(item->message.origin, item->id)) return true;",
-         "(Planted(PlantedFault::kUnwantedWorkDone) || Wanted(item->message.origin, item->id)))"
-         " return true;"),
+         "Wanted(*item)) return true;",
+         "(Planted(PlantedFault::kUnwantedWorkDone) || Wanted(*item))) return true;"),
         ("kEpochAnsweredEarly",
          "if (!origin.answered && origin.polls_left == 0 && origin.held[origin.parity ^ 1] == 0) {",
          "if (!origin.answered && (Planted(PlantedFault::kEpochAnsweredEarly) ||"

@@ -1,6 +1,7 @@
 #include "services/ingress/core/ingress_lane.h"
 
 #include <string.h>
+#include <time.h>
 
 #include <algorithm>
 
@@ -143,10 +144,6 @@ void IngressLane::PublishOldestCatalog() {
   lane_->page().Set(Counter::kOldestCatalog, generation);
 }
 
-PartId IngressLane::IdOf(uint16_t slot) const {
-  return {slot, flights_[slot].sequence, flights_[slot].attempt, 0};
-}
-
 // Never 0: sequences begin at 1.
 RequestId IngressLane::RequestIdOf(uint16_t slot) const {
   return uint64_t{flights_[slot].sequence} << 16 | slot;
@@ -234,7 +231,7 @@ RequestId IngressLane::Begin(const InferRequest& request, int64_t now, const Fau
   }
   const RequestId id = RequestIdOf(slot);
   // Nobody overtakes those that wait already, but by priority or deadline among them.
-  if (!waiting_.empty() || !Dispatch(slot)) {
+  if (!waiting_.empty() || !Dispatch(slot, flight.stored_ns)) {
     // A shadow waits for nothing.
     if (flight.shadow) return Fail(slot, absl::UnavailableError("no worker is free")), 0;
     Wait(slot);
@@ -271,7 +268,7 @@ StageNeeds IngressLane::Needs(const CheckedRequest& request) {
   return needs;
 }
 
-bool IngressLane::Dispatch(uint16_t slot) {
+bool IngressLane::Dispatch(uint16_t slot, int64_t now) {
   Flight& flight = flights_[slot];
   const StageNeeds needs = Needs(flight.request);
   std::optional<Route> route = windows_.Take(needs);
@@ -303,11 +300,11 @@ bool IngressLane::Dispatch(uint16_t slot) {
   }
   flight.route = std::move(*route);
   flight.last_worker = flight.route.back().worker;
-  Submit(slot, entry);
+  Submit(slot, entry, now);
   return true;
 }
 
-void IngressLane::Submit(uint16_t slot, const LedgerEntry& entry) {
+void IngressLane::Submit(uint16_t slot, const LedgerEntry& entry, int64_t now) {
   Flight& flight = flights_[slot];
   flight.state = FlightState::kSent;
   flight.features = entry.features;
@@ -319,7 +316,7 @@ void IngressLane::Submit(uint16_t slot, const LedgerEntry& entry) {
   message.deadline_ns = flight.deadline_ns;
   message.origin = lane_->id().incarnation;
   message.flags = flight.alone ? kFlagAlone : 0;
-  flight.submitted_ns = MonotonicNanos();
+  flight.submitted_ns = now;
   message.published_ticks = PublishedTicks(flight.submitted_ns);
   message.block = flight.input;
   message.id = id.Pack();
@@ -347,7 +344,7 @@ void IngressLane::DispatchWaiting() {
   while (!waiting_.empty()) {
     // Off the queue first: a worker found faulty while this one is sent puts its flights in front.
     const uint16_t slot = waiting_.PopFront();
-    if (Dispatch(slot)) {
+    if (Dispatch(slot, MonotonicNanos())) {
       LeftQueue(flights_[slot]);
       continue;
     }
@@ -369,6 +366,9 @@ void IngressLane::SendHeld(int64_t now) {
 }
 
 size_t IngressLane::Poll() {
+  timespec wall;
+  clock_gettime(CLOCK_REALTIME_COARSE, &wall);
+  wall_ms_ = static_cast<uint64_t>(wall.tv_sec) * 1000 + wall.tv_nsec / kNanosPerMilli;
   const uint64_t roster_before = lane_->roster().generation;
   const size_t done = lane_->Poll();
   if (lane_->roster().generation != roster_before) dispatch_again_ = true;

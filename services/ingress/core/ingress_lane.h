@@ -209,7 +209,9 @@ class IngressLane : public Frontend, public LaneHandler {
   void FailRouted(uint16_t slot, const InferAnswer& answer);
   void TellShadows(const ShadowList& pairs, const InferAnswer* answer);
 
-  PartId IdOf(uint16_t slot) const;
+  PartId IdOf(uint16_t slot) const {
+    return {slot, flights_[slot].sequence, flights_[slot].attempt, 0};
+  }
   RequestId RequestIdOf(uint16_t slot) const;
   absl::Status Admit(const InferRequest& request, int64_t now, CheckedRequest* checked,
                      int64_t* deadline_ns);
@@ -231,8 +233,8 @@ class IngressLane : public Frontend, public LaneHandler {
   static StageNeeds Needs(const CheckedRequest& request);
 
   // Sends a waiting flight if its route can be had now.
-  bool Dispatch(uint16_t slot);
-  void Submit(uint16_t slot, const LedgerEntry& entry);
+  bool Dispatch(uint16_t slot, int64_t now);
+  void Submit(uint16_t slot, const LedgerEntry& entry, int64_t now);
   void Wait(uint16_t slot);
   void DispatchWaiting();
   void SendHeld(int64_t now);
@@ -305,6 +307,7 @@ class IngressLane : public Frontend, public LaneHandler {
   bool any_cancelled_ = false;
   bool shed_now_ = false;  // a new request was refused for want of room, this turn
   int64_t next_sweep_ns_ = 0;
+  uint64_t wall_ms_ = 0;               // since the epoch, at the turn's begin
   std::vector<WindowUse> freed_;       // scratch
   std::vector<WorkerAnswer> answers_;  // scratch
 };

@@ -1,5 +1,4 @@
 // How a flight ends: by its answer, an error, its deadline, its client; or goes on after a death.
-#include <time.h>
 
 #include <algorithm>
 #include <array>
@@ -98,11 +97,8 @@ int64_t IngressLane::CountSuccess(const Flight& flight, const Message& message) 
   times.queue_ns += flight.submitted_ns - flight.stored_ns;
   // The members of an ensemble run in batches of their own plans; the ensemble runs once a request.
   if (flight.request.model->model->members_size() > 0) times.batch_rows = flight.request.rows;
-  timespec wall;
-  clock_gettime(CLOCK_REALTIME_COARSE, &wall);
   const ModelCounters::Success success = {
-      flight.request.rows, static_cast<uint64_t>(now - flight.accepted_ns),
-      static_cast<uint64_t>(wall.tv_sec) * 1000 + wall.tv_nsec / kNanosPerMilli, times};
+      flight.request.rows, static_cast<uint64_t>(now - flight.accepted_ns), wall_ms_, times};
   flight.counters->CountSuccess(success);
   CountInPage(success, static_cast<uint64_t>(flight.submitted_ns - flight.stored_ns), flight.stats);
   return now;

@@ -121,12 +121,10 @@ bool IngressLane::EnterElsewhere(InferRequest* request, int64_t now, Entry* entr
 // As Enter, for a flight that has its place already.
 IngressLane::Entry IngressLane::EnterAgain(const InferRequest& request, int64_t now) {
   Entry entry;
-  absl::StatusOr<CheckedRequest> fits = table_->Check(request);
-  if (!fits.ok()) {
-    entry.input = fits.status();
+  if (absl::Status s = table_->CheckInto(request, &entry.checked); !s.ok()) {
+    entry.input = s;
     return entry;
   }
-  entry.checked = std::move(*fits);
   const ServedModel& served = *entry.checked.model;
   absl::Status may = probe_.ModelReady(served.place);
   if (request.deadline_ns <= now + counters_[served.place]->run().ns()) {

@@ -1,6 +1,7 @@
 #include "services/ingress/core/model_table.h"
 
 #include <algorithm>
+#include <atomic>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
@@ -218,7 +219,10 @@ size_t ServedModel::AggregationBytes(size_t rows, uint32_t outputs) const {
 }
 
 std::shared_ptr<const ModelTable> ModelTable::Make(std::shared_ptr<const Catalog> catalog) {
+  static std::atomic<uint64_t> tables{0};
   auto table = std::make_shared<ModelTable>();
+  // relaxed: a number that nobody else has, and no more.
+  table->number_ = tables.fetch_add(1, std::memory_order_relaxed) + 1;
   absl::flat_hash_map<uint32_t, const ServedModel*> by_route;
   for (const Model& model : catalog->models()) {
     auto served = std::make_unique<ServedModel>();
@@ -273,14 +277,31 @@ const ServedModel* ModelTable::Lookup(std::string_view name, std::string_view ve
   return nullptr;
 }
 
-absl::StatusOr<CheckedRequest> ModelTable::Check(const InferRequest& request) const {
+absl::StatusOr<const ServedModel*> ModelTable::FindOf(const InferRequest& request) const {
+  if (request.memo == nullptr) return Find(request.model, request.version);
+  if (request.memo->table == number_) {
+    const auto* const served = static_cast<const ServedModel*>(request.memo->model);
+    const bool version = request.version.empty() ? served->model->latest()
+                                                 : served->model->version() == request.version;
+    if (version && served->model->name() == request.model) return served;
+  }
   absl::StatusOr<const ServedModel*> served = Find(request.model, request.version);
-  if (!served.ok()) return served.status();
-  CheckedRequest checked;
-  checked.model = *served;
-  if (absl::Status s = CheckInputs(request, **served, &checked); !s.ok()) return s;
-  if (absl::Status s = CheckOutputs(request, **served, &checked); !s.ok()) return s;
+  if (served.ok()) *request.memo = {number_, *served};
+  return served;
+}
+
+absl::StatusOr<CheckedRequest> ModelTable::Check(const InferRequest& request) const {
+  absl::StatusOr<CheckedRequest> checked{absl::in_place};
+  if (absl::Status s = CheckInto(request, &*checked); !s.ok()) return s;
   return checked;
+}
+
+absl::Status ModelTable::CheckInto(const InferRequest& request, CheckedRequest* checked) const {
+  absl::StatusOr<const ServedModel*> served = FindOf(request);
+  if (!served.ok()) return served.status();
+  checked->model = *served;
+  if (absl::Status s = CheckInputs(request, **served, checked); !s.ok()) return s;
+  return CheckOutputs(request, **served, checked);
 }
 
 }  // namespace millrace

@@ -64,8 +64,14 @@ class ModelTable {
     return Lookup(name, version) != nullptr;
   }
   absl::StatusOr<CheckedRequest> Check(const InferRequest& request) const;
+  // The same into `checked`, which is as it was made; it holds nothing sensible after a failure.
+  absl::Status CheckInto(const InferRequest& request, CheckedRequest* checked) const;
 
  private:
+  // By the request's memo, where that is still right; else as Find.
+  absl::StatusOr<const ServedModel*> FindOf(const InferRequest& request) const;
+
+  uint64_t number_ = 0;  // no other table of this process has it
   std::shared_ptr<const Catalog> catalog_;
   std::vector<std::unique_ptr<ServedModel>> models_;
   absl::flat_hash_map<std::string, std::vector<const ServedModel*>> by_name_;

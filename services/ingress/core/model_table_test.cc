@@ -159,6 +159,33 @@ TEST_F(ModelTableTest, ColumnFaultsNameTheColumn) {
   ExpectInvalid("viewed", "takes [rows] or [rows, 1]", "1");
 }
 
+// A memo is a hint: what it says is believed by its own table alone, and for its own model.
+TEST_F(ModelTableTest, AMemoIsNeverWrong) {
+  Input("input", DataType::kFp32, {1, 2}, 2);
+  ModelMemo memo;
+  InferRequest request;
+  request.model = "plain";
+  request.inputs = inputs_;
+  request.memo = &memo;
+  ASSERT_TRUE(table_->Check(request).ok());
+  EXPECT_EQ(memo.model, &table_->at(0));
+  EXPECT_EQ(table_->Check(request)->model, &table_->at(0));
+  request.version = "9";
+  EXPECT_EQ(table_->Check(request).status().code(), absl::StatusCode::kNotFound);
+  request.version = "";
+  request.model = "viewed";
+  EXPECT_NE(table_->Check(request).status().code(), absl::StatusCode::kNotFound);
+  EXPECT_EQ(memo.model, &table_->at(2));
+  // The next table, wherever it lies: its own model is found.
+  const auto next = ModelTable::Make(table_->catalog());
+  request.model = "plain";
+  const ModelMemo of_older = memo;
+  EXPECT_EQ(next->Check(request)->model, &next->at(0));
+  EXPECT_NE(memo.table, of_older.table);
+  request.model = "gone";
+  EXPECT_EQ(next->Check(request).status().code(), absl::StatusCode::kNotFound);
+}
+
 TEST_F(ModelTableTest, BoundsGrowWithRows) {
   const ServedModel& model = **table_->Find("plain", "");
   const uint32_t all = 1u << PREDICTION | 1u << MARGIN | 1u << LABEL;

@@ -1,5 +1,7 @@
 #include "services/ingress/core/windows.h"
 
+#include <algorithm>
+
 #include "common/check.h"
 
 namespace millrace {
@@ -12,20 +14,34 @@ bool Windows::Linked() const {
   return own != nullptr && own->state != RosterState::kStarting;
 }
 
-const RosterEntry* Windows::Choose(const StageNeed& need, uint64_t bytes) const {
+Windows::Used* Windows::Find(uint32_t worker) {
+  const auto found = std::find_if(uses_.begin(), uses_.end(),
+                                  [worker](const Used& used) { return used.worker == worker; });
+  return found == uses_.end() ? nullptr : &*found;
+}
+
+void Windows::WorkerUp(uint32_t incarnation) {
+  if (Find(incarnation) == nullptr) uses_.push_back({incarnation});
+}
+
+void Windows::WorkerLost(uint32_t incarnation) {
+  std::erase_if(uses_, [incarnation](const Used& used) { return used.worker == incarnation; });
+}
+
+Windows::Used* Windows::Choose(const StageNeed& need, uint64_t bytes) {
   if (!Linked()) return nullptr;
-  const RosterEntry* best = nullptr;
+  Used* best = nullptr;
   uint64_t best_load = 0;
   for (const RosterEntry& entry : lane_->roster().lanes()) {
     if (entry.stage != need.stage || entry.state != RosterState::kReady) continue;
-    auto used = uses_.find(entry.incarnation);
+    Used* const used = Find(entry.incarnation);
     const PeerLane* peer = lane_->FindPeer(entry.incarnation);
-    if (used == uses_.end() || peer == nullptr) continue;
-    if (used->second.units + need.units > kWindowUnits) continue;
-    if (used->second.bytes + bytes > window_bytes_) continue;
-    const uint64_t load = used->second.units + peer->page().Get(Counter::kQueueDepth);
+    if (used == nullptr || peer == nullptr) continue;
+    if (used->units + need.units > kWindowUnits) continue;
+    if (used->bytes + bytes > window_bytes_) continue;
+    const uint64_t load = used->units + peer->page().Get(Counter::kQueueDepth);
     if (best == nullptr || load < best_load) {
-      best = &entry;
+      best = used;
       best_load = load;
     }
   }
@@ -36,26 +52,25 @@ std::optional<Route> Windows::Take(absl::Span<const StageNeed> needs) {
   Route taken;
   for (const StageNeed& need : needs) {
     const uint64_t bytes = uint64_t{BlockBytes(need.block_bytes)} * need.blocks;
-    const RosterEntry* worker = bytes == 0 ? nullptr : Choose(need, bytes);
-    if (worker == nullptr) {
+    Used* const used = bytes == 0 ? nullptr : Choose(need, bytes);
+    if (used == nullptr) {
       for (const WindowUse& use : taken) GiveBack(use);
       return std::nullopt;
     }
-    Used& used = uses_[worker->incarnation];
-    used.units += need.units;
-    used.bytes += bytes;
-    taken.push_back({worker->incarnation, need.stage, need.units, bytes});
+    used->units += need.units;
+    used->bytes += bytes;
+    taken.push_back({used->worker, need.stage, need.units, bytes});
   }
   return taken;
 }
 
 void Windows::GiveBack(const WindowUse& use) {
-  auto found = uses_.find(use.worker);
-  if (found == uses_.end()) return;
-  MR_CHECK(found->second.units >= use.units && found->second.bytes >= use.bytes,
+  Used* const used = Find(use.worker);
+  if (used == nullptr) return;
+  MR_CHECK(used->units >= use.units && used->bytes >= use.bytes,
            "more is given back to a window than was taken");
-  found->second.units -= use.units;
-  found->second.bytes -= use.bytes;
+  used->units -= use.units;
+  used->bytes -= use.bytes;
 }
 
 uint64_t Windows::QueueDelayNs(Stage stage) const {

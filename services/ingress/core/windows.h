@@ -8,10 +8,10 @@
 //   linked.
 #pragma once
 
+#include <boost/container/static_vector.hpp>
 #include <optional>
-#include <unordered_map>
+#include <vector>
 
-#include "absl/container/inlined_vector.h"
 #include "ipc/ledger.h"
 #include "ipc/window.h"
 #include "services/ingress/core/quiescence.h"
@@ -28,8 +28,8 @@ struct StageNeed {
 };
 
 // A route: a use for each of its workers, in the direction of the request.
-using Route = absl::InlinedVector<WindowUse, kMaxMembers + 2>;
-using StageNeeds = absl::InlinedVector<StageNeed, kMaxMembers + 2>;
+using Route = boost::container::static_vector<WindowUse, kMaxMembers + 2>;
+using StageNeeds = boost::container::static_vector<StageNeed, kMaxMembers + 2>;
 
 class Windows {
  public:
@@ -40,8 +40,8 @@ class Windows {
   std::optional<Route> Take(absl::Span<const StageNeed> needs);
   void GiveBack(const WindowUse& use);
 
-  void WorkerUp(uint32_t incarnation) { uses_[incarnation]; }
-  void WorkerLost(uint32_t incarnation) { uses_.erase(incarnation); }
+  void WorkerUp(uint32_t incarnation);
+  void WorkerLost(uint32_t incarnation);
 
   // The least queue delay that a ready worker of the stage tells, while it has a queue; 0 without.
   uint64_t QueueDelayNs(Stage stage) const;
@@ -51,18 +51,20 @@ class Windows {
 
  private:
   struct Used {
+    uint32_t worker = 0;  // incarnation
     uint32_t units = 0;
     uint64_t bytes = 0;
   };
+  Used* Find(uint32_t worker);
   // Whether every worker that is ready knows this lane. A worker further down the route that has
   // not mapped its ledger yet would take its requests for a dead lane's, and drop them.
   bool Linked() const;
-  const RosterEntry* Choose(const StageNeed& need, uint64_t bytes) const;
+  Used* Choose(const StageNeed& need, uint64_t bytes);
 
   const Lane* lane_;
   ArenaShape shape_;
   uint64_t window_bytes_;
-  std::unordered_map<uint32_t, Used> uses_;
+  std::vector<Used> uses_;  // of the workers that are there: few
 };
 
 }  // namespace millrace

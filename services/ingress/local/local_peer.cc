@@ -101,7 +101,7 @@ void LocalPeer::OnRequest(const Message& message) {
 }
 
 void LocalPeer::Infer(Flight* flight, const Message& message, absl::Span<const std::byte> payload) {
-  const Handle& handle = *flight->handle;
+  Handle& handle = *flight->handle;
   PackView pack;
   absl::Status bad = PackView::OpenInto(payload, &pack);
   InferRequest request;
@@ -111,6 +111,7 @@ void LocalPeer::Infer(Flight* flight, const Message& message, absl::Span<const s
   request.model = routed.model;
   request.version = routed.version;
   request.route = routed.use;
+  request.memo = &handle.memo;
   request.deadline_ns = message.deadline_ns;
   request.priority = message.origin & ((1u << kLocalPriorityBits) - 1);
   inputs_.clear();
@@ -195,10 +196,14 @@ void LocalPeer::Answer(Flight* flight, const InferAnswer& answer) {
     return AnswerError(flight->id, written.code(),
                        {written.message().data(), written.message().size()});
   }
-  uint32_t version = 0;
-  if (absl::SimpleAtoi(absl::string_view(answer.version.data(), answer.version.size()), &version)) {
-    message.origin = version;
+  Handle& handle = *flight->handle;
+  if (handle.answered_version != answer.version) {
+    handle.answered_version = answer.version;
+    handle.version_number = 0;  // a version that is no number
+    const bool number = absl::SimpleAtoi(handle.answered_version, &handle.version_number);
+    if (!number) handle.version_number = 0;
   }
+  message.origin = handle.version_number;
   Publish(message);
 }
 

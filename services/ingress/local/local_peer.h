@@ -94,6 +94,10 @@ class LocalPeer {
     std::string model, version;
     std::vector<Input> inputs;
     std::vector<std::string> outputs;
+    ModelMemo memo;
+    // Of its last answer: the version, and what a message says of it.
+    std::string answered_version;
+    uint32_t version_number = 0;
   };
   struct Flight : Completion {
     void Done(const InferAnswer& answer) override { peer->Answer(this, answer); }
@@ -102,7 +106,7 @@ class LocalPeer {
     bool busy = false;
     uint64_t id = 0;
     RequestId request = 0;
-    const Handle* handle = nullptr;
+    Handle* handle = nullptr;
   };
 
   void Cut(const char* why);
