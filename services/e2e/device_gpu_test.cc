@@ -4,7 +4,7 @@
 #include <gtest/gtest.h>
 #include <signal.h>
 
-#include <regex>
+#include <set>
 #include <string>
 
 #include "services/e2e/device_rig.h"
@@ -16,6 +16,9 @@ namespace {
 using ::testing::ContainsRegex;
 using ::testing::HasSubstr;
 
+// Why a machine has no GPU that the plug-in can use; everything else is a fault.
+const std::set<std::string> kNone = {"no_library", "not_loadable", "no_driver", "old_driver",
+                                     "no_device"};
 constexpr char kPlugin[] = "kernels/cuda/libmillrace_cuda.so";
 
 std::string Metrics(Tree& tree) {
@@ -30,8 +33,8 @@ class Gpu : public testing::Test {
     const nlohmann::json device = DeviceOf(*tree);
     const std::string state = device.value("state", "");
     if (state == "ready") return tree;
-    EXPECT_THAT(state, testing::AnyOf("no_library", "not_loadable", "no_driver", "no_device"))
-        << device.dump();
+    const bool too_old = device.value("why_not", "").find("the kernels need") != std::string::npos;
+    EXPECT_TRUE(too_old || kNone.count(state) > 0) << device.dump();
     ExpectServesRight(*tree, 8);
     EXPECT_EQ(tree->Stop(), 0);
     return nullptr;
@@ -57,7 +60,6 @@ TEST_F(Gpu, EachModelGoesWhereItWasMeasuredToBeFaster) {
       Child({"tools/millrace/millrace", "status", "--admin-socket=" + tree->admin_socket()}, true)
           .Output();
   EXPECT_THAT(status, HasSubstr("breast_cancer 1: rows 1: cpu "));
-  printf("%s\n", status.c_str());
   EXPECT_EQ(tree->Stop(), 0);
 }
 
@@ -77,6 +79,7 @@ TEST_F(Gpu, TheNextWorkerHasTheDeviceAgain) {
     tree->WaitUntil("the next worker's batches do",
                     [&] { return ExecutionCounter(*tree, "device_batches") > 20; });
     const nlohmann::json report = load.End();
+    EXPECT_GT(report["answered"], 0) << report.dump();
     EXPECT_EQ(report["failed"], 0) << report.dump();
     EXPECT_EQ(report["mismatched"], 0) << report.dump();
     EXPECT_EQ(ExecutionCounter(*tree, "device_fell_back"), 0u);
@@ -110,11 +113,6 @@ TEST_F(Gpu, TracesAndMetricsTellOfIt) {
            metrics.find("\nmillrace_trace_gpu_seconds_count{") != std::string::npos;
   });
   EXPECT_THAT(metrics, ContainsRegex("nv_gpu_utilization[{]gpu_uuid=\"GPU-"));
-  const std::regex gpu_lines("\n((nv|millrace)_gpu_[^\n]*|millrace_trace_gpu[^\n]*)");
-  for (auto at = std::sregex_iterator(metrics.begin(), metrics.end(), gpu_lines);
-       at != std::sregex_iterator(); ++at) {
-    printf("%s\n", at->str(1).c_str());
-  }
   EXPECT_EQ(tree->Stop(), 0);
 }
 
