@@ -25,7 +25,7 @@ uint32_t RankOf(const InferRequest& request) {
 absl::Status IngressLane::Admit(const InferRequest& request, int64_t now, CheckedRequest* checked,
                                 int64_t* deadline_ns) {
   if (table_ == nullptr) return absl::UnavailableError("no model is served yet");
-  if (absl::Status s = table_->CheckInto(request, checked); !s.ok()) return s;
+  if (absl::Status s = table_->Check(request, checked); !s.ok()) return s;
   const int64_t longest = now + config_.max_deadline_ms * kNanosPerMilli;
   *deadline_ns = request.deadline_ns == 0 ? now + config_.default_deadline_ms * kNanosPerMilli
                                           : std::min(request.deadline_ns, longest);

@@ -121,7 +121,7 @@ bool IngressLane::EnterElsewhere(InferRequest* request, int64_t now, Entry* entr
 // As Enter, for a flight that has its place already.
 IngressLane::Entry IngressLane::EnterAgain(const InferRequest& request, int64_t now) {
   Entry entry;
-  if (absl::Status s = table_->CheckInto(request, &entry.checked); !s.ok()) {
+  if (absl::Status s = table_->Check(request, &entry.checked); !s.ok()) {
     entry.input = s;
     return entry;
   }

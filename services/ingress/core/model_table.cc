@@ -290,13 +290,7 @@ absl::StatusOr<const ServedModel*> ModelTable::FindOf(const InferRequest& reques
   return served;
 }
 
-absl::StatusOr<CheckedRequest> ModelTable::Check(const InferRequest& request) const {
-  absl::StatusOr<CheckedRequest> checked{absl::in_place};
-  if (absl::Status s = CheckInto(request, &*checked); !s.ok()) return s;
-  return checked;
-}
-
-absl::Status ModelTable::CheckInto(const InferRequest& request, CheckedRequest* checked) const {
+absl::Status ModelTable::Check(const InferRequest& request, CheckedRequest* checked) const {
   absl::StatusOr<const ServedModel*> served = FindOf(request);
   if (!served.ok()) return served.status();
   checked->model = *served;

@@ -63,9 +63,8 @@ class ModelTable {
   bool Has(std::string_view name, std::string_view version) const {
     return Lookup(name, version) != nullptr;
   }
-  absl::StatusOr<CheckedRequest> Check(const InferRequest& request) const;
-  // The same into `checked`, which is as it was made; it holds nothing sensible after a failure.
-  absl::Status CheckInto(const InferRequest& request, CheckedRequest* checked) const;
+  // Into `checked`, which is as it was made; it holds nothing sensible after a failure.
+  absl::Status Check(const InferRequest& request, CheckedRequest* checked) const;
 
  private:
   // By the request's memo, where that is still right; else as Find.

@@ -60,7 +60,13 @@ class ModelTableTest : public ::testing::Test {
     request.version = version;
     request.inputs = inputs_;
     request.outputs = outputs_;
-    return table_->Check(request);
+    return Check(*table_, request);
+  }
+  static absl::StatusOr<CheckedRequest> Check(const ModelTable& table,
+                                              const InferRequest& request) {
+    absl::StatusOr<CheckedRequest> checked{absl::in_place};
+    if (absl::Status s = table.Check(request, &*checked); !s.ok()) return s;
+    return checked;
   }
   void ExpectInvalid(std::string_view model, std::string_view sentence,
                      std::string_view version = "") {
@@ -167,23 +173,23 @@ TEST_F(ModelTableTest, AMemoIsNeverWrong) {
   request.model = "plain";
   request.inputs = inputs_;
   request.memo = &memo;
-  ASSERT_TRUE(table_->Check(request).ok());
+  ASSERT_TRUE(Check(*table_, request).ok());
   EXPECT_EQ(memo.model, &table_->at(0));
-  EXPECT_EQ(table_->Check(request)->model, &table_->at(0));
+  EXPECT_EQ(Check(*table_, request)->model, &table_->at(0));
   request.version = "9";
-  EXPECT_EQ(table_->Check(request).status().code(), absl::StatusCode::kNotFound);
+  EXPECT_EQ(Check(*table_, request).status().code(), absl::StatusCode::kNotFound);
   request.version = "";
   request.model = "viewed";
-  EXPECT_NE(table_->Check(request).status().code(), absl::StatusCode::kNotFound);
+  EXPECT_NE(Check(*table_, request).status().code(), absl::StatusCode::kNotFound);
   EXPECT_EQ(memo.model, &table_->at(2));
   // The next table, wherever it lies: its own model is found.
   const auto next = ModelTable::Make(table_->catalog());
   request.model = "plain";
   const ModelMemo of_older = memo;
-  EXPECT_EQ(next->Check(request)->model, &next->at(0));
+  EXPECT_EQ(Check(*next, request)->model, &next->at(0));
   EXPECT_NE(memo.table, of_older.table);
   request.model = "gone";
-  EXPECT_EQ(next->Check(request).status().code(), absl::StatusCode::kNotFound);
+  EXPECT_EQ(Check(*next, request).status().code(), absl::StatusCode::kNotFound);
 }
 
 TEST_F(ModelTableTest, BoundsGrowWithRows) {
