@@ -7,6 +7,7 @@
 #include <map>
 #include <sstream>
 
+#include "absl/strings/match.h"
 #include "services/e2e/tree.h"
 
 namespace millrace {
@@ -21,31 +22,40 @@ std::string FileText(const std::string& path) {
   return text.str();
 }
 
-TEST(Profile, EachStageUnderLoadNamesItsOwnFunctions) {
-  auto tree = Tree::Start({});
-  GoldenLoad load(*tree, "randhie", true, {"--in_flight=16", "--duration_ms=0"});
-  // Through all stages: features, two members, aggregation.
-  const std::map<std::string, std::string> own = {{"ingress", "millrace::IngressLane::"},
-                                                  {"features", "millrace::FeaturesStage::"},
-                                                  {"execution", "millrace::ExecutionStage::"},
-                                                  {"aggregation0", "millrace::AggregationStage::"}};
+// Takes a profile of each of the processes at once; erases those that name the function asked for.
+void TakeProfiles(const Tree& tree, std::map<std::string, std::string>& unseen) {
   const char* scratch = getenv("TEST_TMPDIR");
   const std::string dir = scratch == nullptr ? "/tmp" : scratch;
   std::map<std::string, std::unique_ptr<Child>> profiles;
-  for (const auto& [process, function] : own) {
+  for (const auto& [process, function] : unseen) {
     profiles[process] = std::make_unique<Child>(
         std::vector<std::string>{"tools/millrace/millrace", "profile", process, "--seconds=2",
-                                 "--admin-socket=" + tree->admin_socket(),
+                                 "--admin-socket=" + tree.admin_socket(),
                                  "--output=" + dir + "/" + process + ".pb.gz",
                                  "--folded=" + dir + "/" + process + ".folded"},
         true);
   }
-  for (const auto& [process, function] : own) {
-    EXPECT_EQ(profiles[process]->Wait(), 0) << process;
-    EXPECT_THAT(profiles[process]->Output(), HasSubstr("s of CPU time in"));
-    EXPECT_THAT(FileText(dir + "/" + process + ".folded"), HasSubstr(function)) << process;
+  for (const auto& [process, child] : profiles) {
+    EXPECT_EQ(child->Wait(), 0) << process;
+    EXPECT_THAT(child->Output(), HasSubstr("s of CPU time in"));
     EXPECT_EQ(FileText(dir + "/" + process + ".pb.gz").substr(0, 2), "\x1f\x8b") << process;
+    const std::string folded = FileText(dir + "/" + process + ".folded");
+    if (absl::StrContains(folded, unseen[process])) unseen.erase(process);
   }
+}
+
+TEST(Profile, EachStageUnderLoadNamesItsOwnFunctions) {
+  auto tree = Tree::Start({});
+  GoldenLoad load(*tree, "randhie", true, {"--in_flight=16", "--duration_ms=0"});
+  // Through all stages: features, two members, aggregation.
+  std::map<std::string, std::string> unseen = {{"ingress", "millrace::IngressLane::"},
+                                               {"features", "millrace::FeaturesStage::"},
+                                               {"execution", "millrace::ExecutionStage::"},
+                                               {"aggregation0", "millrace::AggregationStage::"}};
+  // A profile is a sample of the CPU time, and on a busy machine a stage may get so little of it
+  // that a handful of samples all fall elsewhere: what one does not show, the next ones must.
+  for (int round = 0; round < 20 && !unseen.empty(); ++round) TakeProfiles(*tree, unseen);
+  EXPECT_THAT(unseen, ::testing::IsEmpty());
   EXPECT_EQ(load.End()["failed"], 0) << "it served meanwhile";
   const auto refused = [&](const std::string& process) {
     Child child({"tools/millrace/millrace", "profile", process, "--seconds=1",
