@@ -12,15 +12,19 @@
 //          than the budget from then on) is seen by work that comes soon after the park: the next
 //          wait has kMostYieldNs.
 //   PARK   others need the cores: park at once.
-//   In a crowd (many requests are in flight) YIELD parks at once, too, while work comes slower than
-//   kPaceNs for each thing: who yields then takes the next batch to pieces and holds a core that
-//   those need who make it. Where it comes faster a wake-up costs more than the wait.
+//   In a crowd (many requests are in flight) YIELD parks at once, too, while waits are longer than
+//   kPaceNs for each thing that is done between two of them: who yields then takes the next batch
+//   to pieces and holds a core that those need who make it. Where work comes faster a wake-up costs
+//   more than the wait.
 // Invariants:
-//   1. A yield that took kHogNs or more means that somebody else computes on this core: waits that
-//      begin in the next kFirstBanNs park at once instead of yielding; twice as long each time the
-//      next try meets a hog again, up to kMostBanNs, since each try costs a slice of the scheduler.
-//      Only yields that together took as long as the last ban and met no hog make the next one
-//      short again: a few that found work before the hog's turn came prove nothing.
+//   1. A yield that took kHogNs or more met a hog. One is an accident: a short task of somebody's,
+//   a
+//      machine that stood still. Another one before yields took kFirstBanNs together without any
+//      means that somebody else computes on this core: waits that begin in the next kFirstBanNs
+//      park at once instead of yielding; twice as long each time the next try meets a hog again, up
+//      to kMostBanNs, since each try costs a slice of the scheduler. Only yields that together took
+//      as long as the last ban and met no hog make the next one an accident again: a few that found
+//      work before the hog's turn came prove nothing.
 //   2. After a park that brought nothing the lane parks again: only work opens a new budget.
 //   3. A YIELD that found work in its budget, and a park that lasted, make the next budget
 //   kYieldNs;
@@ -66,8 +70,9 @@ class BasicIdler {
 
   // A turn did `count` things: the next wait has a whole budget.
   void Worked(size_t count = 1) {
-    if (waiting_ && mode_begun_ == WaitMode::kYield) Judge(count);
+    if (waiting_ && mode_begun_ == WaitMode::kYield) EndWait();
     waiting_ = false;
+    things_ += static_cast<int64_t>(count);
   }
 
   // A turn did nothing. False: look again now (it has paused or yielded). True: park now.
@@ -89,6 +94,7 @@ class BasicIdler {
 
  private:
   void Begin(WaitMode mode, bool crowd) {
+    Judge();
     waiting_ = true;
     mode_now_ = mode_begun_ = mode;
     spins_ = 0;
@@ -104,14 +110,21 @@ class BasicIdler {
     until_ns_ = looked_ns_ + (yields_ ? yield_ns_ : kSpinNs);
   }
 
-  // Of a wait that is over.
-  void Judge(size_t count) {
+  void EndWait() {
     const int64_t now_ns = mode_now_ == WaitMode::kPark ? Idling::NowNs() : looked_ns_;
-    const int64_t waited_ns = now_ns - begun_ns_;
-    const bool slow = waited_ns > kPaceNs * static_cast<int64_t>(count);
-    slow_waits_ = slow ? std::min(slow_waits_ + 1, kSlowWaits) : 0;
+    waited_ns_ = now_ns - begun_ns_;
+    things_ = 0;
     if (!yields_) return;
-    yield_ns_ = waited_ns >= kYieldNs && waited_ns < kMostYieldNs ? kMostYieldNs : kYieldNs;
+    yield_ns_ = waited_ns_ >= kYieldNs && waited_ns_ < kMostYieldNs ? kMostYieldNs : kYieldNs;
+  }
+
+  // Of the last wait, by all that was done from its end to the next one's begin: who looks often
+  // sees the first of many things alone.
+  void Judge() {
+    if (waited_ns_ < 0) return;
+    const bool slow = waited_ns_ > kPaceNs * things_;
+    slow_waits_ = slow ? std::min(slow_waits_ + 1, kSlowWaits) : 0;
+    waited_ns_ = -1;
   }
 
   bool Spin() {
@@ -137,10 +150,14 @@ class BasicIdler {
     looked_ns_ = now_ns;
     if (took_ns >= kHogNs) {
       ++hogs_;
-      ban_ns_ = std::clamp(2 * ban_ns_, kFirstBanNs, kMostBanNs);
-      ban_until_ns_ = now_ns + ban_ns_;
+      if (met_hog_) {
+        ban_ns_ = std::clamp(2 * ban_ns_, kFirstBanNs, kMostBanNs);
+        ban_until_ns_ = now_ns + ban_ns_;
+      }
+      met_hog_ = true;
       clean_ns_ = 0;
-    } else if (ban_ns_ > 0 && (clean_ns_ += took_ns) >= ban_ns_) {
+    } else if (met_hog_ && (clean_ns_ += took_ns) >= std::max(ban_ns_, kFirstBanNs)) {
+      met_hog_ = false;
       ban_ns_ = 0;
     }
   }
@@ -150,13 +167,16 @@ class BasicIdler {
   bool waiting_ = false;
   bool yields_ = false;  // this wait began with yields
   int spins_ = 0;
-  int64_t ban_ns_ = 0;        // of the last hog; 0: none, or forgotten
-  int64_t clean_ns_ = 0;      // spent in yields since then
+  bool met_hog_ = false;      // and it is not forgotten
+  int64_t ban_ns_ = 0;        // the last one; 0: none
+  int64_t clean_ns_ = 0;      // spent in yields since the last hog
   int64_t ban_until_ns_ = 0;  // waits that begin before park
   int64_t looked_ns_ = 0;     // at the clock, last
   int64_t begun_ns_ = 0;      // the wait
   int64_t until_ns_ = 0;
   int64_t yield_ns_ = kYieldNs;  // the next wait's budget
+  int64_t waited_ns_ = -1;       // the last wait, until it is judged; -1: it was
+  int64_t things_ = 0;           // done since it ended
   int slow_waits_ = 0;           // in a row, up to kSlowWaits
   uint64_t hogs_ = 0;
 };

@@ -38,7 +38,14 @@ class IdlerTest : public ::testing::Test {
     while (!idler_.ShouldPark(mode)) ++turns;
     return turns;
   }
-  // Meets a hog at the next try; how long every wait parks then.
+  // A wait whose yield meets a hog, which is not the end of yielding.
+  void MeetHog() {
+    FakeIdling::yield_ns = TestIdler::kHogNs;
+    idler_.Worked();
+    EXPECT_EQ(TurnsUntilPark(WaitMode::kYield), 2);
+    FakeIdling::yield_ns = 1 * kNanosPerMicro;
+  }
+  // Meets another hog at the next try; how long every wait parks then.
   int64_t BanAfterHog() {
     FakeIdling::yield_ns = TestIdler::kHogNs;
     idler_.Worked();
@@ -137,23 +144,33 @@ TEST_F(IdlerTest, AWaitThatDidNotBeginWithYieldsSaysNothing) {
   }
 }
 
-TEST_F(IdlerTest, ALongYieldMakesTheNextWaitsPark) {
+TEST_F(IdlerTest, ASecondLongYieldMakesTheNextWaitsPark) {
+  MeetHog();
+  MeetHog();
   FakeIdling::yield_ns = TestIdler::kHogNs;
-  EXPECT_EQ(TurnsUntilPark(WaitMode::kYield), 2);
-  EXPECT_EQ(idler_.hogs(), 1u);
+  EXPECT_EQ(idler_.hogs(), 2u);
   const int64_t ban_end_ns = FakeIdling::now_ns + TestIdler::kFirstBanNs;
   for (; FakeIdling::now_ns < ban_end_ns; FakeIdling::now_ns += TestIdler::kFirstBanNs / 4) {
     idler_.Worked();
     EXPECT_EQ(TurnsUntilPark(WaitMode::kYield), 1) << FakeIdling::now_ns;
   }
-  EXPECT_EQ(FakeIdling::yields, 1);
+  EXPECT_EQ(FakeIdling::yields, 2);
   idler_.Worked();
   EXPECT_EQ(TurnsUntilPark(WaitMode::kYield), 2);
-  EXPECT_EQ(FakeIdling::yields, 2);
+  EXPECT_EQ(FakeIdling::yields, 3);
+}
+
+TEST_F(IdlerTest, AHogNowAndThenIsAnAccident) {
+  for (int i = 0; i < 100; ++i) {
+    MeetHog();
+    YieldFor(TestIdler::kFirstBanNs);
+  }
+  EXPECT_EQ(idler_.hogs(), 100u);
 }
 
 TEST_F(IdlerTest, WhoMeetsAHogAgainTriesHalfAsOften) {
   int64_t expected_ns = TestIdler::kFirstBanNs;
+  MeetHog();
   for (int hog = 0; hog < 12; ++hog) {
     EXPECT_EQ(BanAfterHog(), expected_ns) << hog;
     expected_ns = std::min(2 * expected_ns, TestIdler::kMostBanNs);
@@ -162,6 +179,7 @@ TEST_F(IdlerTest, WhoMeetsAHogAgainTriesHalfAsOften) {
 }
 
 TEST_F(IdlerTest, OnlyManyYieldsThatMetNobodyForgetAHog) {
+  MeetHog();
   EXPECT_EQ(BanAfterHog(), TestIdler::kFirstBanNs);
   EXPECT_EQ(BanAfterHog(), 2 * TestIdler::kFirstBanNs);
   YieldFor(2 * TestIdler::kFirstBanNs - 2 * kNanosPerMicro);  // BanAfterHog ended with one more
@@ -171,6 +189,7 @@ TEST_F(IdlerTest, OnlyManyYieldsThatMetNobodyForgetAHog) {
   YieldFor(kNanosPerMicro);
   EXPECT_EQ(BanAfterHog(), 8 * TestIdler::kFirstBanNs);
   YieldFor(8 * TestIdler::kFirstBanNs);
+  MeetHog();
   EXPECT_EQ(BanAfterHog(), TestIdler::kFirstBanNs);
 }
 
