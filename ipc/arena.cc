@@ -10,8 +10,6 @@ namespace {
 
 constexpr uint32_t kSmallestBlock = 256;
 constexpr uint32_t kGrowth = 4;
-// Blocks start behind the header, on a line of their own.
-constexpr uint32_t kFirstOffset = kLineBytes;
 
 uint32_t RoundUp(size_t n, size_t to) { return static_cast<uint32_t>((n + to - 1) / to * to); }
 
@@ -37,7 +35,7 @@ uint32_t ArenaShape::BlockBytes(size_t length) const {
 }
 
 size_t ArenaShape::TotalBytes() const {
-  size_t total = kFirstOffset;
+  size_t total = Arena::kFirstOffset;
   for (const Class& c : classes) total += size_t{c.block_bytes} * c.count;
   return total;
 }
@@ -52,7 +50,7 @@ absl::StatusOr<Arena> Arena::Create(uint32_t incarnation, ArenaShape shape,
   if (!region.ok()) return region.status();
   Arena arena;
   arena.region_ = std::move(*region);
-  uint32_t offset = kFirstOffset;
+  uint32_t offset = Arena::kFirstOffset;
   for (const ArenaShape::Class& c : shape.classes) {
     Pool pool;
     pool.block_bytes = c.block_bytes;
@@ -67,11 +65,11 @@ absl::StatusOr<Arena> Arena::Create(uint32_t incarnation, ArenaShape shape,
   return arena;
 }
 
-std::optional<BlockRef> Arena::Allocate(size_t length, uint64_t tag) {
+MaybeBlock Arena::Allocate(size_t length, uint64_t tag) {
   MR_CHECK(length > 0, "a block of no length would never be released");
   for (Pool& pool : pools_) {
     if (length > pool.block_bytes) continue;
-    if (pool.free.empty()) return std::nullopt;
+    if (pool.free.empty()) return {};
     const uint32_t index = pool.free.back();
     pool.free.pop_back();
     MR_CHECK(pool.blocks[index].references == 0, "a block on the free list is referenced");
@@ -79,7 +77,7 @@ std::optional<BlockRef> Arena::Allocate(size_t length, uint64_t tag) {
     ++taken_;
     return BlockRef{pool.first_offset + index * pool.block_bytes, static_cast<uint32_t>(length)};
   }
-  return std::nullopt;
+  return {};
 }
 
 Arena::Block* Arena::Find(uint32_t offset, Pool** pool, uint32_t* index) {
@@ -104,15 +102,16 @@ void Arena::AddReference(uint32_t offset) {
   ++block->references;
 }
 
-std::optional<uint64_t> Arena::Release(uint32_t offset) {
+bool Arena::Release(uint32_t offset, uint64_t* tag) {
   Pool* pool;
   uint32_t index;
   Block* block = Find(offset, &pool, &index);
   MR_CHECK(block != nullptr && block->references > 0, "a block was released twice");
-  if (--block->references > 0) return std::nullopt;
+  if (--block->references > 0) return false;
   pool->free.push_back(index);
   --taken_;
-  return block->tag;
+  if (tag != nullptr) *tag = block->tag;
+  return true;
 }
 
 bool Arena::IsTaken(uint32_t offset) const {
@@ -123,17 +122,12 @@ bool Arena::IsTaken(uint32_t offset) const {
 }
 
 absl::StatusOr<ArenaView> ArenaView::Open(int fd, uint32_t incarnation, Entering entering) {
-  absl::StatusOr<Region> region = Region::Open(fd, kArenaType, incarnation, kFirstOffset, entering);
+  absl::StatusOr<Region> region =
+      Region::Open(fd, kArenaType, incarnation, Arena::kFirstOffset, entering);
   if (!region.ok()) return region.status();
   ArenaView view;
   view.region_ = std::move(*region);
   return view;
-}
-
-std::optional<absl::Span<const std::byte>> ArenaView::Get(BlockRef block) const {
-  const uint64_t end = uint64_t{block.offset} + block.length;
-  if (block.offset < kFirstOffset || end > region_.size()) return std::nullopt;
-  return absl::Span<const std::byte>(region_.bytes() + block.offset, block.length);
 }
 
 }  // namespace millrace

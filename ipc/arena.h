@@ -45,16 +45,33 @@ struct ArenaShape {
   size_t TotalBytes() const;
 };
 
+// A block, or none: an optional that a call returns in a register. std::optional is made in memory
+// of pieces, and whoever reads it whole waits for them (ipc/copy_pieces.h).
+class MaybeBlock {
+ public:
+  MaybeBlock() = default;
+  MaybeBlock(const BlockRef& block) : block_(block) {}  // NOLINT: as an optional
+  bool has_value() const { return block_.length > 0; }
+  const BlockRef& operator*() const { return block_; }
+  const BlockRef* operator->() const { return &block_; }
+
+ private:
+  BlockRef block_;
+};
+
 class Arena {
  public:
+  // Blocks start behind the header, on a line of their own.
+  static constexpr uint32_t kFirstOffset = kLineBytes;
+
   static absl::StatusOr<Arena> Create(uint32_t incarnation, ArenaShape shape,
                                       const RegionOptions& options = {});
 
   // A block of at least `length` bytes with one reference. `tag` comes back with its release.
-  std::optional<BlockRef> Allocate(size_t length, uint64_t tag = 0);
+  MaybeBlock Allocate(size_t length, uint64_t tag = 0);
   void AddReference(uint32_t offset);
-  // The tag, if this was the last reference and the block is free again.
-  std::optional<uint64_t> Release(uint32_t offset);
+  // Whether this was the last reference, and the block is free again; its tag, if it is asked for.
+  bool Release(uint32_t offset, uint64_t* tag = nullptr);
 
   // A block of ours starts at `offset` and is taken.
   bool IsTaken(uint32_t offset) const;
@@ -78,7 +95,6 @@ class Arena {
   };
 
   Block* Find(uint32_t offset, Pool** pool, uint32_t* index);
-
   Region region_;
   ArenaShape shape_;
   std::vector<Pool> pools_;
@@ -92,7 +108,11 @@ class ArenaView {
   static absl::StatusOr<ArenaView> Open(int fd, uint32_t incarnation,
                                         Entering entering = Entering::kNow);
   // The bytes of a block, or nothing where it does not lie inside.
-  std::optional<absl::Span<const std::byte>> Get(BlockRef block) const;
+  std::optional<absl::Span<const std::byte>> Get(BlockRef block) const {
+    const uint64_t end = uint64_t{block.offset} + block.length;
+    if (block.offset < Arena::kFirstOffset || end > region_.size()) return std::nullopt;
+    return absl::Span<const std::byte>(region_.bytes() + block.offset, block.length);
+  }
   // Asks the processor for a block's first lines: they come while something else is done.
   void Prefetch(const BlockRef& block) const {
     const uint64_t end =

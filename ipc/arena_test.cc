@@ -11,8 +11,6 @@
 namespace millrace {
 namespace {
 
-using ::testing::Optional;
-
 Arena Small() { return Must(Arena::Create(1, {{{256, 2}, {1024, 3}, {4096, 1}}})); }
 
 TEST(ArenaTest, ABlockComesFromTheSmallestClassThatHoldsIt) {
@@ -34,7 +32,7 @@ TEST(ArenaTest, BlocksAreAlignedAndApart) {
   std::map<uint32_t, uint32_t> taken;  // offset -> end
   for (const ArenaShape::Class& c : arena.shape().classes) {
     for (uint32_t i = 0; i < c.count; ++i) {
-      std::optional<BlockRef> block = arena.Allocate(c.block_bytes);
+      MaybeBlock block = arena.Allocate(c.block_bytes);
       ASSERT_TRUE(block.has_value());
       EXPECT_EQ(block->offset % 64, 0u);
       EXPECT_GE(block->offset, kLineBytes);  // behind the header
@@ -63,9 +61,11 @@ TEST(ArenaTest, TheTagComesBackWithTheLastReference) {
   Arena arena = Small();
   const BlockRef block = *arena.Allocate(10, 0xfeedull << 40);
   arena.AddReference(block.offset);
-  EXPECT_EQ(arena.Release(block.offset), std::nullopt);
+  uint64_t tag = 0;
+  EXPECT_FALSE(arena.Release(block.offset, &tag));
   EXPECT_TRUE(arena.IsTaken(block.offset));
-  EXPECT_THAT(arena.Release(block.offset), Optional(0xfeedull << 40));
+  EXPECT_TRUE(arena.Release(block.offset, &tag));
+  EXPECT_EQ(tag, 0xfeedull << 40);
   EXPECT_FALSE(arena.IsTaken(block.offset));
   EXPECT_EQ(arena.taken(), 0u);
 }
@@ -139,7 +139,7 @@ TEST(ArenaShapeTest, WithinTheWindowsAllocationNeverFails) {
       const size_t length = 1 + std::min<size_t>(random() % (size_t{1} << bits), max_block - 1);
       const size_t bytes = arena.shape().BlockBytes(length);
       if (out[lane].size() < requests && used[lane] + bytes <= window) {
-        std::optional<BlockRef> block = arena.Allocate(length);
+        MaybeBlock block = arena.Allocate(length);
         ASSERT_TRUE(block.has_value())
             << "lanes " << lanes << " requests " << requests << " window " << window << " of "
             << max_block << ": no block of " << length;

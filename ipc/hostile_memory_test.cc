@@ -17,6 +17,7 @@
 #include "ipc/tensor_pack.h"
 #include "ipc/testing/bit_flipper.h"
 #include "ipc/testing/effort.h"
+#include "ipc/testing/find_entry.h"
 #include "ipc/testing/must.h"
 #include "ipc/waiter.h"
 
@@ -199,7 +200,7 @@ TEST(HostileLedgerTest, AnEntryIsFoundOrNot) {
     const PartId id = {static_cast<uint16_t>(random() % 128), static_cast<uint32_t>(i), 0, 0};
     if (id.slot < kSlotCount) ledger.Open(id, LedgerEntry{.deadline_ns = 1});
     flipper.Aim(offsetof(LedgerRegion, slots) + id.slot % kSlotCount * sizeof(LedgerSlot), 8);
-    const std::optional<LedgerEntry> entry = view.Find(id);
+    const std::optional<LedgerEntry> entry = Find(view, id);
     ASSERT_FALSE(entry.has_value() && id.slot >= kSlotCount);
     ++(entry.has_value() ? found : missed);
   }
@@ -222,7 +223,7 @@ TEST(HostileLedgerTest, OpenRefusesMoreSlotsThanThereAre) {
     if (!view.ok()) continue;
     const GuardPages guards;
     for (uint32_t slot = 0; slot < 65536; slot += 31) {
-      view->Find({static_cast<uint16_t>(slot), 0, 0, 0});
+      Find(*view, {static_cast<uint16_t>(slot), 0, 0, 0});
     }
   }
   EXPECT_GT(opened, 0u);

@@ -278,7 +278,7 @@ void RunLinkOfAHostileConsumer(HostileHalf* half, uint64_t slots, bool trusting,
     back.clear();
   };
   for (int step = 0; step < kSteps && result != LinkResult::kFault; ++step) {
-    std::optional<BlockRef> block = out.CanSubmit() ? arena.Allocate(100) : std::nullopt;
+    MaybeBlock block = out.CanSubmit() ? arena.Allocate(100) : MaybeBlock();
     if (block.has_value()) {
       Message message;
       message.block = *block;

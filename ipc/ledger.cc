@@ -2,16 +2,29 @@
 
 #include <string.h>
 
-#include <array>
-#include <bit>
-
 #include "common/check.h"
+#include "ipc/copy_pieces.h"
 
 namespace millrace {
 namespace {
 
 size_t RegionBytes(size_t slots) {
   return offsetof(LedgerRegion, slots) + slots * sizeof(LedgerSlot);
+}
+
+// A word of an entry that was just made, of the pieces that it was made of (ipc/copy_pieces.h).
+uint64_t WordOf(const LedgerEntry& entry, size_t i) {
+  constexpr size_t kFine = offsetof(LedgerEntry, route) / sizeof(uint64_t);
+  static_assert(offsetof(LedgerEntry, members) == kFine * 8 + 2 &&
+                offsetof(LedgerEntry, priority) == kFine * 8 + 3);
+  uint32_t halves[2];
+  CopyPieces(halves, reinterpret_cast<const std::byte*>(&entry) + i * sizeof(uint64_t), 2);
+  if (i == kFine) {
+    uint32_t route = entry.route, members = entry.members, priority = entry.priority;
+    asm("" : "+r"(route), "+r"(members), "+r"(priority));
+    halves[0] = route | members << 16 | priority << 24;
+  }
+  return halves[0] | uint64_t{halves[1]} << 32;
 }
 
 uint64_t LiveWord(const PartId& id) { return uint64_t{id.sequence} << 32 | id.attempt << 8 | 1; }
@@ -35,10 +48,9 @@ void Ledger::Open(const PartId& id, const LedgerEntry& entry) {
   // release fence: meets the acquire fence in LedgerView::FindInto; a reader that saw one of the
   // words below also sees `live` closed.
   std::atomic_thread_fence(std::memory_order_release);
-  const auto words = std::bit_cast<std::array<uint64_t, kLedgerWords>>(entry);
   for (size_t i = 0; i < kLedgerWords; ++i) {
     // relaxed: between the fence above and the release below.
-    slot.words[i].store(words[i], std::memory_order_relaxed);
+    slot.words[i].store(WordOf(entry, i), std::memory_order_relaxed);
   }
   // release: meets the acquire in LedgerView::FindInto.
   slot.live.store(LiveWord(id), std::memory_order_release);
@@ -68,12 +80,6 @@ bool LedgerView::Wants(const PartId& id) const {
   const uint64_t live =
       region_.as<const LedgerRegion>()->slots[id.slot].live.load(std::memory_order_relaxed);
   return live == LiveWord(id);
-}
-
-std::optional<LedgerEntry> LedgerView::Find(const PartId& id) const {
-  LedgerEntry entry;
-  if (!FindInto(id, &entry)) return std::nullopt;
-  return entry;
 }
 
 bool LedgerView::FindInto(const PartId& id, LedgerEntry* entry) const {

@@ -16,7 +16,6 @@
 #include <stdint.h>
 
 #include <atomic>
-#include <optional>
 #include <type_traits>
 
 #include "absl/status/statusor.h"
@@ -86,11 +85,10 @@ class Ledger {
 class LedgerView {
  public:
   static absl::StatusOr<LedgerView> Open(int fd, uint32_t incarnation);
-  // The entry, if this slot, sequence and attempt is wanted now.
-  std::optional<LedgerEntry> Find(const PartId& id) const;
-  // The same into `entry`, which holds nothing sensible where this is false.
+  // Copies the entry, if this slot, sequence and attempt is wanted now; `entry` holds nothing
+  // sensible where this is false.
   bool FindInto(const PartId& id, LedgerEntry* entry) const;
-  // Whether Find would give something now.
+  // Whether FindInto would give something now.
   bool Wants(const PartId& id) const;
   // Asks the processor for the slot's lines.
   void Prefetch(uint16_t slot) const {

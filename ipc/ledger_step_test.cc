@@ -8,6 +8,7 @@
 
 #include "gtest/gtest.h"
 #include "ipc/ledger.h"
+#include "ipc/testing/find_entry.h"
 #include "ipc/testing/must.h"
 #include "ipc/testing/single_step.h"
 
@@ -54,15 +55,15 @@ struct Progress {
 std::string Look(const LedgerView& view, const Change& change, const Progress& progress) {
   const PartId others[] = {{0, 3, 0, 0}, {2, 4, 2, 0}};
   for (const PartId& id : others) {
-    const auto found = view.Find(id);
+    const auto found = Find(view, id);
     if (!found.has_value() || !IsWhole(*found, id)) return "another slot's entry changed";
   }
-  const auto old = view.Find(kOld);
+  const auto old = Find(view, kOld);
   if (old.has_value() && !IsWhole(*old, kOld)) return "the old entry is not whole";
   if (!progress.begun && !old.has_value()) return "the old entry went before its time";
   if (progress.done && old.has_value()) return "the old entry is still wanted";
   if (!change.add.has_value()) return "";
-  const auto added = view.Find(*change.add);
+  const auto added = Find(view, *change.add);
   if (added.has_value() && !IsWhole(*added, *change.add)) return "the new entry is not whole";
   if (added.has_value() && old.has_value()) return "two entries of one slot are wanted";
   if (progress.done && !added.has_value()) return "the new entry is lost";
@@ -146,7 +147,7 @@ std::pair<int, int> Overtake(const std::optional<PartId>& add, bool one_look, ui
         const LedgerView view = Must(LedgerView::Open(fd, kIngress));
         const Region raw = Must(Region::Open(fd, kLedgerType, kIngress, sizeof(LedgerRegion)));
         markers->Begin();
-        const auto entry = one_look ? FindWithOneLook(raw, kOld) : view.Find(kOld);
+        const auto entry = one_look ? FindWithOneLook(raw, kOld) : Find(view, kOld);
         copied->found = entry.has_value();
         if (entry.has_value()) copied->entry = *entry;
         markers->End();

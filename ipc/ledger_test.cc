@@ -7,6 +7,7 @@
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "ipc/testing/find_entry.h"
 #include "ipc/testing/interrupts.h"
 #include "ipc/testing/must.h"
 
@@ -21,7 +22,7 @@ class LedgerTest : public ::testing::Test {
 
 TEST_F(LedgerTest, OnlyTheLiveSequenceAndAttemptIsFound) {
   const PartId id = {3, 9, 1, 0};
-  EXPECT_FALSE(view_.Find(id).has_value());
+  EXPECT_FALSE(Find(view_, id).has_value());
   LedgerEntry entry;
   entry.deadline_ns = 1234;
   entry.route = 77;
@@ -30,7 +31,7 @@ TEST_F(LedgerTest, OnlyTheLiveSequenceAndAttemptIsFound) {
   entry.execution[7] = 99;
   entry.trace[1] = UINT64_MAX;
   ledger_.Open(id, entry);
-  const std::optional<LedgerEntry> found = view_.Find(id);
+  const std::optional<LedgerEntry> found = Find(view_, id);
   ASSERT_TRUE(found.has_value());
   EXPECT_EQ(found->deadline_ns, 1234);
   EXPECT_EQ(found->route, 77);
@@ -38,33 +39,33 @@ TEST_F(LedgerTest, OnlyTheLiveSequenceAndAttemptIsFound) {
   EXPECT_EQ(found->priority, 4);
   EXPECT_EQ(found->execution[7], 99u);
   EXPECT_EQ(found->trace[1], UINT64_MAX);
-  EXPECT_TRUE(view_.Find({3, 9, 1, 5}).has_value());  // any member of the request
-  EXPECT_FALSE(view_.Find({3, 9, 0, 0}).has_value());
-  EXPECT_FALSE(view_.Find({3, 9, 2, 0}).has_value());
-  EXPECT_FALSE(view_.Find({3, 8, 1, 0}).has_value());
-  EXPECT_FALSE(view_.Find({4, 9, 1, 0}).has_value());
+  EXPECT_TRUE(Find(view_, {3, 9, 1, 5}).has_value());  // any member of the request
+  EXPECT_FALSE(Find(view_, {3, 9, 0, 0}).has_value());
+  EXPECT_FALSE(Find(view_, {3, 9, 2, 0}).has_value());
+  EXPECT_FALSE(Find(view_, {3, 8, 1, 0}).has_value());
+  EXPECT_FALSE(Find(view_, {4, 9, 1, 0}).has_value());
 }
 
 TEST_F(LedgerTest, ClosingAndReplacingEndIt) {
   const PartId first = {0, 1, 0, 0}, replay = {0, 1, 1, 0};
   ledger_.Open(first, LedgerEntry{});
   ledger_.Open(replay, LedgerEntry{});
-  EXPECT_FALSE(view_.Find(first).has_value());
-  EXPECT_TRUE(view_.Find(replay).has_value());
+  EXPECT_FALSE(Find(view_, first).has_value());
+  EXPECT_TRUE(Find(view_, replay).has_value());
   ledger_.Close(0);
-  EXPECT_FALSE(view_.Find(replay).has_value());
+  EXPECT_FALSE(Find(view_, replay).has_value());
 }
 
 TEST_F(LedgerTest, ASlotOutsideIsNotFound) {
-  EXPECT_FALSE(view_.Find({16, 0, 0, 0}).has_value());
-  EXPECT_FALSE(view_.Find({65535, 1, 0, 0}).has_value());
+  EXPECT_FALSE(Find(view_, {16, 0, 0, 0}).has_value());
+  EXPECT_FALSE(Find(view_, {65535, 1, 0, 0}).has_value());
 }
 
 TEST_F(LedgerTest, SequenceAndAttemptHaveTheirWholeRange) {
   const PartId id = {15, UINT32_MAX, 255, 0};
   ledger_.Open(id, LedgerEntry{});
-  EXPECT_TRUE(view_.Find(id).has_value());
-  EXPECT_FALSE(view_.Find({15, UINT32_MAX, 254, 0}).has_value());
+  EXPECT_TRUE(Find(view_, id).has_value());
+  EXPECT_FALSE(Find(view_, {15, UINT32_MAX, 254, 0}).has_value());
 }
 
 TEST(LedgerViewTest, RefusesACountThatDoesNotFit) {
@@ -114,7 +115,7 @@ TEST_F(LedgerTest, AnOvertakenReaderGetsNothing) {
   uint64_t found = 0, overtaken = 0;
   while (interrupts.count() < 3000) {
     const uint32_t sequence = g_sequence;
-    const std::optional<LedgerEntry> entry = view_.Find({2, sequence, 0, 0});
+    const std::optional<LedgerEntry> entry = Find(view_, {2, sequence, 0, 0});
     if (entry.has_value()) {
       ++found;
       ASSERT_TRUE(IsWhole(*entry, sequence)) << sequence;
@@ -140,11 +141,11 @@ TEST_F(LedgerTest, AReaderBesideAWriterSeesWholeEntriesOrNone) {
   });
   while (!stop && !HasFailure()) {
     const uint32_t sequence = newest;
-    const std::optional<LedgerEntry> entry = view_.Find({2, sequence, 0, 0});
+    const std::optional<LedgerEntry> entry = Find(view_, {2, sequence, 0, 0});
     EXPECT_TRUE(!entry.has_value() || IsWhole(*entry, sequence)) << sequence;
   }
   writer.join();
-  EXPECT_TRUE(view_.Find({2, 99'999, 0, 0}).has_value());
+  EXPECT_TRUE(Find(view_, {2, 99'999, 0, 0}).has_value());
 }
 
 }  // namespace

@@ -271,7 +271,7 @@ TEST_F(LinkTest, TwoThreads) {
   };
   for (uint64_t n = 0; n < kMessages && !HasFailure();) {
     collect();
-    std::optional<BlockRef> block;
+    MaybeBlock block;
     if (out_.CanSubmit()) block = arena.Allocate(sizeof n);
     if (!block.has_value()) {
       std::this_thread::yield();

@@ -11,11 +11,14 @@
 //   compiler. Nothing fails.
 #pragma once
 
+#include <emmintrin.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <string.h>
 
 #include <atomic>
 
+#include "ipc/copy_pieces.h"
 #include "ipc/message.h"
 
 namespace millrace {
@@ -29,10 +32,23 @@ struct Hardware {
   };
 
   static void Write(MessageBody* to, const Message& from) {
-    Copy(to->bytes, reinterpret_cast<const std::byte*>(&from) + sizeof(uint32_t));
+    const uint32_t head = Head(from);
+    memcpy(to->bytes, &head, sizeof head);
+    CopyPieces(to->bytes + sizeof head, reinterpret_cast<const std::byte*>(&from) + kBehindHead,
+               (sizeof(Message) - kBehindHead) / sizeof(uint32_t));
   }
+  // As whole vectors, so that the copy can be copied on at once.
   static void Read(const MessageBody& from, Message* to) {
-    Copy(reinterpret_cast<std::byte*>(to) + sizeof(uint32_t), from.bytes);
+    uint32_t head;
+    uint64_t id;
+    memcpy(&head, from.bytes, sizeof head);
+    memcpy(&id, from.bytes + sizeof head, sizeof id);
+    auto* const vectors = reinterpret_cast<__m128i*>(to);
+    _mm_storeu_si128(vectors, _mm_set_epi64x(static_cast<int64_t>(id),
+                                             static_cast<int64_t>(uint64_t{head} << 32)));
+    const auto* const behind =
+        reinterpret_cast<const __m128i*>(from.bytes + sizeof head + sizeof id);
+    for (size_t i = 0; i < 3; ++i) _mm_storeu_si128(vectors + 1 + i, _mm_loadu_si128(behind + i));
     // The compiler may not read the shared bytes again in place of the copy.
     asm volatile("" : "+m"(*to));
   }
@@ -42,17 +58,16 @@ struct Hardware {
   }
 
  private:
-  // Word by word: a wider move would read what was stored just before in smaller pieces, and wait
-  // until these have reached the cache. (The barrier keeps the compiler from joining them.)
-  static void Copy(std::byte* to, const std::byte* from) {
-    constexpr size_t kHead = sizeof(uint32_t);
-    memcpy(to, from, kHead);
-    for (size_t at = kHead; at < sizeof(MessageBody); at += sizeof(uint64_t)) {
-      uint64_t word;
-      memcpy(&word, from + at, sizeof word);
-      asm("" : "+r"(word));
-      memcpy(to + at, &word, sizeof word);
-    }
+  static constexpr size_t kBehindHead = offsetof(Message, id);
+  static_assert(kBehindHead == 8 && sizeof(Message) == 64);
+
+  // The bytes from kind to route, made of what was stored in pieces: see CopyPieces.
+  static uint32_t Head(const Message& from) {
+    uint32_t kind = static_cast<uint32_t>(from.kind) | static_cast<uint32_t>(from.flags) << 4;
+    uint32_t code = from.code;
+    uint32_t route = from.route;
+    asm("" : "+r"(kind), "+r"(code), "+r"(route));
+    return kind | code << 8 | route << 16;
   }
 };
 static_assert(std::atomic<uint64_t>::is_always_lock_free);

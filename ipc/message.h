@@ -62,7 +62,8 @@ inline constexpr uint64_t PublishedAgeNs(uint32_t ticks, int64_t now_ns) {
   return age > 0 ? static_cast<uint64_t>(age) << kPublishedShift : 0;
 }
 
-struct Message {
+// On the border of a vector, by which it is copied.
+struct alignas(16) Message {
   uint32_t slot_seq = 0;  // the slot has its sequence here; no part of a message
   MessageKind kind : 4 = MessageKind::kData;
   uint8_t flags : 4 = 0;  // MessageFlags
@@ -82,6 +83,7 @@ struct Message {
 
   bool HasBlock() const { return kind != MessageKind::kInline && block.length > 0; }
 };
+
 // Room for some that are taken from a link at once; each is there once Take has written it.
 template <size_t kCount>
 class MessageRoom {

@@ -3,10 +3,13 @@
 #include <string.h>
 
 #include "absl/strings/str_cat.h"
-#include "common/check.h"
+#include "ipc/copy_pieces.h"
 
 namespace millrace {
 namespace {
+
+constexpr size_t kHeaderWords = sizeof(PackHeader) / sizeof(uint32_t);
+constexpr size_t kEntryWords = sizeof(TensorEntry) / sizeof(uint32_t);
 
 // The border that a tensor of so many bytes starts on: a power of two, less one.
 constexpr size_t BorderMask(size_t bytes) { return bytes <= 8 ? 7 : kTensorAlign - 1; }
@@ -29,7 +32,12 @@ absl::Status Refuse(size_t i, const char* why) {
 bool PackWriter::Add(uint16_t name, DataType datatype, uint32_t columns, size_t bytes) {
   if (header_.count >= kMaxPackTensors) return false;
   if (bytes > UINT32_MAX / 2 || data_bytes_ + bytes > UINT32_MAX / 2 - kTensorAlign) return false;
-  entries_[header_.count++] = {name, datatype, 0, columns, 0, static_cast<uint32_t>(bytes)};
+  TensorEntry& entry = entries_[header_.count++];
+  // Its first word at once, so that Place finds it whole (CopyPieces).
+  const uint32_t head = name | static_cast<uint32_t>(datatype) << 16;
+  memcpy(static_cast<void*>(&entry), &head, sizeof head);
+  entry.columns = columns;
+  entry.bytes = static_cast<uint32_t>(bytes);
   data_bytes_ += bytes + kTensorAlign;
   return true;
 }
@@ -48,8 +56,8 @@ void PackWriter::Place(std::byte* block) {
     entries_[i].offset = static_cast<uint32_t>(StartOf(at, entries_[i].bytes));
     at = entries_[i].offset + entries_[i].bytes;
   }
-  memcpy(block, &header_, sizeof header_);
-  memcpy(block + sizeof header_, entries_.data(), header_.count * sizeof(TensorEntry));
+  CopyPieces(block, &header_, kHeaderWords);
+  CopyPieces(block + sizeof header_, entries_.data(), header_.count * kEntryWords);
 }
 
 absl::StatusOr<PackView> PackView::Open(absl::Span<const std::byte> block) {
@@ -61,7 +69,7 @@ absl::StatusOr<PackView> PackView::Open(absl::Span<const std::byte> block) {
 PackView& PackView::operator=(const PackView& other) {
   if (this == &other) return *this;
   header_ = other.header_;
-  memcpy(entries_.data(), other.entries_.data(), header_.count * sizeof(TensorEntry));
+  CopyPieces(entries_.data(), other.entries_.data(), header_.count * kEntryWords);
   block_ = other.block_;
   return *this;
 }
@@ -73,7 +81,7 @@ absl::Status PackView::OpenInto(absl::Span<const std::byte> block, PackView* int
     return absl::FailedPreconditionError("tensor pack: shorter than its header");
   }
   PackHeader header;
-  memcpy(&header, block.data(), sizeof(PackHeader));
+  CopyPieces(&header, block.data(), kHeaderWords);
   if (header.count > kMaxPackTensors) {
     return absl::FailedPreconditionError("tensor pack: too many tensors");
   }
@@ -82,7 +90,7 @@ absl::Status PackView::OpenInto(absl::Span<const std::byte> block, PackView* int
     return absl::FailedPreconditionError("tensor pack: shorter than its entries");
   }
   view.header_ = header;
-  memcpy(view.entries_.data(), block.data() + sizeof(PackHeader), entry_bytes);
+  CopyPieces(view.entries_.data(), block.data() + sizeof(PackHeader), header.count * kEntryWords);
   view.block_ = block;
   for (size_t i = 0; i < view.header_.count; ++i) {
     const TensorEntry& e = view.entries_[i];
@@ -98,18 +106,6 @@ absl::Status PackView::OpenInto(absl::Span<const std::byte> block, PackView* int
     if (width != 0 && elements * width != e.bytes) return Refuse(i, "has a size unlike its shape");
   }
   return absl::OkStatus();
-}
-
-PackTensor PackView::tensor(size_t i) const {
-  MR_CHECK(i < header_.count, "no such tensor in the pack");
-  const TensorEntry& e = entries_[i];
-  return {e.name, e.datatype, e.columns, block_.subspan(e.offset, e.bytes)};
-}
-
-size_t PackView::Find(uint16_t name) const {
-  size_t i = 0;
-  while (i < header_.count && entries_[i].name != name) ++i;
-  return i;
 }
 
 }  // namespace millrace

@@ -20,6 +20,7 @@
 
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
+#include "common/check.h"
 #include "common/datatype.h"
 
 namespace millrace {
@@ -103,9 +104,17 @@ class PackView {
   PackView& operator=(const PackView& other);
   uint32_t rows() const { return header_.rows; }
   size_t count() const { return header_.count; }
-  PackTensor tensor(size_t i) const;
+  PackTensor tensor(size_t i) const {
+    MR_CHECK(i < header_.count, "no such tensor in the pack");
+    const TensorEntry& e = entries_[i];
+    return {e.name, e.datatype, e.columns, block_.subspan(e.offset, e.bytes)};
+  }
   // The tensor with that name, or count() if there is none.
-  size_t Find(uint16_t name) const;
+  size_t Find(uint16_t name) const {
+    size_t i = 0;
+    while (i < header_.count && entries_[i].name != name) ++i;
+    return i;
+  }
 
  private:
   PackHeader header_;

@@ -1,11 +1,10 @@
 #include "ipc/client/client.h"
 
-#include <string.h>
-
 #include <algorithm>
 
 #include "common/check.h"
 #include "common/clock.h"
+#include "ipc/copy_pieces.h"
 
 namespace millrace {
 namespace {
@@ -55,7 +54,7 @@ absl::StatusOr<mr_request*> LocalClient::Begin(mr_model* model, uint32_t rows,
     return absl::ResourceExhaustedError("inputs: over the client's max_request_bytes");
   }
   CollectReturns();
-  const std::optional<BlockRef> block = arena_->Allocate(pack.bytes());
+  const MaybeBlock block = arena_->Allocate(pack.bytes());
   if (!block.has_value()) {
     return absl::ResourceExhaustedError("no memory for a request of this size now");
   }
@@ -129,7 +128,9 @@ absl::Status LocalClient::Submit(mr_request* request, const mr_submit_options& o
   } else if (request->block.length <= kInlineBytes) {
     message.kind = MessageKind::kInline;
     message.code = static_cast<uint8_t>(request->block.length);
-    memcpy(message.payload, arena_->At(request->block.offset), request->block.length);
+    // The last word may be whole where the pack is not: the smallest block has room.
+    const size_t words = (request->block.length + sizeof(uint32_t) - 1) / sizeof(uint32_t);
+    CopyPieces(message.payload, arena_->At(request->block.offset), words);
     arena_->Release(request->block.offset);
   }
   out_->Submit(message);
@@ -236,8 +237,14 @@ bool LocalClient::ReadResults(mr_request* request) {
   if (!bytes.has_value() || !PackView::OpenInto(*bytes, &pack).ok()) return false;
   request->rows = pack.rows();
   for (size_t i = 0; i < pack.count(); ++i) {
-    request->results.push_back(pack.tensor(i));
-    if (request->results.back().name >= request->model->outputs.size()) return false;
+    const PackTensor tensor = pack.tensor(i);
+    if (tensor.name >= request->model->outputs.size()) return false;
+    // In its place, not by a copy (ipc/copy_pieces.h).
+    PackTensor& result = request->results.emplace_back();
+    result.name = tensor.name;
+    result.datatype = tensor.datatype;
+    result.columns = tensor.columns;
+    result.data = tensor.data;
   }
   return true;
 }

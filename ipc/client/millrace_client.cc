@@ -1,12 +1,11 @@
 // The C interface over ipc/client/moving_client.h: no exception and no C++ type passes it.
 #include "ipc/client/millrace_client.h"
 
-#include <string.h>
-
 #include <algorithm>
 #include <new>
 
 #include "ipc/client/moving_client.h"
+#include "ipc/copy_pieces.h"
 
 struct mr_client {
   std::unique_ptr<millrace::MovingClient> client;
@@ -20,7 +19,11 @@ thread_local std::string connect_error;
 template <typename T>
 T OptionsOf(const T* given) {
   T options = {};
-  if (given != nullptr) memcpy(&options, given, std::min(given->struct_bytes, sizeof options));
+  if (given != nullptr) {
+    // Word by word: it was filled in just now.
+    millrace::CopyPieces(&options, given,
+                         std::min(given->struct_bytes, sizeof options) / sizeof(uint32_t));
+  }
   return options;
 }
 

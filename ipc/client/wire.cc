@@ -50,7 +50,6 @@ void PutTrace(const TraceContext& trace, Message* message) {
 }
 
 TraceContext TraceOf(const Message& message) {
-  if (message.kind != MessageKind::kData || (message.flags & kLocalTraced) == 0) return {};
   TraceWords words;
   memcpy(&words, message.payload + sizeof(BlockRef), sizeof words);
   return {{words.high, words.low}, words.span, (message.flags & kLocalSampled) != 0};

@@ -124,7 +124,10 @@ class PacketReader {
 
 // Of a request of kind kData.
 void PutTrace(const TraceContext& trace, Message* message);
-// What the other end wrote there: not valid, where it names none.
+// Whether it names a trace, and what the other end wrote there: that need not be a valid one.
+inline bool IsTraced(const Message& message) {
+  return message.kind == MessageKind::kData && (message.flags & kLocalTraced) != 0;
+}
 TraceContext TraceOf(const Message& message);
 
 enum class Received { kPacket, kNothing, kEnd };

@@ -207,7 +207,7 @@ class ProducerSurvives : public StepWorld {
     if (!end_.CanSubmit() || tail_ == kMostStepMessages) return;
     Message message = PatternMessage(case_.mix, tail_);
     if (PatternHasBlock(case_.mix, tail_)) {
-      message.block = arena_.Allocate(PatternLength(tail_)).value();
+      message.block = *arena_.Allocate(PatternLength(tail_));
       FillPattern(tail_, arena_.At(message.block.offset));
       lent_[message.block.offset] = tail_;
     }

@@ -66,7 +66,7 @@ class SteppedProducer {
     if (to_dead && !dead_.CanSubmit()) return;
     Message message = PatternMessage(case_.mix, n);
     if (PatternHasBlock(case_.mix, n)) {
-      std::optional<BlockRef> block = arena_.Allocate(PatternLength(n));
+      MaybeBlock block = arena_.Allocate(PatternLength(n));
       if (!block.has_value()) return;
       message.block = *block;
       FillPattern(n, arena_.At(block->offset));

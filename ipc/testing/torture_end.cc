@@ -123,7 +123,7 @@ std::optional<TortureEnd::Item> TortureEnd::MakeItem(uint64_t entry, uint8_t att
   const size_t most = is_inline ? kInlineBytes : size_t{1} << (1 + Random(12));
   item.length = static_cast<uint16_t>(1 + Random(std::min(most, kMostBytes)));
   if (is_inline) return item;
-  const std::optional<BlockRef> block = arena_.Allocate(item.length);
+  const MaybeBlock block = arena_.Allocate(item.length);
   if (!block.has_value()) return std::nullopt;
   item.block = *block;
   if (setup_.planted != Planted::kPublishFirst) {

@@ -170,7 +170,7 @@ absl::Status AggregationStage::Write(Worker& worker, const WorkItem& item, const
     if (!bytes.ok()) return bytes.status();
     out.Add(kind, output.datatype(), output.columns(), *bytes);
   }
-  std::optional<BlockRef> taken = worker.Allocate(item, out.bytes());
+  MaybeBlock taken = worker.Allocate(item, out.bytes());
   if (!taken.has_value()) return absl::ResourceExhaustedError("the answer is over the size limit");
   *block = *taken;
   out.Place(worker.At(*taken));

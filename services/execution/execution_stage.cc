@@ -20,15 +20,15 @@ constexpr int64_t kCpuBatchNs = 5 * kNanosPerMilli;
 // What the lane does at a time; after it what is let go is freed by the lane.
 constexpr std::chrono::seconds kLongestTurn(1);
 
-// The tensor that the plan takes, checked against its shape.
-absl::StatusOr<PackTensor> TakeTensor(const PackView& pack, const KernelShape& shape) {
-  const size_t at = pack.Find(0);
-  if (at == pack.count()) return absl::InternalError("a request without a tensor");
-  const PackTensor tensor = pack.tensor(at);
+// The place of the tensor that the plan takes, checked against its shape.
+absl::Status FindTensor(const PackView& pack, const KernelShape& shape, size_t* at) {
+  *at = pack.Find(0);
+  if (*at == pack.count()) return absl::InternalError("a request without a tensor");
+  const PackTensor tensor = pack.tensor(*at);
   if (!shape.Accepts(tensor.datatype) || tensor.columns != shape.features) {
     return absl::InternalError("a tensor that is not the model's");
   }
-  return tensor;
+  return absl::OkStatus();
 }
 
 }  // namespace
@@ -124,26 +124,33 @@ absl::Status ExecutionStage::AddPiece(Worker& worker, Part* part, bool* fits) {
   if (!input.has_value()) return absl::InternalError("the input cannot be read");
   PackView pack;
   if (absl::Status opened = PackView::OpenInto(*input, &pack); !opened.ok()) return opened;
-  absl::StatusOr<PackTensor> tensor = TakeTensor(pack, plan_->kernel->shape());
-  if (!tensor.ok()) return tensor.status();
-  KernelPiece piece = {tensor->data.data(), pack.rows(), nullptr, nullptr};
-  if (piece.rows > plan_->request_rows) {
+  size_t at;
+  if (absl::Status s = FindTensor(pack, plan_->kernel->shape(), &at); !s.ok()) return s;
+  const PackTensor tensor = pack.tensor(at);
+  const size_t rows = pack.rows();
+  if (rows > plan_->request_rows) {
     return absl::InvalidArgumentError("more rows than the model takes");
   }
   const int64_t deadline_ns = part->item.message.deadline_ns;
-  *fits = Fits(part->item, tensor->datatype, piece.rows);
+  *fits = Fits(part->item, tensor.datatype, rows);
   if (!*fits) return absl::OkStatus();
-  if (pieces_.empty() && begin_ns_ + PredictedNs(piece.rows) > deadline_ns) {
+  if (pieces_.empty() && begin_ns_ + PredictedNs(rows) > deadline_ns) {
     // Each refusal makes the prediction smaller: soon one is run, and measured.
     plan_->ns_per_row -= kAverageWeight * plan_->ns_per_row;
     worker.page().Add(Counter::kExpired);
     return absl::DeadlineExceededError("the deadline is nearer than the model is fast");
   }
-  if (absl::Status status = AddOutputs(worker, part, &piece); !status.ok()) return status;
-  type_ = tensor->datatype;
-  rows_ += piece.rows;
+  // In its place, not by a copy (ipc/copy_pieces.h).
+  KernelPiece& piece = pieces_.emplace_back();
+  piece.input = tensor.data.data();
+  piece.rows = rows;
+  if (absl::Status status = AddOutputs(worker, part, &piece); !status.ok()) {
+    pieces_.pop_back();
+    return status;
+  }
+  type_ = tensor.datatype;
+  rows_ += rows;
   earliest_ns_ = std::min(earliest_ns_, deadline_ns);
-  pieces_.push_back(piece);
   return absl::OkStatus();
 }
 
@@ -170,7 +177,7 @@ absl::Status ExecutionStage::AddOutputs(Worker& worker, Part* part, KernelPiece*
     out.Add(MARGIN, shape.margin_type, shape.groups,
             piece->rows * shape.groups * DataTypeSize(shape.margin_type));
   }
-  std::optional<BlockRef> block = worker.Allocate(part->item, out.bytes());
+  MaybeBlock block = worker.Allocate(part->item, out.bytes());
   if (!block.has_value()) return absl::ResourceExhaustedError("the answer is over the size limit");
   part->block = *block;
   out.Place(worker.At(*block));

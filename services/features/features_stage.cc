@@ -59,7 +59,7 @@ absl::Status FeaturesStage::Apply(Worker& worker, const WorkItem& item, const Vi
   if (absl::Status s = Columns(*pack, view.view, &columns); !s.ok()) return s;
   const size_t bytes = view.view.OutputBytes(pack->rows());
   PackWriter out(pack->rows());
-  std::optional<BlockRef> taken;
+  MaybeBlock taken;
   if (out.Add(0, DataType::kFp32, static_cast<uint32_t>(view.view.width()), bytes)) {
     taken = worker.Allocate(item, out.bytes());
   }

@@ -104,6 +104,7 @@ struct InferRequest {
   TraceEntry trace = {};
   RouteUse route = {};  // as Resolve gave it, together with model and version
   ModelMemo* memo = nullptr;
+  int64_t came_ns = 0;  // when it was taken in, CLOCK_MONOTONIC; 0: now
 };
 
 struct InferAnswer {

@@ -148,7 +148,7 @@ class FaultedWorkerTest : public ::testing::Test {
     worker_.Executing({&item, 1}, 0);
     PackWriter out(1);
     out.Add(0, DataType::kFp32, 1, 4);
-    const std::optional<BlockRef> block = worker_.Allocate(item, out.bytes());
+    const MaybeBlock block = worker_.Allocate(item, out.bytes());
     absl::Status status = absl::ResourceExhaustedError("no block");
     if (block.has_value()) {
       out.Place(worker_.At(*block));
@@ -157,7 +157,7 @@ class FaultedWorkerTest : public ::testing::Test {
       status = absl::OkStatus();
     }
     const Hop hop = {ingress_.incarnation(), 0, item.message.route};
-    worker_.Reply(item, {&hop, 1}, status, block.value_or(BlockRef{}));
+    worker_.Reply(item, {&hop, 1}, status, *block);
     worker_.Done();
     ingress_.lane.Poll();
     worker_.Poll();

@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/check.h"
 #include "common/clock.h"
+#include "ipc/copy_pieces.h"
 
 namespace millrace {
 
@@ -201,13 +202,20 @@ bool Lane::CanSend(uint32_t incarnation) const {
   return false;
 }
 
-Message Lane::Lend(const Message& message) {
+const Message& Lane::Lend(const Message& message, Message* whole) {
   if (message.kind == MessageKind::kData && message.block.length - 1 < kInlineBytes) {
-    Message whole = message;
-    whole.kind = MessageKind::kInline;
-    whole.code = static_cast<uint8_t>(message.block.length);
-    memcpy(whole.payload, arena().At(message.block.offset), message.block.length);
-    return whole;
+    whole->kind = MessageKind::kInline;
+    whole->flags = message.flags;
+    whole->code = static_cast<uint8_t>(message.block.length);
+    whole->route = message.route;
+    whole->id = message.id;
+    whole->deadline_ns = message.deadline_ns;
+    whole->origin = message.origin;
+    whole->published_ticks = message.published_ticks;
+    // The last word may be whole where the pack is not: the smallest block has room.
+    const size_t words = (message.block.length + sizeof(uint32_t) - 1) / sizeof(uint32_t);
+    CopyPieces(whole->payload, arena().At(message.block.offset), words);
+    return *whole;
   }
   if (message.HasBlock()) arena().AddReference(message.block.offset);
   return message;
@@ -223,7 +231,8 @@ bool Lane::Send(uint32_t incarnation, const Message& message) {
       Fault(*out->peer, "does not take what was sent within its window");
     }
     if (out->peer->lost) return false;
-    out->link.Submit(Lend(message));
+    Message whole;
+    out->link.Submit(Lend(message, &whole));
     out->peer->wake_pending = true;
     return true;
   }
@@ -239,7 +248,8 @@ void Lane::Return(Inbound& from, const Message& message) {
 
 void Lane::Release(const BlockRef& block) {
   if (block.length == 0) return;
-  if (auto tag = arena().Release(block.offset)) handler_->OnBlockFree(*tag);
+  uint64_t tag;
+  if (arena().Release(block.offset, &tag)) handler_->OnBlockFree(tag);
 }
 
 void Lane::Flush() {

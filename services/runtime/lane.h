@@ -183,7 +183,8 @@ class Lane {
   size_t RunPosted();
   size_t CheckRoster();
   size_t CollectReturns(Outbound& out);
-  Message Lend(const Message& message);
+  // What to publish: the message, its block lent; or `whole`, with the data in the message itself.
+  const Message& Lend(const Message& message, Message* whole);
   size_t Drain(Inbound& in, int limit);
   void End(const std::shared_ptr<PeerLane>& peer);
   void AddPeer(const std::shared_ptr<PeerLane>& peer);

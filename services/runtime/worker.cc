@@ -52,8 +52,9 @@ bool Worker::HasWork() const {
   return false;
 }
 
-void Worker::Push(const WorkItem& item) {
-  queue_.Push(item, PriorityRank(item.entry.priority), item.message.deadline_ns);
+void Worker::PutBack(const WorkItem& item) {
+  *queue_.Room() = item;
+  queue_.Put(PriorityRank(item.entry.priority), item.message.deadline_ns);
 }
 
 void Worker::ObserveDelay(uint64_t delay_ns) {
@@ -174,6 +175,7 @@ void Worker::Name(size_t place, const WorkItem& item) {
 
 void Worker::NameCount(size_t count) {
   executing_ = count;
+  replies_ = 0;
   // release: meets the acquire in IngressLane::WasExecuting, of a page whose lane died.
   page().executing_count.store(static_cast<uint32_t>(count), std::memory_order_release);
   // seq_cst: meets the acquire in IngressLane::WasExecuting. The processor keeps this thread's
@@ -206,16 +208,16 @@ absl::Status Worker::ErrorOf(const WorkItem& item) {
                                               std::min(text->size(), kMaxErrorText)));
 }
 
-std::optional<BlockRef> Worker::Allocate(const WorkItem& item, size_t bytes) {
+MaybeBlock Worker::Allocate(const WorkItem& item, size_t bytes) {
   if (faults_ != nullptr && faults_->Befalls(FaultKind::kNoMemory, SubjectOf(item), &page())) {
-    return std::nullopt;
+    return {};
   }
   return TakeBlock(item, bytes);
 }
 
-std::optional<BlockRef> Worker::TakeBlock(const WorkItem& item, size_t bytes) {
+MaybeBlock Worker::TakeBlock(const WorkItem& item, size_t bytes) {
   const uint64_t tag = uint64_t{item.origin} << 1 | item.parity;
-  std::optional<BlockRef> block = lane_->arena().Allocate(bytes, tag);
+  const MaybeBlock block = lane_->arena().Allocate(bytes, tag);
   if (block.has_value()) {
     ++origins_[item.origin].held[item.parity];
   } else {
@@ -224,10 +226,10 @@ std::optional<BlockRef> Worker::TakeBlock(const WorkItem& item, size_t bytes) {
   return block;
 }
 
-std::optional<BlockRef> Worker::ErrorText(const WorkItem& item, const absl::Status& status) {
+MaybeBlock Worker::ErrorText(const WorkItem& item, const absl::Status& status) {
   const absl::string_view text = status.message().substr(0, kMaxErrorText);
-  if (text.empty()) return std::nullopt;
-  std::optional<BlockRef> block = TakeBlock(item, text.size());
+  if (text.empty()) return {};
+  const MaybeBlock block = TakeBlock(item, text.size());
   if (block.has_value()) memcpy(At(*block), text.data(), text.size());
   return block;
 }
@@ -257,9 +259,13 @@ void Worker::Answer(const WorkItem& item, absl::Span<const Hop> hops, const absl
   reply.block = block;
   if (!status.ok()) {
     lane_->Release(block);
-    reply.block = ErrorText(item, status).value_or(BlockRef{});
+    reply.block = *ErrorText(item, status);  // of length 0 without one
   }
-  const int64_t now_ns = MonotonicNanos();
+  // Replies of a batch follow each other closely: one look at the clock is for some of them.
+  if (replies_++ % kRepliesPerLook == 0 || replied_ns_ < item.taken_ns) {
+    replied_ns_ = MonotonicNanos();
+  }
+  const int64_t now_ns = replied_ns_;
   reply.published_ticks = PublishedTicks(now_ns);
   reply.times = TimesOf(item, now_ns).Pack();
   CountAnswer(item, reply.code, now_ns);
@@ -297,12 +303,15 @@ void Worker::OnMessage(Inbound& from, const Message& message) {
     Origin& origin = origins_[i];
     if (origin.peer == nullptr || origin.peer->lost) continue;
     if (origin.peer->id.incarnation != message.origin) continue;
-    WorkItem item;
+    WorkItem& item = *queue_.Room();
     item.message = message;
     item.id = PartId::Unpack(message.id);
     item.from = &from;
     item.origin = static_cast<uint8_t>(i);
     item.parity = origin.parity;
+    item.times = StageTimes();
+    item.waited_ns = item.taken_ns = 0;
+    item.batch = item.batch_rows = 0;
     if (!origin.peer->ledger->FindInto(item.id, &item.entry)) break;
     if (from.peer->id.stage != Stage::kIngress) {
       // The word is the times' on this hop; the deadline is the ledger's to say.
@@ -314,7 +323,7 @@ void Worker::OnMessage(Inbound& from, const Message& message) {
       break;
     }
     ++origin.held[origin.parity];
-    Push(item);
+    queue_.Put(PriorityRank(item.entry.priority), item.message.deadline_ns);
     return;
   }
   // Its ingress lane is gone or has moved on, or the sender has no part in this request.

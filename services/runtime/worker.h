@@ -84,14 +84,14 @@ class Worker : public LaneHandler {
   void NotExecuting();
   void Predict(int64_t predicted_ns);
   // Back into the queue, behind those of its deadline. Its input may have been read.
-  void PutBack(const WorkItem& item) { Push(item); }
+  void PutBack(const WorkItem& item);
 
   // The input's bytes, or nothing (then the sender was reported).
   std::optional<absl::Span<const std::byte>> Input(const WorkItem& item);
   // The error that an earlier stage sent instead of data.
   absl::Status ErrorOf(const WorkItem& item);
   // A block for the result; nothing where the window was passed (counted as a fault of ours).
-  std::optional<BlockRef> Allocate(const WorkItem& item, size_t bytes);
+  MaybeBlock Allocate(const WorkItem& item, size_t bytes);
   std::byte* At(const BlockRef& block) { return lane_->arena().At(block.offset); }
 
   // Returns the input, then sends the result on: `block`, which is ours and given up here, or where
@@ -144,15 +144,14 @@ class Worker : public LaneHandler {
     bool answered = true;
   };
 
-  std::optional<BlockRef> TakeBlock(const WorkItem& item, size_t bytes);
+  MaybeBlock TakeBlock(const WorkItem& item, size_t bytes);
   void BefallNow(const WorkItem& item);
   FaultSubject SubjectOf(const WorkItem& item) const;
   void Answer(const WorkItem& item, absl::Span<const Hop> hops, const absl::Status& status,
               const BlockRef& block);
-  std::optional<BlockRef> ErrorText(const WorkItem& item, const absl::Status& status);
+  MaybeBlock ErrorText(const WorkItem& item, const absl::Status& status);
   // The count of epochs whose polls are being counted: the lane must not park meanwhile.
   size_t AnswerEpochs();
-  void Push(const WorkItem& item);
   void Name(size_t place, const WorkItem& item);
   void NameCount(size_t count);
   // Whether to work on it; if not, it is finished here.
@@ -164,6 +163,9 @@ class Worker : public LaneHandler {
 
   FaultPlan* faults_ = nullptr;
   size_t executing_ = 0;  // named now
+  static constexpr uint32_t kRepliesPerLook = 8;
+  uint32_t replies_ = 0;  // since something was named
+  int64_t replied_ns_ = 0;
   Lane* lane_;
   std::array<Origin, kOrigins> origins_;
   WorkQueue<WorkItem> queue_{kSlots * kMaxIngressLanes};

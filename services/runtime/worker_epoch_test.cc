@@ -58,7 +58,7 @@ class EpochTest : public ::testing::Test {
     while (times-- > 0) worker_.Poll();
   }
   void Reply(const WorkItem& item, size_t bytes = 40) {
-    std::optional<BlockRef> block = worker_.Allocate(item, bytes);
+    MaybeBlock block = worker_.Allocate(item, bytes);
     ASSERT_TRUE(block.has_value());
     const Hop hop = {ingress_.incarnation(), 0, 0};
     worker_.Reply(item, {&hop, 1}, absl::OkStatus(), *block);
@@ -190,7 +190,7 @@ TEST(WindowTurnTest, AWindowThatTurnsWithinACycleFindsItsBlockFree) {
   worker.Poll();
   std::optional<WorkItem> second = worker.Pop();
   ASSERT_TRUE(second.has_value());
-  std::optional<BlockRef> block = worker.Allocate(*second, 40);
+  MaybeBlock block = worker.Allocate(*second, 40);
   ASSERT_TRUE(block.has_value());
   worker.Reply(*second, {&hop, 1}, absl::OkStatus(), *block);
 }
@@ -283,7 +283,7 @@ class PipelineTest : public ::testing::TestWithParam<int> {
     const bool last = &s == &stations_[1];
     const uint32_t next = last ? item.message.origin : stations_[1].lane->incarnation();
     if (random_() % 8 == 0 || !s.lane->lane.CanSend(next)) return s.worker->Drop(item);
-    std::optional<BlockRef> block = s.worker->Allocate(item, 40);
+    MaybeBlock block = s.worker->Allocate(item, 40);
     if (!block.has_value()) return s.worker->Drop(item);
     s.blocks[block->offset] = {item.message.origin, item.message.id};
     const Hop hop = {next, 0, 0};

@@ -91,7 +91,7 @@ class WorkingChild {
     if (planted_ != Planted::kTouchFirst) Touch(items);
     if (planted_ == Planted::kDoneFirst) worker_.Done();
     for (size_t i = 0; i < items.size(); ++i) {
-      std::optional<BlockRef> block = worker_.Allocate(items[i], 40);
+      MaybeBlock block = worker_.Allocate(items[i], 40);
       MR_CHECK(block.has_value(), "no block for a result");
       for (int b = 0; b < 40; ++b) worker_.At(*block)[b] = std::byte{7};
       const Hop hop = {ingress_.incarnation(), 0, 0};

@@ -57,7 +57,7 @@ class WorkerTest : public ::testing::Test {
   }
   // The answer `text` to the ingress lane, as member 0.
   void Answer(const WorkItem& item, const std::string& text) {
-    std::optional<BlockRef> block = worker_.Allocate(item, text.size());
+    MaybeBlock block = worker_.Allocate(item, text.size());
     ASSERT_TRUE(block.has_value());
     memcpy(worker_.At(*block), text.data(), text.size());
     const Hop hop = {ingress_.incarnation(), 0, item.message.route};
@@ -202,7 +202,7 @@ TEST_F(WorkerTest, AnErrorTravelsAsCodeAndSentence) {
   Request(1, "one");
   worker_.Poll();
   WorkItem item = *worker_.Pop();
-  std::optional<BlockRef> block = worker_.Allocate(item, 100);
+  MaybeBlock block = worker_.Allocate(item, 100);
   const Hop hop = {ingress_.incarnation(), 4, 77};
   worker_.Reply(item, {&hop, 1}, absl::InvalidArgumentError("column 'age' is missing"), *block);
   ingress_.lane.Poll();
@@ -261,7 +261,7 @@ TEST_F(WorkerTest, OneResultMayGoToTwoHops) {
   aggregation.lane.Poll();
   WorkItem item = *worker_.Pop();
   const std::string both = ForBlock("both");
-  std::optional<BlockRef> block = worker_.Allocate(item, both.size());
+  MaybeBlock block = worker_.Allocate(item, both.size());
   memcpy(worker_.At(*block), both.data(), both.size());
   const Hop hops[] = {{ingress_.incarnation(), 0, 1}, {aggregation.incarnation(), 1, 2}};
   worker_.Reply(item, hops, absl::OkStatus(), *block);
@@ -280,7 +280,7 @@ TEST_F(WorkerTest, AResultForADeadHopIsFreedAtOnce) {
   Request(1, "one");
   worker_.Poll();
   WorkItem item = *worker_.Pop();
-  std::optional<BlockRef> block = worker_.Allocate(item, 40);
+  MaybeBlock block = worker_.Allocate(item, 40);
   const Hop hop = {4711, 0, 0};
   worker_.Reply(item, {&hop, 1}, absl::OkStatus(), *block);
   EXPECT_TRUE(worker_.Idle());

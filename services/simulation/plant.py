@@ -27,10 +27,10 @@ PLANTS = {
          " for (const WindowUse& use : flight.route) quiescence_.Add(use);"),
         ("kUnitLost",
          "  for (const WindowUse& use : flight.route) windows_.GiveBack(use);\n"
-         "  flight.route.clear();\n  // Both keep names",
+         "  flight.route.clear();\n  // Keeps names alive",
          "  if (Planted(PlantedFault::kUnitLost) && flight.sequence % 8 == 0) flight.route.pop_back();\n"
          "  for (const WindowUse& use : flight.route) windows_.GiveBack(use);\n"
-         "  flight.route.clear();\n  // Both keep names"),
+         "  flight.route.clear();\n  // Keeps names alive"),
         ("kDeadlineIgnored",
          "} else if (now > flight.deadline_ns) {",
          "} else if (!Planted(PlantedFault::kDeadlineIgnored) && now > flight.deadline_ns) {"),

@@ -66,15 +66,14 @@ void IngressLane::GoLive(uint64_t generation) {
   lane_->Post([this, generation] {
     for (const auto& table : coming_) {
       if (table->catalog()->generation() != generation) continue;
-      if (table_ != nullptr) former_.push_back(table_);
-      table_ = table;
+      tables_.push_back({table});
       counters_.clear();
       for (const Model& model : table->catalog()->models()) {
         counters_.push_back(statistics_->Open(this, model.name(), model.version()));
         lane_->stats().Name(model.route(), model.name(), model.version());
       }
-      MR_CHECK(counters_.size() == table_->size(), "a table has each model of its catalog");
-      probe_.SetTable(table_);
+      MR_CHECK(counters_.size() == table->size(), "a table has each model of its catalog");
+      probe_.SetTable(table);
     }
     std::erase_if(coming_, [&](const auto& t) { return t->catalog()->generation() <= generation; });
     // relaxed: a statistic, read alone.
@@ -83,7 +82,7 @@ void IngressLane::GoLive(uint64_t generation) {
 }
 
 std::shared_ptr<const Catalog> IngressLane::catalog() const {
-  return table_ == nullptr ? nullptr : table_->catalog();
+  return table() == nullptr ? nullptr : table()->catalog();
 }
 
 bool IngressLane::ServerReady() const {
@@ -91,14 +90,14 @@ bool IngressLane::ServerReady() const {
 }
 
 bool IngressLane::PipelineUp() const {
-  return table_ != nullptr && windows_.HasReady(Stage::kFeatures) &&
+  return table() != nullptr && windows_.HasReady(Stage::kFeatures) &&
          windows_.HasReady(Stage::kExecution) && windows_.HasReady(Stage::kAggregation);
 }
 
 absl::Status IngressLane::ModelReady(std::string_view model, std::string_view version) const {
-  if (table_ == nullptr) return absl::UnavailableError("no catalog is live yet");
+  if (table() == nullptr) return absl::UnavailableError("no catalog is live yet");
   const Routed asked = Described(model, version);
-  absl::StatusOr<const ServedModel*> served = table_->Find(asked.model, asked.version);
+  absl::StatusOr<const ServedModel*> served = table()->Find(asked.model, asked.version);
   if (!served.ok()) return served.status();
   if (!PipelineUp() || gate_.any_open()) {
     return absl::UnavailableError("a stage has no ready worker");
@@ -113,9 +112,9 @@ std::vector<ModelStatistic> IngressLane::Statistics(std::string_view model,
                                                     std::string_view version) const {
   std::vector<ModelStatistic> statistics = statistics_->Read(model, version);
   for (ModelStatistic& one : statistics) {
-    const auto served = table_ == nullptr
+    const auto served = table() == nullptr
                             ? absl::StatusOr<const ServedModel*>(absl::NotFoundError(""))
-                            : table_->Find(one.name, one.version);
+                            : table()->Find(one.name, one.version);
     if (served.ok()) one.golden_age_ms = probe_.AgeMs((*served)->place);
   }
   return statistics;
@@ -132,15 +131,13 @@ void IngressLane::ChangeModel(const ModelChange& change, ChangeDone done) {
 
 // One store where nothing has changed: this stands in the lane's duty cycle.
 void IngressLane::PublishOldestCatalog() {
-  while (!former_.empty() && former_.front().expired()) former_.pop_front();
-  if (table_ != nullptr && judged_generation_ != table_->catalog()->generation() &&
+  while (tables_.size() > 1 && tables_.front().flights == 0) tables_.pop_front();
+  if (table() != nullptr && judged_generation_ != table()->catalog()->generation() &&
       probe_.Judged()) {
-    judged_generation_ = table_->catalog()->generation();
+    judged_generation_ = table()->catalog()->generation();
   }
   uint64_t generation = judged_generation_;
-  if (!former_.empty()) {
-    if (const auto oldest = former_.front().lock()) generation = oldest->catalog()->generation();
-  }
+  if (tables_.size() > 1) generation = tables_.front().table->catalog()->generation();
   lane_->page().Set(Counter::kOldestCatalog, generation);
 }
 
@@ -153,8 +150,8 @@ void IngressLane::Refuse(const InferRequest& request, int64_t now, const absl::S
                          Completion* completion) {
   if (!sending_golden_) lane_->page().Add(Counter::kRefused);
   ModelStatsWords* const stats = CountRefusal(request, now, status);
-  const FlightTrace trace =
-      sending_golden_ ? FlightTrace() : tracer_.BeginRefused(request.trace, now);
+  FlightTrace trace;
+  if (!sending_golden_) tracer_.BeginRefused(request.trace, now, &trace);
   KeptTrace kept = KeepRefused(trace, status.code(), now, stats);
   InferAnswer answer;
   answer.status = status;
@@ -165,60 +162,65 @@ void IngressLane::Refuse(const InferRequest& request, int64_t now, const absl::S
 }
 
 RequestId IngressLane::Infer(const InferRequest& asked, Completion* completion) {
-  const int64_t now = MonotonicNanos();
+  const int64_t now = asked.came_ns != 0 ? asked.came_ns : MonotonicNanos();
   FaultVerdict fault;
   if (faults_ != nullptr) fault = faults_->Meet(asked, now, &lane_->page());
   if (!fault.status.ok()) {
     Refuse(asked, now, fault.status, completion);
     return 0;
   }
-  Entry entry = Enter(asked, now);
+  Entry entry;
+  Enter(asked, now, &entry);
   InferRequest moved;
   const InferRequest* sent = &asked;
-  if (!entry.input.ok() && HasFallbacks(asked.route)) {
+  if (!entry.status.ok() && HasFallbacks(asked.route)) {
     moved = asked;
     sent = &moved;
     if (EnterElsewhere(&moved, now, &entry, completion)) return 0;
   }
   const InferRequest& request = *sent;
-  if (!entry.input.ok()) {
-    Refuse(request, now, entry.input.status(), completion);
+  if (!entry.status.ok()) {
+    Refuse(request, now, entry.status, completion);
     return 0;
   }
-  return Begin(request, now, fault, std::move(entry), completion);
+  return Begin(request, now, fault, &entry, completion);
 }
 
 RequestId IngressLane::Begin(const InferRequest& request, int64_t now, const FaultVerdict& fault,
-                             Entry entry, Completion* completion) {
+                             Entry* entry, Completion* completion) {
   const uint16_t slot = free_slots_.back();
   free_slots_.pop_back();
   Flight& flight = flights_[slot];
   flight.state = FlightState::kWaiting;
   flight.golden = sending_golden_;
   flight.shadow = sending_shadow_;
-  flight.alone = flight.probe = entry.probes.model;
-  flight.stage_probe = entry.probes.stage;
+  flight.alone = flight.probe = entry->probes.model;
+  flight.stage_probe = entry->probes.stage;
   flight.cancelled = false;
   flight.attempt = 0;
   flight.suspicion.Clear();
   flight.client_id_hash = HashClientId(request.id);
-  flight.sequence += 1;
-  if (flight.sequence == 0) flight.sequence = 1;
+  if (++flight.sequence == 0) flight.sequence = 1;
   flight.completion = completion;
-  flight.table = table_;
+  flight.table = &tables_.back();
+  ++flight.table->flights;
   flight.use = request.route;
   if (flight.use.rule != nullptr) flight.routes = routes_;
   flight.pairs.fill(ShadowPairs::kNone);
-  flight.request = std::move(entry.checked);
-  flight.deadline_ns = entry.deadline_ns;
+  flight.request = std::move(entry->checked);
+  flight.deadline_ns = entry->deadline_ns;
   flight.priority = static_cast<uint8_t>(
       sending_shadow_ ? kShadowPriority : std::min(request.priority, kShadowPriority - 1));
   flight.faults = fault.asked;
   flight.fault_key = fault.key;
-  flight.input = *entry.input;
+  flight.input = entry->input;
   flight.counters = counters_[flight.request.model->place];
   flight.stats = &lane_->stats().Of(static_cast<uint16_t>(flight.request.model->model->route()));
-  flight.trace = sending_golden_ ? FlightTrace() : tracer_.Begin(request.trace, now, slot);
+  if (sending_golden_) {
+    flight.trace = FlightTrace();
+  } else {
+    tracer_.Begin(request.trace, now, slot, &flight.trace);
+  }
   flight.accepted_ns = now;
   flight.submitted_ns = 0;
   flight.stored_ns = MonotonicNanos();
@@ -250,29 +252,30 @@ void IngressLane::Cancel(RequestId id) {
   any_cancelled_ = true;
 }
 
-StageNeeds IngressLane::Needs(const CheckedRequest& request) {
+void IngressLane::FindNeeds(const CheckedRequest& request, StageNeeds* needs) {
   const ServedModel& model = *request.model;
-  const auto members = static_cast<uint32_t>(model.members.size());
-  StageNeeds needs;
-  if (request.raw_columns) {
-    needs.push_back({Stage::kFeatures, 1, model.FeaturesBytes(request.rows), 1});
-  }
+  // In its place, not by a copy (ipc/copy_pieces.h).
+  const auto add = [needs](Stage stage, size_t block_bytes) -> StageNeed& {
+    StageNeed& need = needs->emplace_back();
+    need.stage = stage;
+    need.block_bytes = block_bytes;
+    return need;
+  };
+  if (request.raw_columns) add(Stage::kFeatures, model.FeaturesBytes(request.rows));
   for (const ServedModel* member : model.members) {
-    needs.push_back(
-        {Stage::kExecution, 1, member->ExecutionBytes(request.rows, request.outputs), 1});
+    add(Stage::kExecution, member->ExecutionBytes(request.rows, request.outputs));
   }
   if (request.needs_aggregation) {
-    needs.push_back(
-        {Stage::kAggregation, members, model.AggregationBytes(request.rows, request.outputs), 1});
+    add(Stage::kAggregation, model.AggregationBytes(request.rows, request.outputs)).units =
+        static_cast<uint32_t>(model.members.size());
   }
-  return needs;
 }
 
 bool IngressLane::Dispatch(uint16_t slot, int64_t now) {
   Flight& flight = flights_[slot];
-  const StageNeeds needs = Needs(flight.request);
-  std::optional<Route> route = windows_.Take(needs);
-  if (!route.has_value()) return false;
+  StageNeeds needs;
+  FindNeeds(flight.request, &needs);
+  if (!windows_.Take(needs, &flight.route)) return false;
   LedgerEntry entry;
   entry.deadline_ns = flight.deadline_ns;
   entry.route = static_cast<uint16_t>(flight.request.model->model->route());
@@ -284,7 +287,7 @@ bool IngressLane::Dispatch(uint16_t slot, int64_t now) {
   entry.trace[0] = flight.trace.own.trace.high;
   entry.trace[1] = flight.trace.own.trace.low;
   size_t member = 0;
-  for (const WindowUse& use : *route) {
+  for (const WindowUse& use : flight.route) {
     if (use.stage == Stage::kFeatures) entry.features = use.worker;
     if (use.stage == Stage::kExecution) entry.execution[member++] = use.worker;
     if (use.stage == Stage::kAggregation) entry.aggregation = use.worker;
@@ -295,10 +298,10 @@ bool IngressLane::Dispatch(uint16_t slot, int64_t now) {
                           : std::all_of(entry.execution, entry.execution + member,
                                         [&](uint32_t worker) { return lane_->CanSend(worker); });
   if (!linked) {
-    for (const WindowUse& use : *route) windows_.GiveBack(use);
+    for (const WindowUse& use : flight.route) windows_.GiveBack(use);
+    flight.route.clear();
     return false;
   }
-  flight.route = std::move(*route);
   flight.last_worker = flight.route.back().worker;
   Submit(slot, entry, now);
   return true;
@@ -369,6 +372,7 @@ size_t IngressLane::Poll() {
   timespec wall;
   clock_gettime(CLOCK_REALTIME_COARSE, &wall);
   wall_ms_ = static_cast<uint64_t>(wall.tv_sec) * 1000 + wall.tv_nsec / kNanosPerMilli;
+  ended_ns_ = 0;
   const uint64_t roster_before = lane_->roster().generation;
   const size_t done = lane_->Poll();
   if (lane_->roster().generation != roster_before) dispatch_again_ = true;

@@ -126,6 +126,13 @@ class IngressLane : public Frontend, public LaneHandler {
 
   enum class FlightState : uint8_t { kFree, kWaiting, kSent };
 
+  // A table and the flights that began with it: counted, since a shared pointer's own count is
+  // everybody's, and a request would wait for it twice.
+  struct TableUse {
+    std::shared_ptr<const ModelTable> table;
+    size_t flights = 0;
+  };
+
   struct Flight {
     FlightState state = FlightState::kFree;
     bool alone = false;  // was being executed when a worker died: runs in a batch of its own
@@ -142,7 +149,7 @@ class IngressLane : public Frontend, public LaneHandler {
     Suspicion suspicion;
     uint32_t sequence = 0;
     Completion* completion = nullptr;
-    std::shared_ptr<const ModelTable> table;
+    TableUse* table = nullptr;
     std::shared_ptr<const RoutingTable> routes;  // null: it is not routed
     RouteUse use;                                // of its route
     ShadowList pairs = {};
@@ -175,11 +182,14 @@ class IngressLane : public Frontend, public LaneHandler {
     CheckedRequest checked;
     int64_t deadline_ns = 0;
     Probes probes;
-    absl::StatusOr<BlockRef> input = absl::UnavailableError("");
+    absl::Status status;
+    BlockRef input;  // of an OK status
   };
-  Entry Enter(const InferRequest& request, int64_t now);
-  RequestId Begin(const InferRequest& request, int64_t now, const FaultVerdict& fault, Entry entry,
+  // Into `entry`, which is as it was made.
+  void Enter(const InferRequest& request, int64_t now, Entry* entry);
+  RequestId Begin(const InferRequest& request, int64_t now, const FaultVerdict& fault, Entry* entry,
                   Completion* completion);
+  const ModelTable* table() const { return tables_.empty() ? nullptr : tables_.back().table.get(); }
 
   // ingress_lane_routes.cc
   struct StoredRequest {
@@ -188,10 +198,10 @@ class IngressLane : public Frontend, public LaneHandler {
     std::vector<std::string_view> outputs;
     InferRequest request;
   };
-  Entry EnterAgain(const InferRequest& request, int64_t now);
+  void EnterAgain(const InferRequest& request, int64_t now, Entry* entry);
   bool EnterElsewhere(InferRequest* request, int64_t now, Entry* entry, Completion* completion);
   bool FallBack(uint16_t slot, const absl::Status& status);
-  void MoveFlight(uint16_t slot, const absl::Status& why, Entry entry);
+  void MoveFlight(uint16_t slot, const absl::Status& why, Entry* entry);
   bool ReadStored(const Flight& flight, StoredRequest* stored) const;
   static bool HasFallbacks(const RouteUse& use);
   static bool HasShadows(const RouteUse& use);
@@ -222,15 +232,15 @@ class IngressLane : public Frontend, public LaneHandler {
   void StepOverload(int64_t now);
   void CountForLimit(const Flight& flight, int64_t now);
   int64_t RetryAfterMs(const absl::Status& status) const;
-  absl::StatusOr<BlockRef> Accept(const InferRequest& request, int64_t now, CheckedRequest* checked,
-                                  int64_t* deadline_ns);
+  absl::Status Accept(const InferRequest& request, int64_t now, Entry* entry);
   void Refuse(const InferRequest& request, int64_t now, const absl::Status& status,
               Completion* completion);
   // At its model; that model's words in the page.
   ModelStatsWords* CountRefusal(const InferRequest& request, int64_t now,
                                 const absl::Status& status);
-  absl::StatusOr<BlockRef> StoreInput(const InferRequest& request, const CheckedRequest& checked);
-  static StageNeeds Needs(const CheckedRequest& request);
+  absl::Status StoreInput(const InferRequest& request, const CheckedRequest& checked,
+                          BlockRef* input);
+  static void FindNeeds(const CheckedRequest& request, StageNeeds* needs);
 
   // Sends a waiting flight if its route can be had now.
   bool Dispatch(uint16_t slot, int64_t now);
@@ -281,9 +291,8 @@ class IngressLane : public Frontend, public LaneHandler {
   const std::unique_ptr<IngressFaults> faults_;  // null: no plan
   StatisticsBook own_statistics_;                // where none is shared
   StatisticsBook* const statistics_;
-  std::vector<ModelCounters*> counters_;                   // of the live table's models, by place
-  std::deque<std::weak_ptr<const ModelTable>> former_;     // tables that requests may still use
-  std::shared_ptr<const ModelTable> table_;                // live
+  std::vector<ModelCounters*> counters_;  // of the live table's models, by place
+  std::deque<TableUse> tables_;           // the last one is live; requests may still use the others
   std::vector<std::shared_ptr<const ModelTable>> coming_;  // not live yet
   std::vector<Flight> flights_;
   std::vector<uint16_t> free_slots_;
@@ -307,6 +316,7 @@ class IngressLane : public Frontend, public LaneHandler {
   bool any_cancelled_ = false;
   bool shed_now_ = false;  // a new request was refused for want of room, this turn
   int64_t next_sweep_ns_ = 0;
+  int64_t ended_ns_ = 0;               // when this turn's last answer was told; 0: none was
   uint64_t wall_ms_ = 0;               // since the epoch, at the turn's begin
   std::vector<WindowUse> freed_;       // scratch
   std::vector<WorkerAnswer> answers_;  // scratch

@@ -24,8 +24,8 @@ uint32_t RankOf(const InferRequest& request) {
 
 absl::Status IngressLane::Admit(const InferRequest& request, int64_t now, CheckedRequest* checked,
                                 int64_t* deadline_ns) {
-  if (table_ == nullptr) return absl::UnavailableError("no model is served yet");
-  if (absl::Status s = table_->Check(request, checked); !s.ok()) return s;
+  if (table() == nullptr) return absl::UnavailableError("no model is served yet");
+  if (absl::Status s = table()->Check(request, checked); !s.ok()) return s;
   const int64_t longest = now + config_.max_deadline_ms * kNanosPerMilli;
   *deadline_ns = request.deadline_ns == 0 ? now + config_.default_deadline_ms * kNanosPerMilli
                                           : std::min(request.deadline_ns, longest);
@@ -52,8 +52,8 @@ absl::Status IngressLane::Admit(const InferRequest& request, int64_t now, Checke
   return MakeRoom(RankOf(request));
 }
 
-absl::StatusOr<BlockRef> IngressLane::StoreInput(const InferRequest& request,
-                                                 const CheckedRequest& checked) {
+absl::Status IngressLane::StoreInput(const InferRequest& request, const CheckedRequest& checked,
+                                     BlockRef* stored) {
   PackWriter pack(checked.rows);
   size_t bytes = 0;
   for (size_t i = 0; i < request.inputs.size(); ++i) {
@@ -68,7 +68,7 @@ absl::StatusOr<BlockRef> IngressLane::StoreInput(const InferRequest& request,
           "inputs: over the limit of ", config_.max_request_bytes, " bytes for a request"));
     }
   }
-  const std::optional<BlockRef> block = lane_->arena().Allocate(pack.bytes());
+  const MaybeBlock block = lane_->arena().Allocate(pack.bytes());
   if (!block.has_value()) {
     Shed(Counter::kShedFull);
     return absl::UnavailableError("no memory for a request of this size now");
@@ -77,32 +77,31 @@ absl::StatusOr<BlockRef> IngressLane::StoreInput(const InferRequest& request,
   for (size_t i = 0; i < request.inputs.size(); ++i) {
     memcpy(pack.Data(i), request.inputs[i].raw.data(), request.inputs[i].raw.size());
   }
-  return *block;
+  *stored = *block;
+  return absl::OkStatus();
 }
 
-absl::StatusOr<BlockRef> IngressLane::Accept(const InferRequest& request, int64_t now,
-                                             CheckedRequest* checked, int64_t* deadline_ns) {
-  if (absl::Status s = Admit(request, now, checked, deadline_ns); !s.ok()) return s;
-  for (const StageNeed& need : Needs(*checked)) {
+absl::Status IngressLane::Accept(const InferRequest& request, int64_t now, Entry* entry) {
+  CheckedRequest& checked = entry->checked;
+  if (absl::Status s = Admit(request, now, &checked, &entry->deadline_ns); !s.ok()) return s;
+  StageNeeds needs;
+  FindNeeds(checked, &needs);
+  for (const StageNeed& need : needs) {
     if (windows_.BlockBytes(need.block_bytes) != 0) continue;
     return absl::ResourceExhaustedError("outputs: the answer would be over the size limit");
   }
-  return StoreInput(request, *checked);
+  return StoreInput(request, checked, &entry->input);
 }
 
-IngressLane::Entry IngressLane::Enter(const InferRequest& request, int64_t now) {
-  Entry entry;
-  entry.input = Accept(request, now, &entry.checked, &entry.deadline_ns);
-  if (!entry.input.ok()) return entry;
-  absl::Status passed;
-  if (HasFallbacks(request.route)) passed = probe_.ModelReady(entry.checked.model->place);
-  if (passed.ok() && (breakers_.troubled() || gate_.troubled())) {
-    passed = PassBreakers(entry.checked, now, &entry.probes);
+void IngressLane::Enter(const InferRequest& request, int64_t now, Entry* entry) {
+  absl::Status& status = entry->status;
+  status = Accept(request, now, entry);
+  if (!status.ok()) return;
+  if (HasFallbacks(request.route)) status = probe_.ModelReady(entry->checked.model->place);
+  if (status.ok() && (breakers_.troubled() || gate_.troubled())) {
+    status = PassBreakers(entry->checked, now, &entry->probes);
   }
-  if (passed.ok()) return entry;
-  lane_->Release(*entry.input);
-  entry.input = passed;
-  return entry;
+  if (!status.ok()) lane_->Release(entry->input);
 }
 
 ModelStatsWords* IngressLane::CountRefusal(const InferRequest& request, int64_t now,
@@ -110,7 +109,7 @@ ModelStatsWords* IngressLane::CountRefusal(const InferRequest& request, int64_t 
   ModelStatsWords* stats = &lane_->stats().Unknown();
   if (sending_golden_) return stats;
   const ServedModel* const served =
-      table_ == nullptr ? nullptr : table_->Lookup(request.model, request.version);
+      table() == nullptr ? nullptr : table()->Lookup(request.model, request.version);
   if (served != nullptr) {
     counters_[served->place]->CountFailure(MonotonicNanos() - now);
     stats = &lane_->stats().Of(static_cast<uint16_t>(served->model->route()));

@@ -28,7 +28,7 @@ Completion* IngressLane::Retire(uint16_t slot) {
   ledger_->Close(slot);
   lane_->Release(flight.input);
   flight.state = FlightState::kFree;
-  flight.table = nullptr;
+  --flight.table->flights;
   flight.routes = nullptr;
   free_slots_.push_back(slot);
   if (flight.attempt > 0 && !flight.golden) replays_.GiveBack();
@@ -83,12 +83,13 @@ void CountInPage(const ModelCounters::Success& success, uint64_t waited_ns,
 }  // namespace
 
 int64_t IngressLane::CountSuccess(const Flight& flight, const Message& message) {
-  const int64_t now = MonotonicNanos();
+  // Answers of one turn are told one after the other: where one ends the next begins.
+  const int64_t now = ended_ns_ != 0 ? ended_ns_ : MonotonicNanos();
   StageTimes times = StageTimes::Unpack(message.times);
   flight.counters->run().Ran(times.input_ns + times.infer_ns + times.output_ns);
   if (flight.golden) return now;
   const ServedModel& served = *flight.request.model;
-  const bool live = served.place < table_->size() && &table_->at(served.place) == &served;
+  const bool live = flight.table == &tables_.back();
   const auto outputs = static_cast<size_t>(served.model->outputs_size());
   if (live && flight.request.output_order.size() == outputs) {  // the whole way
     probe_.ClientAnswered(served.place, flight.request.raw_columns, flight.accepted_ns);
@@ -131,8 +132,7 @@ void IngressLane::Succeed(uint16_t slot, PeerLane& from, const Message& message)
   }
   for (const WindowUse& use : flight.route) windows_.GiveBack(use);
   flight.route.clear();
-  // Both keep names alive through Done.
-  const std::shared_ptr<const ModelTable> table = std::move(flight.table);
+  // Keeps names alive through Done; the table's live to the next turn.
   const std::shared_ptr<const RoutingTable> routes = std::move(flight.routes);
   const ShadowList pairs = flight.pairs;
   InferAnswer answer;
@@ -153,7 +153,8 @@ void IngressLane::Succeed(uint16_t slot, PeerLane& from, const Message& message)
   TellShadows(pairs, answer.fallback.empty() ? &answer : nullptr);
   WriteTrace(&kept);
   if (stats == nullptr) return;
-  stats->Observe(StatsTime::kWrite, static_cast<uint64_t>(MonotonicNanos() - counted_ns));
+  ended_ns_ = MonotonicNanos();
+  stats->Observe(StatsTime::kWrite, static_cast<uint64_t>(ended_ns_ - counted_ns));
 }
 
 void IngressLane::OnMessage(Inbound& from, const Message& message) {
@@ -166,6 +167,7 @@ void IngressLane::OnMessage(Inbound& from, const Message& message) {
   } else if (message.kind != MessageKind::kError) {
     Succeed(id.slot, *from.peer, message);
   } else {
+    ended_ns_ = 0;
     auto text = from.peer->arena.Get(message.block);
     std::string sentence = "the request failed";
     if (message.block.length > 0 && text.has_value()) {

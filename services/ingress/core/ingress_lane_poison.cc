@@ -14,7 +14,9 @@ void IngressLane::SetStageBreaker(Stage stage, BreakerState state) {
 }
 
 absl::Status IngressLane::PassBreakers(const CheckedRequest& request, int64_t now, Probes* probes) {
-  const ModelBreakers::Verdict stage = gate_.Admit(Needs(request));
+  StageNeeds needs;
+  FindNeeds(request, &needs);
+  const ModelBreakers::Verdict stage = gate_.Admit(needs);
   if (!stage.admitted) {
     Shed(Counter::kShedBreaker);
     return absl::UnavailableError(

@@ -45,7 +45,7 @@ bool IngressLane::NamesPath(std::string_view prefix) const {
 
 Routed IngressLane::Resolve(const RouteQuestion& question) const {
   Routed routed = {question.model, question.version};
-  if (routes_ == nullptr || routes_->empty() || table_ == nullptr || !question.version.empty()) {
+  if (routes_ == nullptr || routes_->empty() || table() == nullptr || !question.version.empty()) {
     return routed;
   }
   const CompiledRule* const rule = routes_->Find(question);
@@ -59,17 +59,17 @@ Routed IngressLane::Resolve(const RouteQuestion& question) const {
   if (target == nullptr) return routed;
   routed.model = target->model;
   routed.version = target->version;
-  if (table_->Has(target->model, target->version)) return routed;
+  if (table()->Has(target->model, target->version)) return routed;
   // It has left the catalog: the next in the chain; else whatever the model has.
   for (size_t i = 0; i < rule->fallbacks.size(); ++i) {
     const CompiledFallback& fallback = rule->fallbacks[i];
-    if (fallback.is_constant() || !table_->Has(fallback.model, fallback.version)) continue;
+    if (fallback.is_constant() || !table()->Has(fallback.model, fallback.version)) continue;
     routed.model = fallback.model;
     routed.version = fallback.version;
     routed.use.next_fallback = static_cast<uint8_t>(i + 1);
     return routed;
   }
-  if (table_->Has(target->model, "")) routed.version = {};
+  if (table()->Has(target->model, "")) routed.version = {};
   return routed;
 }
 
@@ -94,7 +94,7 @@ std::string_view IngressLane::FallbackSaid(const RouteUse& use) {
 bool IngressLane::EnterElsewhere(InferRequest* request, int64_t now, Entry* entry,
                                  Completion* completion) {
   const std::vector<CompiledFallback>& chain = request->route.rule->fallbacks;
-  const absl::Status why = entry->input.status();
+  const absl::Status why = entry->status;
   if (!CannotAnswer(why)) return false;
   CountRefusal(*request, now, why);
   while (request->route.next_fallback < chain.size()) {
@@ -111,39 +111,35 @@ bool IngressLane::EnterElsewhere(InferRequest* request, int64_t now, Entry* entr
     }
     request->model = next.model;
     request->version = next.version;
-    *entry = Enter(*request, now);
-    if (entry->input.ok()) return false;
+    *entry = Entry();
+    Enter(*request, now, entry);
+    if (entry->status.ok()) return false;
   }
-  entry->input = why;
+  entry->status = why;
   return false;
 }
 
 // As Enter, for a flight that has its place already.
-IngressLane::Entry IngressLane::EnterAgain(const InferRequest& request, int64_t now) {
-  Entry entry;
-  if (absl::Status s = table_->Check(request, &entry.checked); !s.ok()) {
-    entry.input = s;
-    return entry;
-  }
-  const ServedModel& served = *entry.checked.model;
-  absl::Status may = probe_.ModelReady(served.place);
+void IngressLane::EnterAgain(const InferRequest& request, int64_t now, Entry* entry) {
+  absl::Status& may = entry->status;
+  may = table()->Check(request, &entry->checked);
+  if (!may.ok()) return;
+  const ServedModel& served = *entry->checked.model;
+  may = probe_.ModelReady(served.place);
   if (request.deadline_ns <= now + counters_[served.place]->run().ns()) {
     may = absl::DeadlineExceededError("the deadline is nearer than the model is fast");
   }
-  for (const StageNeed& need : Needs(entry.checked)) {
+  StageNeeds needs;
+  FindNeeds(entry->checked, &needs);
+  for (const StageNeed& need : needs) {
     if (windows_.BlockBytes(need.block_bytes) == 0) {
       may = absl::ResourceExhaustedError("outputs: the answer would be over the size limit");
     }
   }
   if (may.ok() && (breakers_.troubled() || gate_.troubled())) {
-    may = PassBreakers(entry.checked, now, &entry.probes);
+    may = PassBreakers(entry->checked, now, &entry->probes);
   }
-  if (may.ok()) {
-    entry.input = StoreInput(request, entry.checked);
-  } else {
-    entry.input = may;
-  }
-  return entry;
+  if (may.ok()) may = StoreInput(request, entry->checked, &entry->input);
 }
 
 // A flight that could not be answered: goes on to the next version of its chain, in its place.
@@ -163,20 +159,21 @@ bool IngressLane::FallBack(uint16_t slot, const absl::Status& status) {
     if (next.is_constant()) return false;
     request.model = next.model;
     request.version = next.version;
-    Entry entry = EnterAgain(request, now);
-    if (!entry.input.ok()) continue;
+    Entry entry;
+    EnterAgain(request, now, &entry);
+    if (!entry.status.ok()) continue;
     if (flight.attempt == 0 && !replays_.Take(in_flight_)) {
-      lane_->Release(*entry.input);
+      lane_->Release(entry.input);
       return false;
     }
     ++flight.use.next_fallback;
-    MoveFlight(slot, status, std::move(entry));
+    MoveFlight(slot, status, &entry);
     return true;
   }
   return false;
 }
 
-void IngressLane::MoveFlight(uint16_t slot, const absl::Status& why, Entry entry) {
+void IngressLane::MoveFlight(uint16_t slot, const absl::Status& why, Entry* entry) {
   Flight& flight = flights_[slot];
   if (flight.probe) breakers_.GaveUp(*flight.request.model);
   flight.counters->CountFailure(MonotonicNanos() - flight.accepted_ns);
@@ -185,10 +182,12 @@ void IngressLane::MoveFlight(uint16_t slot, const absl::Status& why, Entry entry
   ledger_->Close(slot);
   lane_->Release(flight.input);
   if (flight.state == FlightState::kWaiting) waiting_.Erase(slot);
-  flight.table = table_;
-  flight.request = std::move(entry.checked);
-  flight.input = *entry.input;
-  flight.alone = flight.probe = entry.probes.model;
+  --flight.table->flights;
+  flight.table = &tables_.back();
+  ++flight.table->flights;
+  flight.request = std::move(entry->checked);
+  flight.input = entry->input;
+  flight.alone = flight.probe = entry->probes.model;
   flight.attempt += 1;
   flight.state = FlightState::kWaiting;
   flight.counters = counters_[flight.request.model->place];
@@ -277,7 +276,7 @@ void IngressLane::SendShadows(uint16_t slot, const InferRequest& request) {
 uint8_t IngressLane::SendShadow(const CompiledShadow& shadow, const InferRequest& request,
                                 int64_t deadline_ns) {
   const bool room = waiting_.empty() && !pairs_.full() && free_slots_.size() > flights_.size() / 2;
-  const ServedModel* const served = table_->Lookup(shadow.model, shadow.version);
+  const ServedModel* const served = table()->Lookup(shadow.model, shadow.version);
   if (!room || served == nullptr) return ShadowPairs::kNone;
   ModelStatsWords* const stats = &lane_->stats().Of(static_cast<uint16_t>(served->model->route()));
   const uint8_t pair = pairs_.Begin(stats, ScoreScaleOf(served->model->objective()));
@@ -300,7 +299,6 @@ uint8_t IngressLane::SendShadow(const CompiledShadow& shadow, const InferRequest
 // The names that the answer holds live until it is told.
 void IngressLane::FailRouted(uint16_t slot, const InferAnswer& answer) {
   Flight& flight = flights_[slot];
-  const std::shared_ptr<const ModelTable> table = flight.table;
   const std::shared_ptr<const RoutingTable> routes = std::move(flight.routes);
   const ShadowList pairs = flight.pairs;
   const RouteUse use = flight.use;

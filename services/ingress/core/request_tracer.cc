@@ -25,24 +25,24 @@ RequestTracer::RequestTracer(const Config& config, size_t slots)
       ids_(TraceIds::Random()),
       states_(on_ ? slots : 0) {}
 
-FlightTrace RequestTracer::Begin(const TraceEntry& entry, int64_t accepted_ns, size_t slot) {
-  FlightTrace flight;
-  if (!on_) return flight;
-  flight.entered_ns = entry.entered_ns > 0 ? entry.entered_ns : accepted_ns;
-  flight.method = entry.method;
+void RequestTracer::Begin(const TraceEntry& entry, int64_t accepted_ns, size_t slot,
+                          FlightTrace* flight) {
+  *flight = FlightTrace();
+  if (!on_) return;
+  flight->entered_ns = entry.entered_ns > 0 ? entry.entered_ns : accepted_ns;
+  flight->method = entry.method;
   if (entry.parent.valid()) {
-    flight.own = {entry.parent.trace, ids_.Span(), entry.parent.sampled};
-    flight.parent = entry.parent.span;
-    flight.told = true;
+    flight->own = {entry.parent.trace, ids_.Span(), entry.parent.sampled};
+    flight->parent = entry.parent.span;
+    flight->told = true;
     if (slot < states_.size() && entry.state.size() <= kMaxTraceState) {
-      flight.state_bytes = static_cast<uint16_t>(entry.state.size());
+      flight->state_bytes = static_cast<uint16_t>(entry.state.size());
       memcpy(states_[slot].data(), entry.state.data(), entry.state.size());
     }
   } else if ((ids_.Next() >> 32) < sample_below_) {
-    flight.own = {ids_.Trace(), ids_.Span(), true};
-    flight.told = true;
+    flight->own = {ids_.Trace(), ids_.Span(), true};
+    flight->told = true;
   }
-  return flight;
 }
 
 uint8_t RequestTracer::Keeps(const FlightTrace& flight, bool failed, int64_t now_ns,

@@ -47,11 +47,11 @@ class RequestTracer {
   RequestTracer(const Config& config, size_t slots);
 
   bool on() const { return on_; }
-  // Of a request that comes; `slot`: where its tracestate is kept.
-  FlightTrace Begin(const TraceEntry& entry, int64_t accepted_ns, size_t slot);
+  // Of a request that comes, into `flight`; `slot`: where its tracestate is kept.
+  void Begin(const TraceEntry& entry, int64_t accepted_ns, size_t slot, FlightTrace* flight);
   // Of one that is refused before it has a slot.
-  FlightTrace BeginRefused(const TraceEntry& entry, int64_t accepted_ns) {
-    return Begin(entry, accepted_ns, states_.size());
+  void BeginRefused(const TraceEntry& entry, int64_t accepted_ns, FlightTrace* flight) {
+    Begin(entry, accepted_ns, states_.size(), flight);
   }
   // What the answer says of it.
   static TraceContext Told(const FlightTrace& flight) {

@@ -22,6 +22,12 @@ TraceEntry Of(bool sampled) {
   return entry;
 }
 
+FlightTrace Begun(RequestTracer* tracer, const TraceEntry& entry, size_t slot) {
+  FlightTrace flight;
+  tracer->Begin(entry, kNow, slot, &flight);
+  return flight;
+}
+
 class RequestTracerTest : public ::testing::Test {
  protected:
   TraceWriter ring_ = *TraceWriter::Create(1, kRequestRecords, kRequestRecordWords);
@@ -31,7 +37,7 @@ TEST_F(RequestTracerTest, SamplesAsManyAsAskedFor) {
   RequestTracer tracer(Tracing(10'000, 100), 1);
   int sampled = 0;
   for (int i = 0; i < 200'000; ++i) {
-    const FlightTrace flight = tracer.Begin({}, kNow, 0);
+    const FlightTrace flight = Begun(&tracer, {}, 0);
     if (!flight.own.sampled) {
       EXPECT_FALSE(RequestTracer::Told(flight).valid());
       continue;
@@ -43,29 +49,29 @@ TEST_F(RequestTracerTest, SamplesAsManyAsAskedFor) {
   }
   EXPECT_NEAR(sampled, 2'000, 250);  // more than five standard deviations
   RequestTracer all(Tracing(1'000'000, 100), 1), none(Tracing(0, 100), 1);
-  EXPECT_TRUE(all.Begin({}, kNow, 0).own.sampled);
-  EXPECT_FALSE(none.Begin({}, kNow, 0).own.sampled);
+  EXPECT_TRUE(Begun(&all, {}, 0).own.sampled);
+  EXPECT_FALSE(Begun(&none, {}, 0).own.sampled);
 }
 
 TEST_F(RequestTracerTest, AClientsTraceIsGoneOnWithAndItsFlagObeyed) {
   RequestTracer all(Tracing(1'000'000, 100), 1), none(Tracing(0, 100), 1);
-  const FlightTrace not_wanted = all.Begin(Of(false), kNow, 0);
+  const FlightTrace not_wanted = Begun(&all, Of(false), 0);
   EXPECT_EQ(not_wanted.own.trace, (TraceId{1, 2}));
   EXPECT_NE(not_wanted.own.span, 3u);
   EXPECT_EQ(not_wanted.parent, 3u);
   EXPECT_EQ(all.Keeps(not_wanted, false, kNow, &ring_), 0);
   EXPECT_TRUE(RequestTracer::Told(not_wanted).valid());
   EXPECT_FALSE(RequestTracer::Told(not_wanted).sampled);
-  const FlightTrace wanted = none.Begin(Of(true), kNow, 0);
+  const FlightTrace wanted = Begun(&none, Of(true), 0);
   EXPECT_EQ(none.Keeps(wanted, false, kNow, &ring_), kWhySampled);
   TraceEntry wrong = Of(true);
   wrong.parent.span = 0;
-  EXPECT_FALSE(none.Begin(wrong, kNow, 0).own.valid());
+  EXPECT_FALSE(Begun(&none, wrong, 0).own.valid());
 }
 
 TEST_F(RequestTracerTest, SlowAndFailedOnesAreKeptWithinBounds) {
   RequestTracer tracer(Tracing(0, 100), 1);
-  const FlightTrace flight = tracer.Begin(Of(false), kNow, 0);
+  const FlightTrace flight = Begun(&tracer, Of(false), 0);
   const int64_t slow = kNow + 100 * kNanosPerMilli;
   EXPECT_EQ(tracer.Keeps(flight, false, slow - 1, &ring_), 0);
   EXPECT_EQ(tracer.Keeps(flight, false, slow, &ring_), kWhySlow);
@@ -91,7 +97,7 @@ TEST_F(RequestTracerTest, TracestateIsPassedOnOrLeftOut) {
   for (const std::string& state : {std::string("a=1,b=2"), longest, longer}) {
     TraceEntry entry = Of(true);
     entry.state = state;
-    const FlightTrace flight = tracer.Begin(entry, kNow, 1);
+    const FlightTrace flight = Begun(&tracer, entry, 1);
     const RequestRecord record = tracer.RecordOf(flight, kWhySampled, 1);
     EXPECT_EQ(std::string(record.state, record.state_bytes),
               state.size() <= kMaxTraceState ? state : "");
@@ -103,7 +109,7 @@ TEST_F(RequestTracerTest, WithoutAnObserverNothingIsTraced) {
   config.metrics_listen = "";
   RequestTracer without(config, 1);
   EXPECT_FALSE(without.on());
-  EXPECT_EQ(without.Keeps(without.Begin(Of(true), kNow, 0), true, kNow, &ring_), 0);
+  EXPECT_EQ(without.Keeps(Begun(&without, Of(true), 0), true, kNow, &ring_), 0);
   config = Tracing(1'000'000, 1);
   config.tracing = "false";
   EXPECT_FALSE(RequestTracer(config, 1).on());

@@ -48,20 +48,26 @@ Windows::Used* Windows::Choose(const StageNeed& need, uint64_t bytes) {
   return best;
 }
 
-std::optional<Route> Windows::Take(absl::Span<const StageNeed> needs) {
-  Route taken;
+bool Windows::Take(absl::Span<const StageNeed> needs, Route* route) {
+  route->clear();
   for (const StageNeed& need : needs) {
     const uint64_t bytes = uint64_t{BlockBytes(need.block_bytes)} * need.blocks;
     Used* const used = bytes == 0 ? nullptr : Choose(need, bytes);
     if (used == nullptr) {
-      for (const WindowUse& use : taken) GiveBack(use);
-      return std::nullopt;
+      for (const WindowUse& use : *route) GiveBack(use);
+      route->clear();
+      return false;
     }
     used->units += need.units;
     used->bytes += bytes;
-    taken.push_back({used->worker, need.stage, need.units, bytes});
+    // In its place, not by a copy (ipc/copy_pieces.h).
+    WindowUse& use = route->emplace_back();
+    use.worker = used->worker;
+    use.stage = need.stage;
+    use.units = need.units;
+    use.bytes = bytes;
   }
-  return taken;
+  return true;
 }
 
 void Windows::GiveBack(const WindowUse& use) {

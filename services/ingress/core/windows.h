@@ -36,8 +36,9 @@ class Windows {
   Windows(const Lane* lane, const Config& config);
 
   // A worker for each need, in their order, with its units taken; several needs of one stage may
-  // fall on one worker. Nothing if any is impossible now.
-  std::optional<Route> Take(absl::Span<const StageNeed> needs);
+  // fall on one worker.
+  // False, and an empty route, if any is impossible now.
+  bool Take(absl::Span<const StageNeed> needs, Route* route);
   void GiveBack(const WindowUse& use);
 
   void WorkerUp(uint32_t incarnation);

@@ -7,6 +7,7 @@
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "common/clock.h"
 
 namespace millrace {
 namespace {
@@ -64,6 +65,7 @@ size_t LocalPeer::Drain() {
       ++taken;
     }
     count += taken;
+    if (taken > 0) taken_ns_ = MonotonicNanos();
     for (size_t i = 0; i < taken && !gone_; ++i) OnRequest(ahead[i]);
   }
   if (result == LinkResult::kFault) Cut(FaultSentence(requests_->fault()));
@@ -106,16 +108,16 @@ void LocalPeer::Infer(Flight* flight, const Message& message, absl::Span<const s
   absl::Status bad = PackView::OpenInto(payload, &pack);
   InferRequest request;
   request.trace.method = TraceMethod::kLocalInfer;
-  request.trace.parent = TraceOf(message);
+  if (IsTraced(message)) request.trace.parent = TraceOf(message);
   const Routed routed = shared_->frontend->Resolve({handle.model, handle.version});
   request.model = routed.model;
   request.version = routed.version;
   request.route = routed.use;
   request.memo = &handle.memo;
   request.deadline_ns = message.deadline_ns;
+  request.came_ns = taken_ns_;
   request.priority = message.origin & ((1u << kLocalPriorityBits) - 1);
   inputs_.clear();
-  shapes_.clear();
   dims_.clear();
   for (size_t i = 0; bad.ok() && i < pack.count(); ++i) {
     const PackTensor tensor = pack.tensor(i);
@@ -132,8 +134,12 @@ void LocalPeer::Infer(Flight* flight, const Message& message, absl::Span<const s
     } else {
       dims_.push_back(tensor.columns);
     }
-    inputs_.push_back(
-        {input.name, tensor.datatype, {dims_.data() + at, dims_.size() - at}, View(tensor.data)});
+    // In its place, not by a copy (ipc/copy_pieces.h).
+    TensorView& view = inputs_.emplace_back();
+    view.name = input.name;
+    view.datatype = tensor.datatype;
+    view.shape = {dims_.data() + at, dims_.size() - at};
+    view.raw = View(tensor.data);
   }
   if (!bad.ok()) {
     InferAnswer answer;
@@ -175,8 +181,8 @@ bool LocalPeer::CollectReturns() {
   return result != LinkResult::kFault;
 }
 
-std::optional<BlockRef> LocalPeer::Allocate(size_t bytes) {
-  std::optional<BlockRef> block = arena_->Allocate(bytes);
+MaybeBlock LocalPeer::Allocate(size_t bytes) {
+  MaybeBlock block = arena_->Allocate(bytes);
   if (!block.has_value() && CollectReturns()) block = arena_->Allocate(bytes);
   return block;
 }
@@ -237,7 +243,7 @@ absl::Status LocalPeer::WriteAnswer(const Handle& handle, const InferAnswer& ans
     if (arena_->shape().BlockBytes(bytes) == 0) {
       return absl::ResourceExhaustedError("the answer is over the client's max_answer_bytes");
     }
-    const std::optional<BlockRef> ref = Allocate(bytes);
+    const MaybeBlock ref = Allocate(bytes);
     if (!ref.has_value()) {
       return absl::ResourceExhaustedError("no memory for the answer: release results first");
     }
@@ -260,7 +266,7 @@ void LocalPeer::AnswerError(uint64_t id, absl::StatusCode code, std::string_view
   message.code = static_cast<uint8_t>(code);
   sentence = sentence.substr(0, kMaxSentence);
   // Without memory for it the client has a sentence of its own.
-  const std::optional<BlockRef> block = sentence.empty() ? std::nullopt : Allocate(sentence.size());
+  const MaybeBlock block = sentence.empty() ? MaybeBlock() : Allocate(sentence.size());
   if (block.has_value()) {
     memcpy(arena_->At(block->offset), sentence.data(), sentence.size());
     message.block = *block;

@@ -126,7 +126,7 @@ class LocalPeer {
   void Answer(Flight* flight, const InferAnswer& answer);
   void AnswerError(uint64_t id, absl::StatusCode code, std::string_view sentence);
   absl::Status WriteAnswer(const Handle& handle, const InferAnswer& answer, Message* message);
-  std::optional<BlockRef> Allocate(size_t bytes);
+  MaybeBlock Allocate(size_t bytes);
   bool CollectReturns();
   void Publish(const Message& message);
 
@@ -145,12 +145,12 @@ class LocalPeer {
   bool wake_pending_ = false;
   uint64_t memory_taken_ = 0;
 
+  int64_t taken_ns_ = 0;  // when the messages in hand were taken
   std::vector<std::unique_ptr<Handle>> handles_;
   std::vector<Flight> flights_;
   std::vector<uint16_t> free_;
   std::vector<uint32_t> returned_;  // scratch
   std::vector<TensorView> inputs_;  // scratch
-  std::vector<std::array<int64_t, 2>> shapes_;
   std::vector<int64_t> dims_;
   std::vector<std::string_view> wanted_;
 };

@@ -44,7 +44,7 @@ class EchoStage : public WorkerStage {
     if (text == "crash") raise(SIGSEGV);
     if (text == "hang") pause();
     if (text == "refuse") return reply(absl::InvalidArgumentError("as asked"));
-    std::optional<BlockRef> block = worker.Allocate(item, text.size());
+    MaybeBlock block = worker.Allocate(item, text.size());
     if (!block.has_value()) return reply(absl::ResourceExhaustedError("no block"));
     std::reverse_copy(input->begin(), input->end(), worker.At(*block));
     reply(absl::OkStatus(), *block);

@@ -53,7 +53,7 @@ std::string ForBlock(std::string text) {
 }
 
 BlockRef TestLane::Write(std::string_view text, uint64_t tag) {
-  std::optional<BlockRef> block = lane.arena().Allocate(text.size(), tag);
+  MaybeBlock block = lane.arena().Allocate(text.size(), tag);
   MR_CHECK(block.has_value(), "the test's arena is used up");
   memcpy(lane.arena().At(block->offset), text.data(), text.size());
   return *block;
