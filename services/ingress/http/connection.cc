@@ -72,6 +72,10 @@ void Connection::OnHandshake(error_code error) {
 }
 
 void Connection::Sweep(int64_t now_ns) {
+  // While its buffer is full nothing is read that could tell.
+  if (Busy() && !reading_ && !peer_ended_ && wire_.PeerLeft()) {
+    return Guarded([this] { EndOfPeer(); });
+  }
   if (now_ns < limit_ns_) return;
   Guarded([this] {
     ++context_->counters.timeouts;
@@ -90,11 +94,19 @@ void Connection::Drain() {
   Guarded([this] { Enter(State::kIdle, context_->options.drain_idle_ms); });
 }
 
+bool Connection::Busy() const {
+  return state_ == State::kInFlight || state_ == State::kChanging || state_ == State::kWriting;
+}
+
+void Connection::EndOfPeer() {
+  peer_ended_ = true;
+  // An answer on its way is still written; the client may read it.
+  if (state_ != State::kWriting) Close();
+}
+
 void Connection::ReadMore() {
-  const bool busy =
-      state_ == State::kInFlight || state_ == State::kChanging || state_ == State::kWriting;
   if (reading_ || peer_ended_ || state_ == State::kClosed || state_ == State::kAbandoned) return;
-  if (busy && buffer_.size() >= kPipelineBytes) return;
+  if (Busy() && buffer_.size() >= kPipelineBytes) return;
   reading_ = true;
   wire_.Read([self = shared_from_this()](error_code error, size_t bytes) {
     self->Guarded([&] { self->OnRead(error, bytes); });
@@ -104,12 +116,7 @@ void Connection::ReadMore() {
 void Connection::OnRead(error_code error, size_t bytes) {
   reading_ = false;
   if (state_ == State::kClosed || state_ == State::kAbandoned) return;
-  if (error) {
-    peer_ended_ = true;
-    // An answer on its way is still written; the client may read it.
-    if (state_ != State::kWriting) Close();
-    return;
-  }
+  if (error) return EndOfPeer();
   if (state_ != State::kLingering) {
     buffer_.commit(boost::asio::buffer_copy(buffer_.prepare(bytes), wire_.received(bytes)));
     Advance();

@@ -9,9 +9,9 @@
 // Invariants:
 //   1. At most one request of a connection is in the pipeline. Pipelined ones wait in a buffer of
 //      bounded size, so answers are in order by construction.
-//   2. A read is pending all the time (unless that buffer is full), so that a client that goes away
-//      while its request is in flight is noticed and its request cancelled. An end of stream counts
-//      as gone: a client must not half-close before its answer.
+//   2. A read is pending all the time, so that a client that goes away while its request is in
+//      flight is noticed and its request cancelled; while that buffer is full each Sweep asks. An
+//      end of stream counts as gone: a client must not half-close before its answer.
 //   3. After Infer, Done is called once whatever happened to the socket; closed() comes after it.
 //   4. Each state but kInFlight and kChanging has a time limit; the lane guarantees an answer.
 //   5. An error before the request was read whole closes the connection (after the answer): what
@@ -139,6 +139,9 @@ class Connection final : public Completion, public std::enable_shared_from_this<
   void Enter(State state, int64_t limit_ms);
   void OnHandshake(boost::system::error_code error);
   void ReadMore();
+  // An answer is being made or written.
+  bool Busy() const;
+  void EndOfPeer();
   void OnRead(boost::system::error_code error, size_t bytes);
   void Advance();
   bool OnHeader();

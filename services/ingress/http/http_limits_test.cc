@@ -282,6 +282,23 @@ TEST(HttpLimits, DisconnectIsSeenBehindPipelinedRequests) {
   EXPECT_EQ(test.server().counters().requests, 1u);
 }
 
+// More is pipelined than is read ahead, so that the end of the stream stands behind it, unread.
+TEST(HttpLimits, DisconnectIsSeenBehindAFullBuffer) {
+  for (std::string text :
+       {Post(kInfer, kPlainBody), std::string("GET /v2/routes HTTP/1.1\r\n\r\n")}) {
+    TestServer test(Small());
+    test.frontend().set_mode(FakeFrontend::Mode::kHold);
+    const int fd = test.Connect();
+    while (text.size() < 64 << 10) text += kGet;
+    test.Send(fd, text);
+    EXPECT_EQ(test.server().connections(), 1u);
+    close(fd);
+    const int64_t until_ns = MonotonicNanos() + 10 * kNanosPerSecond;
+    while (test.server().connections() > 0 && MonotonicNanos() < until_ns) test.Settle();
+    EXPECT_EQ(test.server().connections() + test.frontend().in_flight(), 0u);
+  }
+}
+
 TEST(HttpLimits, ResetWhileReadingAndWriting) {
   TestServer test(Small());
   for (int i = 0; i < 20; ++i) {

@@ -4,6 +4,7 @@
 #include <netinet/in.h>
 #include <openssl/ssl.h>
 #include <openssl/x509.h>
+#include <poll.h>
 #include <sys/socket.h>
 
 namespace millrace::http {
@@ -13,6 +14,11 @@ Wire::Wire(Socket socket, boost::asio::ssl::context* tls) : socket_(std::move(so
   tls_ = std::make_unique<boost::asio::ssl::stream<Socket&>>(socket_, *tls);
   // What is written or read outside a handler must not wait.
   socket_.non_blocking(true);
+}
+
+bool Wire::PeerLeft() {
+  pollfd end = {socket_.native_handle(), POLLRDHUP, 0};
+  return poll(&end, 1, 0) > 0;
 }
 
 bool Wire::WriteNow(std::string_view text) {

@@ -76,6 +76,9 @@ class Wire {
     }
   }
 
+  // Whether the client has closed its end, or the socket failed, whatever is still unread.
+  bool PeerLeft();
+
   // Writes `text` if all of it fits now; only while no Write is pending.
   bool WriteNow(std::string_view text);
   // Says that nothing more comes, by TLS too; only while no Write is pending. False where the
